@@ -1,0 +1,64 @@
+"""What a person may set: every key with its type, its default and what it is for."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class EngineSettings(BaseModel):
+    """How the engine works."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_parallel: int = Field(4, ge=0, le=1000)
+    """Runs at a time on this host."""
+    lease_seconds: float = Field(30, ge=2, le=600)
+    """How long an engine may be silent before its work is given to others."""
+    max_rescues: int = Field(3, ge=1, le=1000)
+    """How often an engine may die under a task before the task is set aside."""
+    retry_seconds: float = Field(5, ge=0, le=86400)
+    """Pause before the second attempt after a failure; it doubles with each further one, up to ten minutes."""
+    ship_interval: float = Field(0.05, ge=0.005, le=5)
+    """Longest time in seconds that a line of a run waits before it is shipped to the database."""
+
+
+class RunSettings(BaseModel):
+    """The limits of one run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    wall_seconds: float | None = Field(4 * 3600, gt=0)
+    """Longest time of an agent's process; null: none."""
+    idle_seconds: float | None = Field(1800, gt=0)
+    """Longest silence of an agent's process that is not waiting for an answer; null: none."""
+    output_bytes: int | None = Field(200_000_000, gt=0)
+    """Most output of one process; null: no limit."""
+    memory_bytes: int | None = Field(None, gt=0)
+    """Most memory of the whole process tree; null: no limit."""
+    interrupt_seconds: float = Field(5, ge=0)
+    """Grace after the interrupt before the process tree is terminated."""
+    terminate_seconds: float = Field(3, ge=0)
+    """Grace after the termination before the process tree is killed."""
+    gate_seconds: float = Field(1800, gt=0)
+    """Time limit of each verify, setup and teardown command."""
+    fetch_seconds: float = Field(10, ge=0)
+    """A base that was fetched less than this many seconds ago is fresh enough."""
+
+
+class WorktreeSettings(BaseModel):
+    """How long the leftovers of work are kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keep_days: float = Field(7, ge=0)
+    """Age in days from which a leftover worktree is cleaned."""
+    quota_bytes: int = Field(20_000_000_000, ge=0)
+    """Size of all leftovers together from which the oldest are cleaned."""
+
+
+class Settings(BaseModel):
+    """All settings. In ``config.toml`` each group is a table; in the database and for `qd settings` a key is ``group.name``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    engine: EngineSettings = EngineSettings()
+    run: RunSettings = RunSettings()
+    worktree: WorktreeSettings = WorktreeSettings()

@@ -1,0 +1,240 @@
+"""The table of commands: everything that anybody can do.
+
+A command is an async function ``(context, …typed parameters) -> typed result``, declared with :func:`command`. Positional parameters
+are the arguments of the command line, keyword-only ones its options; ``Annotated[T, "words"]`` carries the help of each. Faces
+(command line, HTTP, MCP, screen) are generated from this table and call :func:`invoke`; permission, validation and the translation of errors
+happen here, once.
+
+Modules are imported by noun, on demand: `qd task list` never pays for what `qd knowledge index` needs.
+"""
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+from config.errors import ForbiddenError, NotFoundError, UsageError
+from config.paths import Paths
+from config.settings import Settings
+from storage.database import Database, Principal, Role
+
+NOUNS: dict[str, str] = {
+    "task": "core.commands.task",
+    "run": "core.commands.run",
+    "project": "core.commands.project",
+    "agent": "core.commands.agent",
+    "question": "core.commands.question",
+    "review": "core.commands.review",
+    "audit": "core.commands.audit",
+    "settings": "core.commands.setting",
+    "queue": "core.commands.queue",
+    "worktree": "core.commands.worktree",
+    "": "core.commands.general",
+}
+"""Which module holds the commands of a noun. The empty noun holds the words that stand alone (`status`, `up`, …)."""
+
+_RANK = {Role.VIEWER: 0, Role.AGENT: 0, Role.SUPERVISOR: 1, Role.ADMIN: 2, Role.ENGINE: 2}
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a command may use: the database as whom, the folders, the settings and the edge of the world."""
+
+    db: Database
+    who: Principal
+    paths: Paths
+    settings: Settings
+    environ: Mapping[str, str] = field(repr=False)
+    cwd: Path
+    stdin: Callable[[], str] | None = None
+    """Reads all of standard input, where the face has one."""
+    now: Callable[[], datetime] = _utc_now
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a command, as faces need it."""
+
+    name: str
+    annotation: Any
+    help: str
+    default: Any
+    required: bool
+    positional: bool
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One row of the table."""
+
+    noun: str
+    verb: str
+    function: Callable[..., Any]
+    role: Role
+    destructive: bool
+    streams: bool
+    help: str
+    offline: bool
+
+    @property
+    def name(self) -> str:
+        """``noun.verb``, or the verb alone."""
+        return f"{self.noun}.{self.verb}" if self.noun else self.verb
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters in their order, without the context."""
+        return _parameters(self.function)
+
+
+_TABLE: dict[str, Command] = {}
+
+
+F = TypeVar("F", bound=Callable[..., Awaitable[Any] | AsyncIterator[Any]])
+
+
+def command(name: str, *, role: Role, destructive: bool = False, offline: bool = False) -> Callable[[F], F]:
+    """Enter a function into the table under ``noun.verb``.
+
+    ``destructive``: faces ask before they invoke it. ``offline``: it needs no database (its context has none). An async generator
+    streams its results.
+    """
+
+    def enter(function: F) -> F:
+        noun, _, verb = name.rpartition(".")
+        if name in _TABLE:
+            raise ValueError(f"command {name} is declared twice")
+        text = inspect.getdoc(function)
+        if not text:
+            raise ValueError(f"command {name} has no docstring, which is its help")
+        _TABLE[name] = Command(
+            noun, verb, function, role, destructive, inspect.isasyncgenfunction(function), text, offline
+        )
+        return function
+
+    return enter
+
+
+def commands(noun: str) -> list[Command]:
+    """The commands of a noun, in the order of their declaration. Raises :class:`NotFoundError` for an unknown noun."""
+    if noun not in NOUNS:
+        raise NotFoundError(f"there is no command {noun!r}", "see `qd help`")
+    import_module(NOUNS[noun])
+    return [entry for entry in _TABLE.values() if entry.noun == noun]
+
+
+def find(name: str) -> Command:
+    """The command ``noun.verb``. Raises :class:`NotFoundError`."""
+    noun = name.rpartition(".")[0]
+    for entry in commands(noun):
+        if entry.name == name:
+            return entry
+    raise NotFoundError(
+        f"there is no command {name.replace('.', ' ')!r}",
+        f"see `qd help {noun}`" if noun else "see `qd help`",
+    )
+
+
+def all_commands() -> list[Command]:
+    """The whole table: for help, references and the palette."""
+    return [entry for noun in NOUNS for entry in commands(noun)]
+
+
+def check_role(entry: Command, who: Principal) -> None:
+    """Raise :class:`ForbiddenError` when the role of ``who`` is not enough for the command."""
+    if _RANK[who.role] < _RANK[entry.role]:
+        raise ForbiddenError(
+            f"{entry.name.replace('.', ' ')} needs the role {entry.role}, you act as {who.role}",
+            "unset QD_ROLE or ask someone who has it",
+        )
+
+
+async def invoke(context: Context, name: str, arguments: Mapping[str, Any]) -> Any:
+    """Run one command with arguments by name, validated against its types; a streaming command returns its async iterator.
+
+    Raises the errors of :mod:`config.errors` and nothing else that a caller could have prevented.
+    """
+    entry = find(name)
+    check_role(entry, context.who)
+    values = validated(entry, arguments)
+    result = entry.function(context, **values)
+    return result if entry.streams else await result
+
+
+def validated(entry: Command, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as the types of the command, defaults left to it. Raises :class:`UsageError` naming the parameter and the value."""
+    from pydantic import ValidationError
+
+    known = {parameter.name: parameter for parameter in entry.parameters}
+    for name in arguments:
+        if name not in known:
+            raise UsageError(
+                f"{entry.name.replace('.', ' ')} has no parameter {name!r}",
+                f"it has {', '.join(known) or 'none'}",
+            )
+    values: dict[str, Any] = {}
+    for name, parameter in known.items():
+        if name not in arguments:
+            if parameter.required:
+                raise UsageError(
+                    f"{entry.name.replace('.', ' ')} needs {name.upper()}",
+                    f"see `qd help {entry.noun or entry.verb}`",
+                )
+            continue
+        try:
+            values[name] = _adapter(parameter.annotation).validate_python(arguments[name])
+        except ValidationError as error:
+            what = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise UsageError(
+                f"{name.replace('_', '-')} {_shown(arguments[name])}: {what[:1].lower() + what[1:]}"
+            ) from None
+    return values
+
+
+@lru_cache(maxsize=512)
+def _adapter(annotation: Any) -> Any:
+    from pydantic import ConfigDict, TypeAdapter
+
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    except Exception:  # noqa: BLE001 - pydantic refuses a config for types that carry their own
+        return TypeAdapter(annotation)
+
+
+@lru_cache(maxsize=512)
+def _parameters(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+    hints = get_type_hints(function, include_extras=True)
+    found = []
+    for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
+        annotation = hints[name]
+        words = ""
+        if get_origin(annotation) is Annotated:
+            words = next((extra for extra in get_args(annotation)[1:] if isinstance(extra, str)), "")
+        bare = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+        required = parameter.default is inspect.Parameter.empty
+        found.append(
+            Parameter(
+                name=name,
+                annotation=annotation,
+                help=words,
+                default=None if required else parameter.default,
+                required=required,
+                positional=parameter.kind is not inspect.Parameter.KEYWORD_ONLY,
+                repeated=get_origin(bare) in (list, tuple),
+            )
+        )
+    return tuple(found)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

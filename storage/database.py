@@ -1,0 +1,159 @@
+"""The pool, and transactions that are bound to a role.
+
+Nobody reaches the database but through :class:`Database`. Each transaction takes on a database role and names its actor
+before its first statement; grants, row level security and the audit triggers do the rest. The engine, whose
+actor never changes and whose claims are hot, opens a pool that is bound as a whole and saves the round trip.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import asyncpg
+
+from config.errors import ForbiddenError, UnavailableError
+
+CHANNEL = "qd"
+"""The one NOTIFY channel. The payload is a space-separated list of topics such as ``task run:17``."""
+
+
+class Role(StrEnum):
+    """Who acts. Ordered by what they may do; ``engine`` is the daemon's own."""
+
+    VIEWER = "viewer"
+    AGENT = "agent"
+    SUPERVISOR = "supervisor"
+    ADMIN = "admin"
+    ENGINE = "engine"
+
+    @property
+    def database_role(self) -> str:
+        """The Postgres role that a transaction takes on."""
+        return f"qd_{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who a transaction acts for: ``actor`` goes into the audit trail, ``role`` decides what it may do."""
+
+    actor: str
+    role: Role
+
+
+class Database:
+    """A pool of connections and the ways to use it."""
+
+    def __init__(self, pool: asyncpg.Pool, dsn: str, bound: Principal | None) -> None:
+        self._pool = pool
+        self.dsn = dsn
+        self._bound = bound
+
+    @classmethod
+    async def open(
+        cls, dsn: str, *, bound: Principal | None = None, most: int = 4, least: int = 1, timeout: float = 10.0
+    ) -> "Database":
+        """Connect. ``bound`` fixes role and actor for every connection; ``timeout`` in seconds.
+
+        Raises :class:`UnavailableError` when no server answers.
+        """
+        settings = {"application_name": "quarterdeck", "jit": "off"}
+        if bound:
+            settings |= {"role": bound.role.database_role, "qd.actor": bound.actor}
+        try:
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=least,
+                max_size=most,
+                timeout=timeout,
+                command_timeout=60,
+                init=_prepare_connection,
+                reset=_no_reset,
+                server_settings=settings,
+            )
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise unreachable(error) from error
+        return cls(pool, dsn, bound)
+
+    async def close(self) -> None:
+        """Close the pool, within a few seconds even when a connection hangs."""
+        try:
+            await asyncio.wait_for(self._pool.close(), 5)
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def transaction(self, who: Principal) -> AsyncIterator[asyncpg.Connection]:
+        """A transaction in the role of ``who``. The caller's errors roll it back."""
+        async with self.connection() as connection, connection.transaction():
+            if who != self._bound:
+                await connection.execute(
+                    "select set_config('role', $1, true), set_config('qd.actor', $2, true)",
+                    who.role.database_role,
+                    who.actor,
+                )
+            try:
+                yield connection
+            except asyncpg.InsufficientPrivilegeError as error:
+                raise ForbiddenError(
+                    f"role {who.role} may not do that", "ask someone with a higher role, or unset QD_ROLE"
+                ) from error
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A bare connection: single statements in the role that the pool is bound to."""
+        try:
+            async with self._pool.acquire(timeout=10) as connection:
+                yield connection
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.PostgresConnectionError,
+            asyncpg.CannotConnectNowError,
+            asyncpg.AdminShutdownError,
+            asyncpg.CrashShutdownError,
+            asyncpg.ConnectionDoesNotExistError,
+        ) as error:
+            raise unreachable(error) from error
+        except asyncpg.InterfaceError as error:
+            raise unreachable(error) from error
+
+    async def ring(self, *topics: str) -> None:
+        """Ring the bell for whoever shows or works on ``topics``; after the commit, never inside it."""
+        if topics:
+            async with self.connection() as connection:
+                await ring(connection, topics)
+
+
+async def ring(connection: asyncpg.Connection, topics: Sequence[str]) -> None:
+    """Notify, at most 7,900 bytes at a time: a payload of NOTIFY holds less than 8,000."""
+    payload = ""
+    for topic in dict.fromkeys(topics):
+        if len(payload) + len(topic) > 7900:
+            await connection.execute("select pg_notify($1, $2)", CHANNEL, payload.strip())
+            payload = ""
+        payload += f"{topic} "
+    await connection.execute("select pg_notify($1, $2)", CHANNEL, payload.strip())
+
+
+def unreachable(error: BaseException) -> UnavailableError:
+    """The one sentence for a database that does not answer."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return UnavailableError(f"the database cannot be reached ({text})", "see `qd doctor`")
+
+
+async def _prepare_connection(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec("jsonb", encoder=_dump_json, decoder=json.loads, schema="pg_catalog")
+
+
+async def _no_reset(connection: asyncpg.Connection) -> None:
+    """Nothing of ours outlives its transaction, so that the round trip of a reset is saved."""
+
+
+def _dump_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str).replace(
+        "\\u0000", "\ufffd"
+    )
