@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class EngineSettings(BaseModel):
     """How the engine works."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     max_parallel: int = Field(4, ge=0, le=1000)
     """Runs at a time on this host."""
@@ -23,7 +23,7 @@ class EngineSettings(BaseModel):
 class RunSettings(BaseModel):
     """The limits of one run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     wall_seconds: float | None = Field(4 * 3600, gt=0)
     """Longest time of an agent's process; null: none."""
@@ -46,7 +46,7 @@ class RunSettings(BaseModel):
 class WorktreeSettings(BaseModel):
     """How long the leftovers of work are kept."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     keep_days: float = Field(7, ge=0)
     """Age in days from which a leftover worktree is cleaned."""
@@ -54,11 +54,23 @@ class WorktreeSettings(BaseModel):
     """Size of all leftovers together from which the oldest are cleaned."""
 
 
+class QueueSettings(BaseModel):
+    """The whole queue."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    paused: bool = False
+    """While true no task is started, in any project; see `qd queue pause`."""
+
+
 class Settings(BaseModel):
     """All settings. In ``config.toml`` each group is a table; in the database and for `qd settings` a key is ``group.name``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    database_url: str | None = Field(None, pattern="^postgres(ql)?://", repr=False)
+    """A Postgres 15 or newer with pgvector to use in place of the embedded one; read from `config.toml` only."""
     engine: EngineSettings = EngineSettings()
     run: RunSettings = RunSettings()
     worktree: WorktreeSettings = WorktreeSettings()
+    queue: QueueSettings = QueueSettings()

@@ -146,7 +146,14 @@ def unreachable(error: BaseException) -> UnavailableError:
 
 
 async def _prepare_connection(connection: asyncpg.Connection) -> None:
-    await connection.set_type_codec("jsonb", encoder=_dump_json, decoder=json.loads, schema="pg_catalog")
+    """Teach the connection JSON. In binary (a version byte, then the text), because COPY takes no other format."""
+    await connection.set_type_codec(
+        "jsonb",
+        encoder=lambda value: b"\x01" + _dump_json(value).encode("utf-8", "replace"),
+        decoder=lambda data: json.loads(data[1:]),
+        schema="pg_catalog",
+        format="binary",
+    )
 
 
 async def _no_reset(connection: asyncpg.Connection) -> None:
@@ -154,6 +161,17 @@ async def _no_reset(connection: asyncpg.Connection) -> None:
 
 
 def _dump_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str).replace(
-        "\\u0000", "\ufffd"
-    )
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    if "\\u0000" in text:  # Postgres stores no NUL; the slow way is for the rare text that may hold one
+        text = json.dumps(_without_nul(value), ensure_ascii=False, separators=(",", ":"), default=str)
+    return text
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nul(item) for item in value]
+    return value

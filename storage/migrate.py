@@ -57,9 +57,7 @@ async def _check_server(connection: asyncpg.Connection) -> None:
             f"the database server has version {number // 10000}",
             "Quarterdeck needs Postgres 15 or newer with pgvector",
         )
-    if not await connection.fetchval(
-        "select exists (select 1 from pg_available_extensions where name = 'vector')"
-    ):
+    if not await connection.fetchval("select exists (select 1 from pg_available_extensions where name = 'vector')"):
         raise UnavailableError(
             "the database server lacks the extension pgvector",
             "install it there (package postgresql-NN-pgvector)",
@@ -77,7 +75,7 @@ async def _upgrade(dsn: str) -> None:
         config = Config()
         config.set_main_option("script_location", "storage:migrations")
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, HEAD)
 
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(dsn), poolclass=NullPool

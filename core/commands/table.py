@@ -12,10 +12,12 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from config.errors import ForbiddenError, NotFoundError, UsageError
 from config.paths import Paths
@@ -29,18 +31,37 @@ NOUNS: dict[str, str] = {
     "agent": "core.commands.agent",
     "question": "core.commands.question",
     "review": "core.commands.review",
-    "audit": "core.commands.audit",
-    "settings": "core.commands.setting",
     "queue": "core.commands.queue",
     "worktree": "core.commands.worktree",
+    "audit": "core.commands.audit",
+    "settings": "core.commands.setting",
     "": "core.commands.general",
 }
 """Which module holds the commands of a noun. The empty noun holds the words that stand alone (`status`, `up`, …)."""
 
+ABOUT: dict[str, str] = {
+    "task": "what is to be done: add, list, edit, cancel, retry, wait",
+    "run": "attempts at tasks: logs, changes, messages, pause and stop",
+    "project": "git repositories under supervision",
+    "agent": "who can work, and with which program",
+    "question": "what runs need a person for: questions and permissions",
+    "review": "changes that wait for a judgement, and the judgement",
+    "queue": "the whole queue: pause it, resume it, look at it",
+    "worktree": "what work has left on the disk",
+    "audit": "who changed what, and when",
+    "settings": "what can be set, live",
+}
+"""What a noun is about, for overviews."""
+
 _RANK = {Role.VIEWER: 0, Role.AGENT: 0, Role.SUPERVISOR: 1, Role.ADMIN: 2, Role.ENGINE: 2}
 
 
-def _utc_now() -> datetime:
+Kind = Literal["value", "flag", "switch"]
+"""How a face asks for a parameter: by a value, by a flag that is absent or given, or by a switch that may also be turned off."""
+
+
+def utc_now() -> datetime:
+    """The time."""
     return datetime.now(UTC)
 
 
@@ -56,7 +77,7 @@ class Context:
     cwd: Path
     stdin: Callable[[], str] | None = None
     """Reads all of standard input, where the face has one."""
-    now: Callable[[], datetime] = _utc_now
+    now: Callable[[], datetime] = utc_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +91,18 @@ class Parameter:
     required: bool
     positional: bool
     repeated: bool
+    kind: Kind
+    metavar: str
+    """What stands for its value in help, such as ``USD``."""
+    choices: tuple[str, ...]
+    """All values that it takes; empty where they cannot be listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metavar:
+    """Goes into ``Annotated`` to say what stands for the value in help: ``Annotated[str, "words", Metavar("CMD")]``."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +117,7 @@ class Command:
     streams: bool
     help: str
     offline: bool
+    says: str
 
     @property
     def name(self) -> str:
@@ -102,11 +136,14 @@ _TABLE: dict[str, Command] = {}
 F = TypeVar("F", bound=Callable[..., Awaitable[Any] | AsyncIterator[Any]])
 
 
-def command(name: str, *, role: Role, destructive: bool = False, offline: bool = False) -> Callable[[F], F]:
+def command(
+    name: str, *, role: Role, destructive: bool = False, offline: bool = False, says: str = ""
+) -> Callable[[F], F]:
     """Enter a function into the table under ``noun.verb``.
 
-    ``destructive``: faces ask before they invoke it. ``offline``: it needs no database (its context has none). An async generator
-    streams its results.
+    ``destructive``: faces ask a person before they invoke it, with the first sentence of its help. ``offline``: it needs no database (its
+    context has none). ``says``: one line for people in place of the result, with its fields: ``"task #{number} is {status}"``.
+    An async generator streams its results.
     """
 
     def enter(function: F) -> F:
@@ -117,7 +154,7 @@ def command(name: str, *, role: Role, destructive: bool = False, offline: bool =
         if not text:
             raise ValueError(f"command {name} has no docstring, which is its help")
         _TABLE[name] = Command(
-            noun, verb, function, role, destructive, inspect.isasyncgenfunction(function), text, offline
+            noun, verb, function, role, destructive, inspect.isasyncgenfunction(function), text, offline, says
         )
         return function
 
@@ -190,8 +227,11 @@ def validated(entry: Command, arguments: Mapping[str, Any]) -> dict[str, Any]:
                     f"see `qd help {entry.noun or entry.verb}`",
                 )
             continue
+        _refuse_unstorable(name, arguments[name])
         try:
             values[name] = _adapter(parameter.annotation).validate_python(arguments[name])
+        except OverflowError:
+            raise UsageError(f"{name.replace('_', '-')} {_shown(arguments[name])} is out of range") from None
         except ValidationError as error:
             what = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise UsageError(
@@ -210,29 +250,85 @@ def _adapter(annotation: Any) -> Any:
         return TypeAdapter(annotation)
 
 
+def _refuse_unstorable(name: str, value: Any) -> None:
+    """Refuse text that is no Unicode or holds NUL, wherever it is headed: the database stores neither."""
+    for text in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(text, str) and ("\0" in text or not _is_unicode(text)):
+            raise UsageError(f"{name.replace('_', '-')} {_shown(text)} is not valid UTF-8 text", "write it in UTF-8")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @lru_cache(maxsize=512)
 def _parameters(function: Callable[..., Any]) -> tuple[Parameter, ...]:
     hints = get_type_hints(function, include_extras=True)
     found = []
     for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
         annotation = hints[name]
-        words = ""
-        if get_origin(annotation) is Annotated:
-            words = next((extra for extra in get_args(annotation)[1:] if isinstance(extra, str)), "")
-        bare = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+        bare, extras, optional = _unwrapped(annotation)
         required = parameter.default is inspect.Parameter.empty
+        positional = parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+        repeated = get_origin(bare) in (list, tuple)
+        item, more, _ = _unwrapped(get_args(bare)[0]) if repeated else (bare, extras, False)
+        kind: Kind = "value"
+        if bare is bool and not positional:
+            kind = "switch" if optional or parameter.default is True else "flag"
+        metavar = next((extra.name for extra in (*extras, *more) if isinstance(extra, Metavar)), None)
         found.append(
             Parameter(
                 name=name,
                 annotation=annotation,
-                help=words,
+                help=next((extra for extra in extras if isinstance(extra, str)), ""),
                 default=None if required else parameter.default,
                 required=required,
-                positional=parameter.kind is not inspect.Parameter.KEYWORD_ONLY,
-                repeated=get_origin(bare) in (list, tuple),
+                positional=positional,
+                repeated=repeated,
+                kind=kind,
+                metavar=metavar or _metavar(name, item, positional=positional),
+                choices=_choices(item),
             )
         )
     return tuple(found)
+
+
+def _unwrapped(annotation: Any) -> tuple[Any, tuple[Any, ...], bool]:
+    """The type without ``Annotated`` and ``| None``, what ``Annotated`` added to it, and whether it may be None."""
+    extras: list[Any] = []
+    optional = False
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation, *added = get_args(annotation)
+            extras += added
+        elif get_origin(annotation) in (Union, UnionType) and NoneType in get_args(annotation):
+            optional = True
+            left = tuple(part for part in get_args(annotation) if part is not NoneType)
+            if len(left) != 1:
+                return Union[left], tuple(extras), True  # noqa: UP007 - made at run time
+            annotation = left[0]
+        else:
+            return annotation, tuple(extras), optional
+
+
+def _metavar(name: str, item: Any, *, positional: bool) -> str:
+    if not positional and item in (int, float):
+        return "N"
+    if not positional and item is Path:
+        return "FILE"
+    return name.upper().replace("_", "-")
+
+
+def _choices(item: Any) -> tuple[str, ...]:
+    if get_origin(item) is Literal:
+        return tuple(str(value) for value in get_args(item))
+    if isinstance(item, type) and issubclass(item, StrEnum):
+        return tuple(item)
+    return ()
 
 
 def _shown(value: Any) -> str:

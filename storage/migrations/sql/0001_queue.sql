@@ -3,8 +3,9 @@
 --       status before the claim, and what a whole project or agent cannot do is read from its lane.
 --   R2  Everything per project that changes with each claim is one narrow row (`load`), updated in place: no index
 --       on its hot columns, no foreign key to it.
---   R3  Nobody waits for a load row while holding another; nobody waits for a task while holding a load
---       row (SKIP LOCKED); blocked children are locked in the order of their numbers.
+--   R3  Locks are waited for in one order: tasks (parents before children, else by number), then at most one load row,
+--       then lanes by name. Who is out of that order (a claim, which begins with the load row) takes what is free and
+--       waits for nothing (SKIP LOCKED).
 
 create type task_status as enum ('pending', 'blocked', 'waiting', 'in_progress', 'review', 'completed', 'failed', 'cancelled');
 create type task_wait as enum ('time', 'person', 'budget');
@@ -93,41 +94,75 @@ create table task_after (
 );
 create index task_after_child on task_after (child);
 
--- The audit of tasks has a trigger of its own: it is on the path of every claim and knows what matters.
-create function qd_audit_task() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$
+-- The audit of tasks has functions of its own. A change is on the path of every claim: its function knows the columns that
+-- matter, and names everything in full instead of setting a search path. What is missing was, or became, null.
+create function qd_audit_task() returns trigger language plpgsql security definer as $$
 declare v_before jsonb; v_after jsonb;
 begin
-  if tg_op <> 'INSERT' then
-    v_before := jsonb_strip_nulls(jsonb_build_object('status', old.status, 'wait', old.wait, 'priority', old.priority, 'agent', old.agent,
-      'engine', old.engine, 'token', old.lease_token, 'not_before', old.not_before, 'deadline', old.deadline, 'max_attempts', old.max_attempts,
-      'cancel_requested', nullif(old.cancel_requested, false)));
-  end if;
-  if tg_op <> 'DELETE' then
-    v_after := jsonb_strip_nulls(jsonb_build_object('status', new.status, 'wait', new.wait, 'priority', new.priority, 'agent', new.agent,
-      'engine', new.engine, 'token', new.lease_token, 'not_before', new.not_before, 'deadline', new.deadline, 'max_attempts', new.max_attempts,
-      'cancel_requested', nullif(new.cancel_requested, false)));
-  end if;
-  if v_before = v_after then return null; end if;
-  insert into audit (actor, role, kind, key, action, before, after)
-  values (coalesce(nullif(current_setting('qd.actor', true), ''), session_user),
-          coalesce(nullif(current_setting('role', true), 'none'), 'owner'),
-          'task', case when tg_op = 'DELETE' then old.number else new.number end::text, lower(tg_op), v_before, v_after);
+  v_before := pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('status', nullif(old.status, new.status), 'wait', nullif(old.wait, new.wait),
+    'engine', nullif(old.engine, new.engine), 'token', nullif(old.lease_token, new.lease_token), 'priority', nullif(old.priority, new.priority),
+    'agent', nullif(old.agent, new.agent), 'not_before', nullif(old.not_before, new.not_before), 'deadline', nullif(old.deadline, new.deadline),
+    'max_attempts', nullif(old.max_attempts, new.max_attempts), 'cancel_requested', nullif(old.cancel_requested, new.cancel_requested)));
+  v_after := pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('status', nullif(new.status, old.status), 'wait', nullif(new.wait, old.wait),
+    'engine', nullif(new.engine, old.engine), 'token', nullif(new.lease_token, old.lease_token), 'priority', nullif(new.priority, old.priority),
+    'agent', nullif(new.agent, old.agent), 'not_before', nullif(new.not_before, old.not_before), 'deadline', nullif(new.deadline, old.deadline),
+    'max_attempts', nullif(new.max_attempts, old.max_attempts), 'cancel_requested', nullif(new.cancel_requested, old.cancel_requested)));
+  if v_before = '{}' and v_after = '{}' then return null; end if;
+  insert into public.audit (actor, role, kind, key, action, before, after)
+  values (coalesce(nullif(pg_catalog.current_setting('qd.actor', true), ''), session_user),
+          coalesce(nullif(pg_catalog.current_setting('role', true), 'none'), 'owner'), 'task', new.number::text, 'update', v_before, v_after);
   return null;
 end $$;
 
-create trigger audit after insert or delete
-  or update of status, wait, priority, agent, engine, lease_token, not_before, deadline, max_attempts, cancel_requested on task
-  for each row execute function qd_audit_task();
-create trigger audit after insert or update of title, description, parent, paths, branch, on_failure, max_cost_usd, reason, cron on task_body
+-- Tasks come and go in batches: one statement for all of them.
+create function qd_audit_tasks() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+  insert into audit (actor, role, kind, key, action, before, after)
+  select coalesce(nullif(current_setting('qd.actor', true), ''), session_user), coalesce(nullif(current_setting('role', true), 'none'), 'owner'),
+         'task', t.number::text, lower(tg_op), case when tg_op = 'DELETE' then t.facts end, case when tg_op = 'INSERT' then t.facts end
+    from (select number, jsonb_strip_nulls(jsonb_build_object('project', project, 'status', status, 'wait', wait, 'priority', priority, 'agent', agent,
+                 'not_before', not_before, 'deadline', deadline, 'max_attempts', max_attempts)) as facts from affected) t;
+  return null;
+end $$;
+
+create function qd_audit_bodies() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+  insert into audit (actor, role, kind, key, action, after)
+  select coalesce(nullif(current_setting('qd.actor', true), ''), session_user), coalesce(nullif(current_setting('role', true), 'none'), 'owner'),
+         'task_body', b.task::text, 'insert', jsonb_strip_nulls(jsonb_build_object('id', b.id, 'title', b.title, 'parent', b.parent,
+           'paths', nullif(b.paths, '{}'), 'on_failure', b.on_failure, 'max_cost_usd', b.max_cost_usd, 'cron', b.cron))
+    from affected b;
+  return null;
+end $$;
+
+create trigger audit after update of status, wait, priority, agent, engine, lease_token, not_before, deadline, max_attempts, cancel_requested
+  on task for each row execute function qd_audit_task();
+create trigger audit_new after insert on task referencing new table as affected for each statement execute function qd_audit_tasks();
+create trigger audit_gone after delete on task referencing old table as affected for each statement execute function qd_audit_tasks();
+create trigger audit after update of title, description, parent, paths, branch, on_failure, max_cost_usd, reason, cron on task_body
   for each row execute function qd_audit('task', 'feedback', 'description');
+create trigger audit_new after insert on task_body referencing new table as affected for each statement execute function qd_audit_bodies();
 
 -- ── making tasks ready ──────────────────────────────────────────────────────────────────────────────────────────
 
--- To be called after the transaction that made a task ready has committed: a long transaction must never hold a lane.
--- Usually a no-op.
-create function task_touch(p_project text, p_agent text, p_priority int) returns void language sql as $$
-  insert into lane (project, agent, head) values (p_project, p_agent, p_priority)
-  on conflict (project, agent) do update set head = excluded.head where lane.head is null or lane.head < excluded.head
+-- To be called last in the transaction that made a task ready, or after it. Usually the hint is good enough; then a KEY SHARE lock
+-- keeps it so until the commit, which holds up neither other adders nor a rise, only lane_renew.
+create function task_touch(p_project text, p_agent text, p_priority int) returns void language plpgsql as $$
+declare v_head smallint;
+begin
+  if p_priority is null then return; end if;
+  select head into v_head from lane where project = p_project and agent = p_agent for key share;
+  if not found then
+    insert into lane (project, agent, head) values (p_project, p_agent, p_priority)
+    on conflict (project, agent) do update set head = greatest(lane.head, excluded.head);
+  elsif v_head is null or v_head < p_priority then
+    update lane set head = p_priority where project = p_project and agent = p_agent and (head is null or head < p_priority);
+  end if;
+end $$;
+
+create function task_touch_all(p_ready task[]) returns void language sql as $$
+  select task_touch(r.project, r.agent, r.best) from (
+    select (t).project as project, (t).agent as agent, max((t).priority) as best from unnest(p_ready) t group by 1, 2 order by 1, 2) r
 $$;
 
 -- Heals the hint of lanes whose touch was lost with its process. Skips what is locked: its holder will set the hint.
@@ -142,122 +177,141 @@ create function task_sweep(p_projects text[] default null) returns int language 
   select count(*)::int from healed
 $$;
 
+-- Says anew what is the best of a lane, after a claim. The lane is locked first and the tasks are read by a statement of its
+-- own: everybody who touched the lane before has committed and is seen, everybody else touches it after. When somebody else
+-- is at it the hint stays as it is, which is at worst too good.
+create function lane_renew(p_project text, p_agent text) returns void language plpgsql as $$
+begin
+  perform 1 from lane where project = p_project and agent = p_agent for update skip locked;
+  if not found then return; end if;
+  update lane set head = (select t.priority from task t where t.project = p_project and t.agent = p_agent and t.status = 'pending'
+                           order by t.priority desc, t.number limit 1)
+   where project = p_project and agent = p_agent;
+end $$;
+
 -- ── claim ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 -- At most p_n tasks of one lane at one priority; the caller asks again until it gets none or its hands are full.
 -- p_agents: the agents that this engine can run, the preferred one first.
-create function task_claim(p_engine bigint, p_n int, p_agents text[]) returns setof task language plpgsql as $$
+-- Its plans are generic, for planning would cost more than all else, and go by indexes however small the tables were when they
+-- were made; the condition on ctid lets the two short tables be read in one go nevertheless.
+create function task_claim(p_engine bigint, p_n int, p_agents text[]) returns setof task language plpgsql
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-  v_project text; v_lane text; v_room int; v_agents text[]; v_agent text; v_slots int[]; v_limit int; v_rows task[]; v_found boolean;
+  v_agents text[]; v_limited text[]; v_lane record; v_room int; v_name text; v_agent text; v_slots int[]; v_taken bigint[]; v_best smallint;
+  v_held boolean := false; v_busy boolean;
 begin
   if exists (select 1 from setting where key = 'queue.paused' and value = 'true'::jsonb) then return; end if;
-  select array_agg(a.name order by array_position(p_agents, a.name)) into v_agents from agent a
+  select array_agg(a.name order by array_position(p_agents, a.name)), coalesce(array_agg(a.name) filter (where a.max_parallel is not null), '{}')
+    into v_agents, v_limited from agent a
    where a.name = any(p_agents) and a.enabled
-     and (a.max_parallel is null or exists (select 1 from agent_slot s where s.agent = a.name and s.task is null and s.slot <= a.max_parallel));
+     and (a.max_parallel is null or a.max_parallel > (select count(*) from agent_slot s where s.agent = a.name and s.task is not null));
   if v_agents is null then return; end if;
-  for i in 1..6 loop
-    select l.project, l.agent, p.max_parallel - p.running into v_project, v_lane, v_room
-      from load p join lane l on l.project = p.project
-     where l.head is not null and not p.paused and p.running < p.max_parallel and (l.agent = '' or l.agent = any(v_agents))
-     order by l.head desc, p.last_claim limit 1 for no key update of p skip locked;
-    if not found then
-      -- Every runnable project is locked by somebody: wait for one of them by its key. ORDER BY … LIMIT … FOR UPDATE
-      -- without SKIP LOCKED would keep the locks of rows that it rejects, and deadlock.
-      select l.project, l.agent into v_project, v_lane from load p join lane l on l.project = p.project
+  -- First the best few that nobody else is at, then any. When all that could run is locked, wait for the best of it: by its key,
+  -- and holding nothing.
+  for v_pass in 1..3 loop
+    v_busy := false;
+    for v_lane in
+      select l.project, l.agent, l.head from load p join lane l on l.project = p.project
        where l.head is not null and not p.paused and p.running < p.max_parallel and (l.agent = '' or l.agent = any(v_agents))
-       order by l.head desc, p.last_claim limit 1;
-      if not found then return; end if;
-      select p.max_parallel - p.running into v_room from load p
-       where p.project = v_project and not p.paused and p.running < p.max_parallel for no key update;
-      if not found then continue; end if;
-    end if;
-    v_limit := least(p_n, v_room);
-    v_agent := case when v_lane = '' then v_agents[1] else v_lane end;
-    v_slots := null;
-    if exists (select 1 from agent a where a.name = v_agent and a.max_parallel is not null) then
-      select array_agg(slot) into v_slots from (
-        select s.slot from agent_slot s join agent a on a.name = s.agent
-         where s.agent = v_agent and s.task is null and s.slot <= a.max_parallel
-         limit v_limit for no key update of s skip locked) free;
-      if v_slots is null then
-        v_agents := array_remove(v_agents, v_agent);
-        if v_agents = '{}' then return; end if;
+         and l.ctid >= '(0,0)' and p.ctid >= '(0,0)'
+       order by l.head desc, p.last_claim limit case v_pass when 1 then 8 end
+    loop
+      if v_pass = 3 and not v_held then
+        select case when p.paused then 0 else p.max_parallel - p.running end into v_room from load p where p.project = v_lane.project for no key update;
+      else
+        select case when p.paused then 0 else p.max_parallel - p.running end into v_room from load p where p.project = v_lane.project
+           for no key update skip locked;
+        if not found then v_busy := true; continue; end if;
+      end if;
+      v_held := true;
+      v_room := least(v_room, p_n);
+      continue when v_room <= 0;
+      v_agent := null; v_slots := null;
+      foreach v_name in array case when v_lane.agent = '' then v_agents else array[v_lane.agent] end loop
+        if v_name <> all(v_limited) then v_agent := v_name; exit; end if;
+        select array_agg(slot) into v_slots from (
+          select s.slot from agent_slot s join agent a on a.name = s.agent
+           where s.agent = v_name and s.task is null and s.slot <= a.max_parallel limit v_room for no key update of s skip locked) free;
+        if v_slots is not null then v_agent := v_name; v_room := least(v_room, cardinality(v_slots)); exit; end if;
+      end loop;
+      continue when v_agent is null;
+      select array_agg(number) filter (where priority = best) into v_taken from (
+        select number, priority, max(priority) over () as best from (
+          select t.number, t.priority from task t
+           where t.project = v_lane.project and t.agent = v_lane.agent and t.status = 'pending'
+           order by t.priority desc, t.number limit v_room for no key update of t skip locked) free) top;
+      if v_taken is null then   -- the hint was too good, or others are at these very tasks
+        perform lane_renew(v_lane.project, v_lane.agent);
         continue;
       end if;
-      v_limit := least(v_limit, cardinality(v_slots));
-    end if;
-    with pick as materialized (
-      select t.number, t.priority from task t
-       where t.project = v_project and t.agent = v_lane and t.status = 'pending'
-       order by t.priority desc, t.number limit v_limit for no key update of t skip locked),
-    -- number = any(array(…)) is an InitPlan: a plan cached while the table was tiny cannot become a join with a sequential scan
-    upd as (
-      update task t set status = 'in_progress', attempts = t.attempts + 1, lease_token = t.lease_token + 1, engine = p_engine,
-             claimed_at = clock_timestamp(), updated_at = clock_timestamp(), cancel_requested = false, wait = null, not_before = null
-       where t.number = any(array(select number from pick where priority = (select max(priority) from pick))) returning t.*)
-    select array_agg(upd), exists (select 1 from pick) into v_rows, v_found from upd;
-    if v_rows is null then
-      update lane set head = null where project = v_project and agent = v_lane; continue;
-    end if;
-    if v_slots is not null then
-      update agent_slot s set task = r.number
-        from (select (u).number, row_number() over () as n from unnest(v_rows) u) r
-       where s.agent = v_agent and s.slot = v_slots[r.n];
-    end if;
-    update load set running = running + cardinality(v_rows), last_claim = clock_timestamp() where project = v_project;
-    update lane set head = (select t.priority from task t where t.project = v_project and t.agent = v_lane and t.status = 'pending'
-                             order by t.priority desc, t.number limit 1)
-     where project = v_project and agent = v_lane;
-    return query select r.number, r.project, v_agent, r.priority, r.status, r.wait, r.attempts, r.failures, r.max_attempts, r.rescues, r.waiting_on,
-                        r.lease_token, r.engine, r.not_before, r.deadline, r.cancel_requested, r.created_at, r.updated_at, r.claimed_at, r.finished_at
-                   from unnest(v_rows) r;
-    return;
+      if v_slots is not null then
+        update agent_slot set task = v_taken[array_position(v_slots, slot)] where agent = v_agent and slot = any(v_slots[:cardinality(v_taken)]);
+      end if;
+      return query
+        update task t set status = 'in_progress', attempts = t.attempts + 1, lease_token = t.lease_token + 1, engine = p_engine,
+               claimed_at = clock_timestamp(), updated_at = clock_timestamp(), cancel_requested = false, wait = null, not_before = null
+         where t.number = any(v_taken)
+        returning t.number, t.project, v_agent, t.priority, t.status, t.wait, t.attempts, t.failures, t.max_attempts, t.rescues, t.waiting_on,
+               t.lease_token, t.engine, t.not_before, t.deadline, t.cancel_requested, t.created_at, t.updated_at, t.claimed_at, t.finished_at;
+      update load set running = running + cardinality(v_taken), last_claim = clock_timestamp() where project = v_lane.project;
+      select t.priority into v_best from task t where t.project = v_lane.project and t.agent = v_lane.agent and t.status = 'pending'
+       order by t.priority desc, t.number limit 1;
+      if v_best is distinct from v_lane.head then perform lane_renew(v_lane.project, v_lane.agent); end if;
+      return;
+    end loop;
+    exit when not found or (v_pass = 2 and (v_held or not v_busy));
   end loop;
+  -- What is left is in other hands, and whoever holds a load row may not wait: ask again.
+  if v_busy then perform pg_notify('qd', 'task'); end if;
 end $$;
 
 -- ── what becomes of the children ────────────────────────────────────────────────────────────────────────────────
 
--- The parent is completed: count it off its children. Returns the lanes that may have something new.
-create function task_release_children(p_number bigint) returns int language plpgsql as $$
-declare v_kids bigint[]; v_ready task[]; v_lane record;
+-- The parent is completed: count it off its children. Returns those that are ready now; their lanes are the caller's to touch,
+-- after the last row that it waits for.
+create function task_release_children(p_number bigint) returns task[] language plpgsql as $$
+declare v_kids bigint[]; v_ready task[];
 begin
   select array_agg(number) into v_kids from (
     select c.number from task_after d join task c on c.number = d.child
      where d.parent = p_number and c.status = 'blocked' order by c.number for no key update of c) k;
-  if v_kids is null then return 0; end if;
+  if v_kids is null then return null; end if;
+  -- Counted anew and not counted down: a parent that was retried after it had been completed is not counted twice. A
+  -- recurring child waits even when its date has passed, for task_recur to leave the next one behind.
   with u as (
-    update task t set waiting_on = t.waiting_on - 1, updated_at = clock_timestamp(),
-           status = case when t.waiting_on > 1 then 'blocked' when t.not_before > clock_timestamp() then 'waiting' else 'pending' end::task_status,
-           wait = case when t.waiting_on <= 1 and t.not_before > clock_timestamp() then 'time'::task_wait end
+    update task t set updated_at = clock_timestamp(), (waiting_on, status, wait) = (
+        select w.n, case when w.n > 0 then 'blocked' when later then 'waiting' else 'pending' end::task_status,
+               case when w.n = 0 and later then 'time'::task_wait end
+          from (select count(*)::int as n from task_after d join task p on p.number = d.parent where d.child = t.number and p.status <> 'completed') w,
+               (select coalesce(t.not_before > clock_timestamp(), false)
+                       or exists (select 1 from task_body b where b.task = t.number and b.cron is not null and t.attempts = 0)) l (later))
      where t.number = any(v_kids) returning t.*)
   select array_agg(u) into v_ready from u where u.status = 'pending';
-  if v_ready is null then return 0; end if;
-  -- A lane that somebody holds is skipped: task_sweep heals it. Waiting here could deadlock.
-  for v_lane in
-    select l.project, l.agent, r.best from lane l
-      join (select (t).project as project, (t).agent as agent, max((t).priority) as best from unnest(v_ready) t group by 1, 2) r
-        on r.project = l.project and r.agent = l.agent
-     where l.head is null or l.head < r.best for no key update of l skip locked
-  loop
-    update lane set head = v_lane.best where project = v_lane.project and agent = v_lane.agent;
-  end loop;
-  return cardinality(v_ready);
+  return v_ready;
 end $$;
 
--- The parent failed or was cancelled: so does everything that waits for it, as each child asks. One level per statement:
--- a recursive query has one snapshot and misses a grandchild that is added meanwhile.
-create function task_fail_children(p_number bigint) returns int language plpgsql as $$
-declare v_parents bigint[] := array[p_number]; v_kids bigint[]; v_total int := 0;
+-- Parents failed or were cancelled: so does everything that waits for them, as each child asks. All that can be reached is locked
+-- by number at first, since two of these may meet in the same children; then one level per statement: a recursive
+-- query has one snapshot and misses a grandchild that is added meanwhile.
+create function task_fail_children(p_numbers bigint[]) returns int language plpgsql as $$
+declare v_parents bigint[] := p_numbers; v_kids bigint[]; v_total int := 0;
 begin
+  if not exists (select 1 from task_after d where d.parent = any(p_numbers)) then return 0; end if;
+  perform 1 from task c where c.status in ('pending', 'blocked', 'waiting') and c.number = any(array(
+      with recursive below(number) as (
+        select d.child from task_after d where d.parent = any(p_numbers)
+        union select d.child from below b join task_after d on d.parent = b.number)
+      select number from below)) order by c.number for no key update;
   loop
     select array_agg(number) into v_kids from (
       select c.number from task c
-       where c.number in (select d.child from task_after d where d.parent = any(v_parents)) and c.status in ('pending', 'blocked', 'waiting')
+       where c.number = any(array(select d.child from task_after d where d.parent = any(v_parents))) and c.status in ('pending', 'blocked', 'waiting')
        order by c.number for no key update of c) k;
     exit when v_kids is null;
     update task_body b set reason = 'task #' || (select min(d.parent) from task_after d where d.child = b.task and d.parent = any(v_parents))
              || ', on which it depends, did not succeed' where b.task = any(v_kids);
-    update task t set status = case when b.on_failure = 'cancel' then 'cancelled' else 'failed' end::task_status, wait = null,
+    update task t set status = case when b.on_failure = 'cancel' then 'cancelled' else 'failed' end::task_status, wait = null, not_before = null,
            finished_at = clock_timestamp(), updated_at = clock_timestamp()
       from task_body b where b.task = t.number and t.number = any(v_kids);
     v_total := v_total + cardinality(v_kids);
@@ -273,8 +327,9 @@ end $$;
 -- Separate statements on purpose: under READ COMMITTED each has a new snapshot, so that an edge that was committed while this
 -- waited for the row is seen.
 create function task_finish(p_number bigint, p_token bigint, p_outcome text, p_reason text default null, p_retry_in interval default null,
-                            p_wait task_wait default null, p_feedback text default null) returns task_status language plpgsql as $$
-declare v task; v_status task_status; v_not_before timestamptz;
+                            p_wait task_wait default null, p_feedback text default null) returns task_status language plpgsql
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare v task; v_status task_status; v_not_before timestamptz; v_ready task[];
 begin
   select t.* into v from task t where t.number = p_number and t.lease_token = p_token and t.status = 'in_progress' for no key update;
   if not found then return null; end if;
@@ -285,50 +340,69 @@ begin
     when p_outcome = 'wait' then 'waiting'
     when p_outcome = 'retry' and v.failures + 1 < v.max_attempts then case when p_retry_in > interval '0' then 'waiting' else 'pending' end
     else 'failed' end;
-  v_not_before := case when v_status = 'waiting' then clock_timestamp() + p_retry_in end;
+  v_not_before := case when v_status = 'waiting' and coalesce(p_wait, 'time') = 'time'
+                       then clock_timestamp() + coalesce(p_retry_in, interval '0') end;
   update task t set status = v_status, engine = null, not_before = v_not_before, updated_at = clock_timestamp(),
          failures = t.failures + (p_outcome in ('retry', 'failed'))::int,
          wait = case when v_status = 'waiting' then coalesce(p_wait, 'time') end,
          finished_at = case when v_status in ('completed', 'failed', 'cancelled') then clock_timestamp() end
    where t.number = p_number;
-  update task_body b set reason = case when v_status in ('completed', 'pending') then null
-                                       when v_status = 'cancelled' and v.cancel_requested then coalesce(b.reason, 'cancelled') else p_reason end,
-         feedback = case when v_status in ('pending', 'waiting', 'review', 'failed') then coalesce(p_feedback, b.feedback) end
-   where b.task = p_number;
-  if v_status = 'completed' then perform task_release_children(p_number);
-  elsif v_status in ('failed', 'cancelled') then perform task_fail_children(p_number);
+  if v_status = 'completed' then
+    update task_body set reason = null, feedback = null where task = p_number and (reason is not null or feedback is not null);
+    v_ready := task_release_children(p_number);
+  else
+    update task_body b set reason = case when v_status = 'cancelled' and v.cancel_requested then coalesce(b.reason, 'cancelled')
+                                         when v_status <> 'pending' then p_reason end,
+           feedback = case when v_status <> 'cancelled' then coalesce(p_feedback, b.feedback) end
+     where b.task = p_number;
+    if v_status in ('failed', 'cancelled') then perform task_fail_children(array[p_number]); end if;
   end if;
   update agent_slot set task = null where task = p_number;
   update load set running = running - 1 where project = v.project;
-  if v_status = 'pending' then perform task_touch(v.project, v.agent, v.priority); end if;
+  if v_status = 'pending' then perform task_touch(v.project, v.agent, v.priority);
+  elsif v_ready is not null then perform task_touch_all(v_ready);
+  end if;
   return v_status;
 end $$;
 
+-- Whoever changes the dependencies of a task that exists holds this lock alone: no two changes can close a cycle between them. Who
+-- relies on the dependencies of a task that is not blocked holds it shared.
+create function task_graph_lock() returns bigint language sql immutable parallel safe as $$ select 8101830291173666404 $$;
+
 -- What a task that nobody holds becomes: by a person (cancel, retry, approve, reject), by a timer, by a review.
--- Null when its status is not among p_from. To 'pending' means: as its dependencies and its time allow.
+-- Null when its status is not among p_from. To 'pending' means: as its dependencies and its time allow; QD409 when one of
+-- those it depends on did not succeed.
 create function task_move(p_number bigint, p_from task_status[], p_to task_status, p_reason text default null, p_wait task_wait default null,
                           p_not_before timestamptz default null, p_feedback text default null, p_fresh boolean default false)
   returns task_status language plpgsql as $$
-declare v task; v_status task_status := p_to; v_waiting int := 0;
+declare v task; v_status task_status := p_to; v_waiting int := 0; v_lost bigint; v_ready task[];
 begin
-  if p_to = 'pending' then   -- serialises with the parents' end, as task_add does
-    select count(*) filter (where s.status <> 'completed') into v_waiting from (
-      select t.status from task t where t.number in (select d.parent from task_after d where d.child = p_number) order by t.number for share) s;
+  if p_to = 'pending' then   -- serialises with the parents' end, as task_add does, and with a change of the dependencies
+    perform pg_advisory_xact_lock_shared(task_graph_lock());
+    select count(*) filter (where s.status <> 'completed'), min(s.number) filter (where s.status in ('failed', 'cancelled'))
+      into v_waiting, v_lost from (
+      select t.number, t.status from task t where t.number = any(array(select d.parent from task_after d where d.child = p_number))
+       order by t.number for share) s;
   end if;
   select t.* into v from task t where t.number = p_number and t.status = any(p_from) and t.status <> 'in_progress' for no key update;
   if not found then return null; end if;
+  if v_lost is not null then
+    raise exception 'task #% depends on task #%, which did not succeed', p_number, v_lost using errcode = 'QD409';
+  end if;
   if p_to = 'pending' then
     v_status := case when v_waiting > 0 then 'blocked' when p_not_before > clock_timestamp() then 'waiting' else 'pending' end;
   end if;
   update task t set status = v_status, waiting_on = case when p_to = 'pending' then v_waiting else t.waiting_on end,
-         wait = case when v_status = 'waiting' then coalesce(p_wait, 'time') end, not_before = case when p_to in ('pending', 'waiting') then p_not_before end,
+         wait = case when v_status = 'waiting' then coalesce(p_wait, 'time') end, not_before = case when v_status in ('blocked', 'waiting') then p_not_before end,
          failures = case when p_fresh then 0 else t.failures end, rescues = case when p_fresh then 0 else t.rescues end,
          cancel_requested = false, updated_at = clock_timestamp(),
          finished_at = case when v_status in ('completed', 'failed', 'cancelled') then clock_timestamp() end
    where t.number = p_number;
   update task_body b set reason = p_reason, feedback = coalesce(p_feedback, b.feedback) where b.task = p_number;
-  if v_status = 'completed' then perform task_release_children(p_number);
-  elsif v_status in ('failed', 'cancelled') then perform task_fail_children(p_number);
+  if v_status = 'completed' then
+    v_ready := task_release_children(p_number);
+    if v_ready is not null then perform task_touch_all(v_ready); end if;
+  elsif v_status in ('failed', 'cancelled') then perform task_fail_children(array[p_number]);
   elsif v_status = 'pending' then perform task_touch(v.project, v.agent, v.priority);
   end if;
   return v_status;
@@ -364,6 +438,9 @@ begin
   select e ->> 'agent' into v_name from jsonb_array_elements(p_tasks) e
    where coalesce(e ->> 'agent', '') <> '' and not exists (select 1 from agent a where a.name = e ->> 'agent') limit 1;
   if found then raise exception 'no agent "%"', v_name using errcode = 'QD404'; end if;
+  select (e ->> 'parent')::bigint into v_bad from jsonb_array_elements(p_tasks) e
+   where e ->> 'parent' is not null and not exists (select 1 from task t where t.number = (e ->> 'parent')::bigint) limit 1;
+  if found then raise exception 'no task #%', v_bad using errcode = 'QD404'; end if;
   select array_agg(distinct a::bigint) into v_parents from jsonb_array_elements(p_tasks) e, jsonb_array_elements_text(coalesce(e -> 'after', '[]')) a;
   if v_parents is not null then
     perform 1 from task t where t.number = any(v_parents) order by t.number for share;
@@ -401,8 +478,8 @@ begin
   loop
     perform task_touch(v_lane.project, v_lane.agent, v_lane.best);
   end loop;
-  return query select t.number, b.id, t.status from task t join task_body b on b.task = t.number where t.number = any(v_numbers)
-    order by array_position(v_numbers, t.number);
+  return query select t.number, b.id, t.status from unnest(v_numbers) with ordinality as o (number, ord)
+      join task t on t.number = o.number join task_body b on b.task = t.number where t.number = any(v_numbers) order by o.ord;
 end $$;
 
 -- ── engines: leases, rescue ─────────────────────────────────────────────────────────────────────────────────────
@@ -429,7 +506,7 @@ end $$;
 
 -- Gives back tasks of an engine, one project per call (R3); ask until 0. p_crash: the engine died under them.
 create function engine_release(p_engine bigint, p_keep bigint[], p_crash boolean, p_max_rescues int) returns int language plpgsql as $$
-declare v_project text; v_rows task[]; v task;
+declare v_project text; v_rows task[];
 begin
   select t.project into v_project from task t where t.engine = p_engine and t.status = 'in_progress' and t.number <> all(p_keep)
     and (p_crash or t.claimed_at < clock_timestamp() - interval '5 s') limit 1;
@@ -453,9 +530,7 @@ begin
     from unnest(v_rows) r where b.task = (r).number;
   update run set status = 'lost', reason = coalesce(run.reason, 'its engine died'), finished_at = clock_timestamp()
     from unnest(v_rows) r where run.task = (r).number and run.status in ('starting', 'running', 'verifying');
-  foreach v in array v_rows loop
-    if v.status in ('failed', 'cancelled') then perform task_fail_children(v.number); end if;
-  end loop;
+  perform task_fail_children(array(select (r).number from unnest(v_rows) r where (r).status in ('failed', 'cancelled')));
   update agent_slot set task = null where task in (select (r).number from unnest(v_rows) r);
   update load set running = running - cardinality(v_rows) where project = v_project;
   return cardinality(v_rows);
@@ -478,7 +553,7 @@ end $$;
 
 -- Tasks whose time has come become ready. Recurring ones are not touched here: their next date needs the engine.
 create function task_promote(p_limit int default 500) returns int language plpgsql as $$
-declare v_rows task[]; v_lane record;
+declare v_rows task[];
 begin
   with d as materialized (
     select t.number from task t where t.status = 'waiting' and t.wait = 'time' and t.not_before <= clock_timestamp()
@@ -489,10 +564,36 @@ begin
   r as (update task_body b set reason = null from u where b.task = u.number and b.reason is not null returning 1)
   select array_agg(u) into v_rows from u;
   if v_rows is null then return 0; end if;
-  for v_lane in select (t).project as project, (t).agent as agent, max((t).priority) as best from unnest(v_rows) t group by 1, 2 order by 1, 2 loop
-    perform task_touch(v_lane.project, v_lane.agent, v_lane.best);
-  end loop;
+  perform task_touch_all(v_rows);
   return cardinality(v_rows);
+end $$;
+
+-- Recurring tasks whose date has come: the caller computes the next date and hands each to task_recur.
+create function task_recurring_due(p_limit int default 100) returns table (number bigint, cron text, not_before timestamptz) language sql stable as $$
+  select t.number, b.cron, t.not_before from task t join task_body b on b.task = t.number
+   where t.status = 'waiting' and t.wait = 'time' and t.not_before <= clock_timestamp() and t.attempts = 0 and b.cron is not null
+   order by t.not_before limit p_limit
+$$;
+
+-- Makes a recurring task ready and leaves its next occurrence behind, at once; p_next null ends the series. False: somebody else
+-- did it, or it was cancelled. The distance from the date to the deadline stays. The expression goes over to the next: what has
+-- come due is a task like any other.
+create function task_recur(p_number bigint, p_next timestamptz) returns boolean language plpgsql as $$
+declare v task; v_next bigint;
+begin
+  select t.* into v from task t where t.number = p_number and t.status = 'waiting' and t.wait = 'time' and t.not_before <= clock_timestamp()
+     and t.attempts = 0 for no key update skip locked;
+  if not found then return false; end if;
+  if p_next is not null then
+    insert into task (project, agent, priority, status, wait, not_before, deadline, max_attempts)
+    values (v.project, v.agent, v.priority, 'waiting', 'time', p_next, p_next + (v.deadline - v.not_before), v.max_attempts) returning number into v_next;
+    insert into task_body (task, title, description, parent, paths, on_failure, max_cost_usd, cron, extra)
+    select v_next, b.title, b.description, b.parent, b.paths, b.on_failure, b.max_cost_usd, b.cron, b.extra from task_body b where b.task = p_number;
+  end if;
+  update task_body set cron = null where task = p_number;
+  update task set status = 'pending', wait = null, not_before = null, updated_at = clock_timestamp() where number = p_number;
+  perform task_touch(v.project, v.agent, v.priority);
+  return true;
 end $$;
 
 -- Tasks that nobody holds and whose deadline has passed fail, one per call; ask until null. Returns the task's number.
@@ -526,3 +627,17 @@ create function queue_reconcile() returns table (what text, n bigint) language s
     where s.task is not null and t.status is distinct from 'in_progress'
   union all select 'in progress with no engine', count(*) from task where status = 'in_progress' and engine is null
 $$;
+
+-- The run of a claimed task vanished through no fault of the work (its keeper was killed): it starts again after a pause, and is
+-- set aside when that happens too often. Fenced like task_finish.
+create function task_lost(p_number bigint, p_token bigint, p_reason text, p_max_rescues int) returns task_status language plpgsql as $$
+declare v task;
+begin
+  select t.* into v from task t where t.number = p_number and t.lease_token = p_token and t.status = 'in_progress' for no key update;
+  if not found then return null; end if;
+  update task set rescues = rescues + 1 where number = p_number;
+  if v.rescues + 1 >= p_max_rescues then
+    return task_finish(p_number, p_token, 'failed', format('set aside after %s losses: %s', v.rescues + 1, p_reason));
+  end if;
+  return task_finish(p_number, p_token, 'wait', p_reason, interval '500 ms' * power(4, v.rescues), 'time');
+end $$;

@@ -10,4 +10,4 @@ depends_on = None
 
 def upgrade() -> None:
     """Create everything that the queue and the runs stand on."""
-    run_sql("0001_base.sql", "0001_queue.sql", "0001_runs.sql", "0001_grants.sql")
+    run_sql("0001_base.sql", "0001_queue.sql", "0001_runs.sql", "0001_reason.sql", "0001_grants.sql")

@@ -1,0 +1,21 @@
+"""How the results of commands look to people: declared beside the dataclass, drawn by a face.
+
+A result type may carry ``columns: ClassVar[tuple[Column, ...]]`` (what a table of it shows; without it all fields), and
+``empty: ClassVar[str]`` (what is said in place of an empty table, with the way to the first one). ``prints: ClassVar[str]`` names the field
+that is the whole of what a person wants to see, such as a diff.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Style = Literal["text", "key", "state", "count", "usd", "time", "seconds", "bytes", "yes", "colour"]
+"""``key``: what the row is called; ``state``: glyph, word and colour; ``yes``: a tick for true; ``time``: relative to now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its title, the field (dots lead into what it holds), and how the value is written."""
+
+    title: str
+    field: str
+    style: Style = "text"

@@ -1,0 +1,139 @@
+"""What the commands about tasks and runs answer with: rows of the database, and how they look to people."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeVar
+
+from core.commands.shown import Column
+from storage.queries.questions import Question
+from storage.queries.reviews import Review, ReviewDetails
+from storage.queries.runs import Run, RunEvent
+from storage.queries.tasks import Task
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView(Task):
+    """A task."""
+
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("task", "number", "key"),
+        Column("project", "project"),
+        Column("status", "status", "state"),
+        Column("prio", "priority", "count"),
+        Column("title", "title"),
+        Column("agent", "agent"),
+        Column("attempts", "attempts", "count"),
+        Column("cost", "cost_usd", "usd"),
+        Column("reason", "reason"),
+        Column("updated", "updated_at", "time"),
+    )
+    empty: ClassVar[str] = 'No tasks. Add the first: qd task add "TITLE" --project ID'
+
+
+@dataclass(frozen=True, slots=True)
+class RunView(Run):
+    """A run."""
+
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("run", "name", "key"),
+        Column("project", "project"),
+        Column("status", "status", "state"),
+        Column("agent", "agent"),
+        Column("events", "events", "count"),
+        Column("files", "files_changed", "count"),
+        Column("+", "insertions", "count"),
+        Column("−", "deletions", "count"),
+        Column("cost", "cost_usd", "usd"),
+        Column("reason", "reason"),
+        Column("started", "started_at", "time"),
+    )
+    empty: ClassVar[str] = "No runs yet. An engine begins one when a task is ready: qd up"
+
+
+@dataclass(frozen=True, slots=True)
+class EventView(RunEvent):
+    """An event."""
+
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("seq", "seq", "count"),
+        Column("at", "at", "time"),
+        Column("kind", "kind", "key"),
+        Column("text", "text"),
+    )
+    empty: ClassVar[str] = "Nothing happened in this run yet."
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionView(Question):
+    """A question."""
+
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("question", "number", "key"),
+        Column("kind", "kind"),
+        Column("project", "project"),
+        Column("task", "task"),
+        Column("status", "status", "state"),
+        Column("text", "text"),
+        Column("options", "options"),
+        Column("asked", "asked_at", "time"),
+    )
+    empty: ClassVar[str] = "No open questions."
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewView(Review):
+    """A review."""
+
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("task", "task", "key"),
+        Column("project", "project"),
+        Column("status", "status", "state"),
+        Column("title", "title"),
+        Column("files", "files_changed", "count"),
+        Column("+", "insertions", "count"),
+        Column("−", "deletions", "count"),
+        Column("cost", "cost_usd", "usd"),
+        Column("agent", "agent"),
+        Column("note", "note"),
+        Column("created", "created_at", "time"),
+    )
+    empty: ClassVar[str] = "Nothing waits for a review."
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewDetailsView(ReviewDetails):
+    """A review with its checks."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputView:
+    """Something that a run was told: its engine delivers it, in the order of ``seq``."""
+
+    run: str
+    seq: int
+    kind: str
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DiffView:
+    """The change of a run as a patch."""
+
+    run: str
+    base: str
+    head: str
+    patch: str
+    truncated: bool
+    prints: ClassVar[str] = "patch"
+
+
+def view(cls: type[T], row: Any) -> T:
+    """A row of the database as what is shown of it: ``cls`` is a subclass of its class."""
+    return cls(**{field.name: getattr(row, field.name) for field in fields(row)})
+
+
+def views(cls: type[T], rows: Iterable[Any]) -> list[T]:
+    """As :func:`view`, for many."""
+    return [view(cls, row) for row in rows]

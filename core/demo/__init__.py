@@ -1,0 +1,3 @@
+"""The demonstration: sample repositories, a dozen tasks, and a scripted model server that stands in for a
+provider.
+"""

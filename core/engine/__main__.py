@@ -1,0 +1,116 @@
+"""The engine as a program: ``python -P -m core.engine``. `qd up` starts it in the background."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from config.errors import ConflictError, QuarterdeckError
+from config.paths import Paths, resolve_paths
+from core import version
+from core.commands.agent import ensure_default_agents
+from core.engine.bell import Bell
+from core.engine.engine import Engine
+from core.engine.identity import engine_name
+from core.engine.runtime import Runtime
+from core.engine.shipper import Shipper
+from core.faces.opening import find_database, load_settings
+from storage.database import Database, Principal, Role
+from storage.queries import queue
+
+log = logging.getLogger("qd.engine")
+
+
+def main() -> int:
+    """Run the engine until it is told to stop. The exit codes are those of `qd`."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    paths = resolve_paths(os.environ)
+    try:
+        lock = hold_lock(paths.engine_lock)
+        try:
+            asyncio.run(serve(paths, dict(os.environ)))
+        finally:
+            os.close(lock)
+    except QuarterdeckError as error:
+        log.error("%s", error.sentence())  # noqa: TRY400 - a sentence, not a traceback, is what a person needs here
+        return error.exit_code
+    return 0
+
+
+def hold_lock(path: Path) -> int:
+    """Become the one engine of this state folder, until the process ends. Raises ConflictError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.read(lock, 32).decode("ascii", "replace").strip()
+        os.close(lock)
+        raise ConflictError(f"an engine is running already (pid {pid or 'unknown'})", "see `qd status`") from None
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
+    return lock
+
+
+async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
+    """Open the database, register, and work until a signal or a person says stop."""
+    source = find_database(paths, environ)
+    await source.ensure()
+    name = engine_name(paths.state)
+    who = Principal(f"engine:{name}", Role.ENGINE)
+    db = await Database.open(source.dsn, bound=who, most=8, least=2)
+    try:
+        settings = await load_settings(db, who, paths, environ)
+        await ensure_default_agents(db, who, paths, environ)
+        lease = timedelta(seconds=settings.engine.lease_seconds)
+        async with db.connection() as connection:
+            engine_id = await queue.register(
+                connection,
+                name=name,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                version=version(),
+                max_parallel=settings.engine.max_parallel,
+                lease=lease,
+            )
+        bell = Bell(db)
+        runtime = Runtime(
+            engine=engine_id,
+            name=name,
+            db=db,
+            paths=paths,
+            settings=settings,
+            environ=environ,
+            bell=bell,
+            shipper=Shipper(db, bell, settings.engine.ship_interval),
+        )
+        engine = Engine(
+            runtime,
+            read_settings=lambda: load_settings(db, who, paths, environ),
+            revive=source.ensure if source.embedded else None,
+        )
+        _heed_signals(engine)
+        bell.ring("engine", "task")
+        log.info("engine %s runs (pid %s, schema of %s)", name, os.getpid(), source.shown)
+        await engine.run()
+        log.info("engine %s stopped", name)
+    finally:
+        await db.close()
+
+
+def _heed_signals(engine: Engine) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, engine.stopping.set)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,458 @@
+"""The life of one run, from the claim of its task to the last word on it.
+
+    begin → prepare → start → follow → judge → settle
+
+Each step leaves the database and the disk in a state from which a later engine can go on: a life can be cut off at any
+await, by a stop or by ``kill -9``, and be taken up again (``adopted``).
+"""
+
+import asyncio
+import contextlib
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from config.errors import QuarterdeckError
+from core.agents.adapter import Adapter, Job, Verdict, load_adapter
+from core.engine.ending import Ended, Judgement, Stop
+from core.engine.follow import Follower
+from core.engine.identity import uuid7
+from core.engine.journal import Journal
+from core.engine.judge import judge
+from core.engine.prompt import compose_prompt, run_environment
+from core.engine.runtime import Runtime, run_folder
+from core.engine.shipper import OvertakenError
+from core.events import EventKind
+from core.keeper import client as keeper
+from core.verify.gates import Shell, run_command
+from core.workspace import repository, worktree
+from core.workspace.project_file import ProjectFile, read_project_file
+from core.workspace.worktree import Worktree
+from storage.queries import engine as rows
+from storage.queries.engine import LiveRun, Work
+from storage.queries.queue import finish, task_lost
+
+
+@dataclass(slots=True)
+class Life:
+    """One run in the hands of this engine."""
+
+    runtime: Runtime
+    work: Work
+    adopted: LiveRun | None = None
+    run: int = 0
+    run_id: UUID = field(default_factory=uuid7)
+    attempt: int = 0
+    journal: Journal | None = None
+    stopped: Stop | None = None
+    """Set when this run is to end before its time."""
+
+    @property
+    def folder(self) -> Path:
+        """Spec, prompt, context, spools and exit record."""
+        return run_folder(self.runtime.paths, self.run_id)
+
+    @property
+    def socket(self) -> Path:
+        """Where the keeper of the agent listens."""
+        return self.runtime.paths.sockets / f"r{self.run_id.hex[-20:]}.sock"
+
+    @property
+    def tree_path(self) -> Path:
+        """The worktree: one per task, so that a later attempt goes on where the last one ended."""
+        return self.runtime.paths.worktrees / self.work.project / _tree_name(self.work)
+
+    async def live(self) -> None:
+        """All of it. Whatever goes wrong ends as a word on the run, never as the end of the engine."""
+        try:
+            async with self.runtime.lock(self.tree_path):
+                await self._live()
+        except OvertakenError:
+            await self._let_go("another engine has taken this run over")
+        except QuarterdeckError as error:
+            await self._give_up(error.sentence())
+        finally:
+            self.runtime.pokes.forget(self.folder)
+
+    async def _live(self) -> None:
+        runtime, work = self.runtime, self.work
+        adapter = load_adapter(work.adapter, runtime.paths, runtime.environ)
+        branch = work.branch or worktree.branch_name(work.number, work.title)
+        if self.adopted:
+            self._take_up(self.adopted)
+            if await self._is_ended_by_force():
+                return
+        elif not await self._begin(branch, self.tree_path):
+            return
+        journal = self._journal()
+        status = self.adopted.status if self.adopted else "starting"
+        if status == "starting" and not await self._was_started():
+            tree = await self._prepare(self.tree_path, branch)
+            await self._start(adapter, tree)
+        else:
+            repo = await repository.open_repository(Path(work.repository))
+            reopened = await worktree.reopen(repo, self.tree_path)
+            if reopened is None:
+                await self._lose("its worktree is gone")
+                return
+            tree = reopened
+        verdict = Verdict(ok=True, reason="", session=None)
+        ended = Ended("exited", "", 0)
+        if status != "verifying":
+            outcome = await Follower(self, adapter, journal).follow()
+            if outcome is None:
+                await self._lose("its keeper was killed")
+                return
+            verdict, ended = outcome
+        await self._judge(tree, verdict, ended)
+
+    async def abandon(self, reason: str) -> None:
+        """Give the run up after a bug: end what it started and count the attempt as failed."""
+        await self._give_up(reason)
+
+    async def stop(self, stop: Stop) -> None:
+        """End this run before its time: the agent through its keeper, a gate by its mark."""
+        if self.stopped is None or stop.kind == "cancel":
+            self.stopped = stop
+        try:
+            await keeper.stop(self.socket, f"{stop.kind}: {stop.words}")
+        except QuarterdeckError:
+            await keeper.sweep(str(self.run_id))
+
+    # ── from the claim to the first instruction ──
+
+    async def _begin(self, branch: str, tree_path: Path) -> bool:
+        """Commit the row of the run, so that from here on whatever is started can be found."""
+
+        async def insert(connection: asyncpg.Connection) -> tuple[int, int] | None:
+            existing = await connection.fetchrow("select number, attempt from run where id = $1", self.run_id)
+            return (
+                tuple(existing)
+                if existing
+                else await rows.insert_run(
+                    connection,
+                    id=self.run_id,
+                    work=self.work,
+                    engine=self.runtime.engine,
+                    mark=str(self.run_id),
+                    folder=str(self.folder),
+                    branch=branch,
+                    worktree=str(tree_path),
+                )
+            )
+
+        begun = await self.runtime.persist(insert)
+        if begun is None:
+            return False
+        self.run, self.attempt = begun
+        self.journal = Journal(self.runtime.shipper, self.run)
+        self.runtime.changed_task(self.work.number, "run", f"run:{self.run}")
+        return True
+
+    def _take_up(self, run: LiveRun) -> None:
+        self.run, self.run_id, self.attempt = run.number, run.id, run.attempt
+        self.journal = Journal(
+            self.runtime.shipper, run.number, events=run.events, out=run.shipped_out, err=run.shipped_err
+        )
+        self.journal.cost_usd = run.cost_usd
+
+    async def _is_ended_by_force(self) -> bool:
+        """Count an adoption that has brought nothing: what kills its engine again and again must not do so for ever."""
+        run = self.adopted
+        if run is None or run.adoptions < self.runtime.settings.engine.max_rescues:
+            return False
+        await self._stop_processes("set aside")
+        await self._settle(
+            "failed", "failed", f"set aside: the engine died {run.adoptions} times while it followed this run"
+        )
+        return True
+
+    async def _was_started(self) -> bool:
+        """Whether the keeper of an adopted run got as far as starting the agent.
+
+        A spec that is still there has not been read, and once it is taken away it never will be: only then may another
+        keeper be started.
+        """
+        if self.adopted is None:
+            return False
+        (self.folder / "spec.json").unlink(missing_ok=True)
+        async with asyncio.timeout(keeper.START_SECONDS):
+            while not _has_started(self.folder) and keeper.alive(self.folder):
+                await asyncio.sleep(0.05)
+        return _has_started(self.folder)
+
+    async def _prepare(self, tree_path: Path, branch: str) -> Worktree:
+        """The worktree, with what the repository says it needs."""
+        work, settings = self.work, self.runtime.settings.run
+        repo = await repository.open_repository(Path(work.repository))
+        await repository.fetch(repo, if_older_than=settings.fetch_seconds)
+        base = work.base or await repository.default_base(repo)
+        commit = await repository.base_commit(repo, base)
+        fresh = not tree_path.exists()
+        tree = await worktree.create(repo, tree_path, branch, commit)
+        project_file = read_project_file(tree.path)
+        if fresh and project_file.include:
+            await worktree.include(tree, Path(work.repository), project_file.include)
+        if fresh and (note := await worktree.update_submodules(tree)):
+            await self.note(EventKind.STATUS, note)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if fresh and project_file.setup:
+            await self._set_up(tree, project_file)
+        return tree
+
+    async def _set_up(self, tree: Worktree, project_file: ProjectFile) -> None:
+        shell = self.shell(tree)
+        for position, command in enumerate(project_file.setup, start=1):
+            await self._journal().note(EventKind.STATUS, f"setup: {command}")
+            result = await run_command(shell, f"setup-{position}", command, self.runtime.pokes.of(self.folder))
+            if result.status != "passed":
+                raise QuarterdeckError(
+                    f"setup command {command!r} failed: {result.output[-500:].strip()}", "see .quarterdeck.toml"
+                )
+
+    async def _start(self, adapter: Adapter, tree: Worktree) -> None:
+        """Write what the agent is told and start its keeper."""
+        work, settings = self.work, self.runtime.settings.run
+        prompt = compose_prompt(work, branch=tree.branch, verify=gate_commands(work, tree.path))
+        prompt_file, context_file = self.folder / "prompt.md", self.folder / "context.json"
+        _write_private(prompt_file, prompt)
+        _write_private(context_file, json.dumps({"task": work.number, "project": work.project, "items": []}))
+        job = Job(
+            run_id=str(self.run_id),
+            task_number=work.number,
+            title=work.title,
+            prompt=prompt,
+            prompt_file=prompt_file,
+            context_file=context_file,
+            worktree=tree.path,
+            branch=tree.branch,
+            base_commit=tree.base_commit,
+            project=work.project,
+            attempt=self.attempt,
+            model=work.model,
+            command=work.command,
+            session=work.last_session,
+        )
+        launch = adapter.launch(job)
+        token = secrets.token_urlsafe(32)
+        env = run_environment(
+            self.runtime.environ,
+            work,
+            run_id=str(self.run_id),
+            attempt=self.attempt,
+            worktree=tree.path,
+            branch=tree.branch,
+            base_commit=tree.base_commit,
+        )
+        env |= {"QD_PROMPT_FILE": str(prompt_file), "QD_CONTEXT_FILE": str(context_file), "QD_RUN_TOKEN": token}
+        env |= model_environment(token, work)
+        env |= launch.env
+        spec = keeper.Spec(
+            argv=launch.argv,
+            env=env,
+            cwd=tree.path,
+            mark=str(self.run_id),
+            socket=self.socket,
+            limits=keeper.Limits(
+                wall_seconds=settings.wall_seconds,
+                idle_seconds=None,
+                output_bytes=settings.output_bytes,
+                memory_bytes=settings.memory_bytes,
+            ),
+            grace=keeper.Grace(settings.interrupt_seconds, settings.terminate_seconds),
+            opening=launch.opening,
+            stdin_open=launch.stdin_open,
+        )
+        pid = await keeper.launch(self.folder, spec)
+        columns: dict[str, Any] = {"status": "running", "pid": pid, "base_commit": tree.base_commit}
+        if launch.session:
+            columns["session"] = launch.session
+        if not await self.runtime.persist(rows.update_run, self.run, **columns):
+            raise OvertakenError
+        self.runtime.changed_task(work.number, "run", f"run:{self.run}", "run-input")
+
+    def shell(self, tree: Worktree) -> Shell:
+        """How commands of the project are run for this run: its environment, without a token."""
+        settings = self.runtime.settings.run
+        return Shell(
+            folder=self.folder,
+            sockets=self.runtime.paths.sockets,
+            worktree=tree.path,
+            env=run_environment(
+                self.runtime.environ,
+                self.work,
+                run_id=str(self.run_id),
+                attempt=self.attempt,
+                worktree=tree.path,
+                branch=tree.branch,
+                base_commit=tree.base_commit,
+            ),
+            mark=str(self.run_id),
+            seconds=settings.gate_seconds,
+            memory_bytes=settings.memory_bytes,
+        )
+
+    # ── from the end of the agent to the last word ──
+
+    async def _judge(self, tree: Worktree, verdict: Verdict, ended: Ended) -> None:
+        if not await self.runtime.persist(rows.update_run, self.run, status="verifying", exit_code=ended.exit_code):
+            raise OvertakenError
+        self.runtime.changed_task(self.work.number, "run", f"run:{self.run}")
+        judgement = await judge(self, tree, verdict, ended)
+        await self._settle_judgement(judgement)
+
+    async def _settle_judgement(self, judgement: Judgement) -> None:
+        await self._settle(
+            judgement.run_status,
+            judgement.outcome,
+            judgement.reason,
+            feedback=judgement.feedback,
+            wait=judgement.wait,
+            review_note=judgement.review_note,
+            pause=judgement.pause,
+            columns=judgement.columns,
+        )
+
+    async def _settle(
+        self,
+        run_status: str,
+        outcome: Any,
+        reason: str | None,
+        *,
+        feedback: str | None = None,
+        wait: Any = None,
+        review_note: str | None = None,
+        pause: bool = False,
+        columns: Mapping[str, Any] | None = None,
+    ) -> None:
+        """The last word on the run and what becomes of its task, in one transaction."""
+        journal = self._journal()
+        await journal.note(EventKind.STATUS, _closing_words(outcome, reason), outcome=outcome)
+        retry_in = timedelta(seconds=self._pause_before_retry()) if pause else None
+
+        async def settle(connection: asyncpg.Connection) -> str | None:
+            await rows.end_run(connection, self.run, run_status, reason=reason, **(columns or {}))
+            status = await finish(
+                connection,
+                self.work.number,
+                self.work.lease_token,
+                outcome,
+                reason=reason,
+                retry_in=retry_in,
+                wait=wait,
+                feedback=feedback,
+            )
+            if status == "review":
+                await rows.open_review(connection, self.work.number, self.run, review_note)
+            return status
+
+        await self.runtime.persist(settle)
+        self.runtime.changed_task(self.work.number, "run", f"run:{self.run}", "review", "question", "project")
+
+    def _pause_before_retry(self) -> float:
+        seconds = self.runtime.settings.engine.retry_seconds * 2.0**self.work.failures
+        return min(seconds, 600.0)
+
+    async def _give_up(self, reason: str) -> None:
+        """Something that we needed failed before or around the agent's work: the attempt counts as failed."""
+        if not self.run:
+            await self.runtime.persist(
+                finish,
+                self.work.number,
+                self.work.lease_token,
+                "retry",
+                reason=reason,
+                retry_in=timedelta(seconds=self._pause_before_retry()),
+            )
+            self.runtime.changed_task(self.work.number)
+            return
+        await self._stop_processes(reason)
+        await self._settle("failed", "retry", reason, pause=True)
+
+    async def _lose(self, reason: str) -> None:
+        """The run vanished through no fault of the work."""
+        await self._stop_processes(reason)
+        await self._journal().note(EventKind.ERROR, reason)
+
+        async def lose(connection: asyncpg.Connection) -> None:
+            await rows.end_run(connection, self.run, "lost", reason=reason)
+            await task_lost(
+                connection, self.work.number, self.work.lease_token, reason, self.runtime.settings.engine.max_rescues
+            )
+
+        await self.runtime.persist(lose)
+        self.runtime.changed_task(self.work.number, "run", f"run:{self.run}")
+
+    async def _let_go(self, reason: str) -> None:
+        """The task is somebody else's by now: end what we started, and write nothing about it."""
+        await self._stop_processes(reason)
+
+    async def _stop_processes(self, reason: str) -> None:
+        await stop_processes(self.folder, self.socket, str(self.run_id), reason)
+
+    async def note(self, kind: EventKind, text: str, **data: Any) -> None:
+        """Write an event of the engine's own into the run's journal."""
+        await self._journal().note(kind, text, **data)
+
+    def _journal(self) -> Journal:
+        if self.journal is None:
+            raise RuntimeError("a run has no journal before it has a row")
+        return self.journal
+
+
+async def stop_processes(folder: Path, socket: Path, mark: str, reason: str) -> None:
+    """End everything that a run has started: through its keeper where it lives, then whatever still carries the mark."""
+    if keeper.alive(folder):
+        try:
+            await keeper.stop(socket, reason)
+        except QuarterdeckError:
+            pass
+        else:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(30):
+                    await keeper.wait(folder, socket)
+    await keeper.sweep(mark)
+
+
+def gate_commands(work: Work, tree: Path) -> Sequence[str]:
+    """The checks of a project: as registered, else as its repository says."""
+    return work.verify or read_project_file(tree).verify or ()
+
+
+def model_environment(token: str, work: Work) -> dict[str, str]:
+    """Where the agent finds models. The run's token stands in for every key; the real ones never get here."""
+    env = dict.fromkeys(("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"), token)
+    return env | {str(name): str(value) for name, value in work.agent_env.items()}
+
+
+def _tree_name(work: Work) -> str:
+    return worktree.branch_name(work.number, work.title).removeprefix("qd/")
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8", errors="replace")
+
+
+def _has_started(folder: Path) -> bool:
+    return keeper.read_started(folder) is not None or keeper.read_exit(folder) is not None
+
+
+def _closing_words(outcome: str, reason: str | None) -> str:
+    words = {
+        "completed": "done and merged",
+        "review": "done, waits for review",
+        "retry": "this attempt failed",
+        "wait": "waits",
+        "cancelled": "cancelled",
+        "failed": "failed",
+    }[outcome]
+    return f"{words}: {reason}" if reason else words

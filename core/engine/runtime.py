@@ -1,0 +1,90 @@
+"""What the parts of one engine share."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import asyncpg
+
+from config.errors import UnavailableError
+from config.paths import Paths
+from config.settings import Settings
+from core.engine.bell import Bell
+from core.engine.shipper import Shipper
+from storage.database import Database
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Pokes:
+    """Who is woken when something changes below a run's folder."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, asyncio.Event] = {}
+
+    def of(self, folder: Path) -> asyncio.Event:
+        """The event that is set whenever a file in this run's folder changes."""
+        return self._events.setdefault(folder.name, asyncio.Event())
+
+    def poke(self, name: str) -> None:
+        """Wake whoever follows the run whose folder has this name."""
+        if event := self._events.get(name):
+            event.set()
+
+    def poke_all(self) -> None:
+        """Wake everybody: when it is unknown what changed."""
+        for event in self._events.values():
+            event.set()
+
+    def forget(self, folder: Path) -> None:
+        """The run has ended."""
+        self._events.pop(folder.name, None)
+
+
+@dataclass(slots=True)
+class Runtime:
+    """One engine's identity, its means and what it holds."""
+
+    engine: int
+    name: str
+    db: Database
+    paths: Paths
+    settings: Settings
+    environ: Mapping[str, str]
+    bell: Bell
+    shipper: Shipper
+    pokes: Pokes = field(default_factory=Pokes)
+    _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    def lock(self, tree: Path) -> asyncio.Lock:
+        """Whoever works in a worktree, merges from it or removes it holds this."""
+        return self._locks.setdefault(str(tree), asyncio.Lock())
+
+    async def persist(
+        self, work: Callable[Concatenate[asyncpg.Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``work`` with a connection in a transaction, again and again until the database takes it.
+
+        The reply of a commit can be lost, so ``work`` may run again after it has succeeded: it must be guarded by a
+        fence or a number.
+        """
+        delay = 0.05
+        while True:
+            try:
+                async with self.db.connection() as connection, connection.transaction():
+                    return await work(connection, *args, **kwargs)
+            except UnavailableError:
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 1.0)
+
+    def changed_task(self, number: int, *more: str) -> None:
+        """Ring for a task."""
+        self.bell.ring("task", f"task:{number}", *more)
+
+
+def run_folder(paths: Paths, run_id: Any) -> Path:
+    """Where everything of one run lies on this host."""
+    return paths.runs / str(run_id)

@@ -1,0 +1,90 @@
+"""Brings events of all runs to the database: many runs, one transaction, at most a few times per second.
+
+Each run hands over what it has read and waits until that is stored. While one transaction is under way the next one
+gathers, so that the more there is to do, the larger the batches grow. While the database is away nothing is lost: the
+spools hold it.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from config.errors import UnavailableError
+from core.engine.bell import Bell
+from storage.database import Database
+from storage.queries.engine import Shipment, ship
+
+
+class OvertakenError(Exception):
+    """Somebody else has shipped this run: this engine no longer holds it."""
+
+
+@dataclass(slots=True)
+class _Order:
+    shipment: Shipment
+    done: asyncio.Future[None]
+
+
+class Shipper:
+    """Gathers shipments. ``pause``: seconds between two transactions."""
+
+    def __init__(self, db: Database, bell: Bell, pause: float) -> None:
+        self._db = db
+        self._bell = bell
+        self.pause = pause
+        self._orders: list[_Order] = []
+        self._waiting = asyncio.Event()
+
+    async def ship(self, shipment: Shipment) -> None:
+        """Store events. Raises :class:`OvertakenError` when they do not follow what the database has."""
+        order = _Order(shipment, asyncio.get_running_loop().create_future())
+        self._orders.append(order)
+        self._waiting.set()
+        await order.done
+
+    async def run(self) -> None:
+        """Ship until cancelled."""
+        while True:
+            await self._waiting.wait()
+            self._waiting.clear()
+            batch = self._take()
+            if batch:
+                await self._store(batch)
+                await asyncio.sleep(self.pause)
+            if self._orders:
+                self._waiting.set()
+
+    def _take(self) -> list[_Order]:
+        """At most one shipment per run: a second one starts where the first ends, so it must see it stored."""
+        batch: dict[int, _Order] = {}
+        rest: list[_Order] = []
+        for order in self._orders:
+            if order.done.cancelled():
+                continue
+            if order.shipment.run in batch:
+                rest.append(order)
+            else:
+                batch[order.shipment.run] = order
+        self._orders = rest
+        return list(batch.values())
+
+    async def _store(self, batch: list[_Order]) -> None:
+        """Try until the database takes it. When the reply of a commit was lost, the numbers tell that it is stored."""
+        delay = 0.05
+        again = False
+        while True:
+            try:
+                async with self._db.connection() as connection:
+                    moved = await ship(connection, [order.shipment for order in batch], again=again)
+                break
+            except UnavailableError:
+                again = True
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 1.0)
+        for order in batch:
+            if order.done.done():
+                continue
+            if order.shipment.run in moved:
+                order.done.set_result(None)
+            else:
+                order.done.set_exception(OvertakenError())
+        self._bell.ring("event", *(f"run:{number}" for number in moved))

@@ -1,0 +1,41 @@
+"""The entry of `qd`: nothing heavy is loaded here, so that `qd --version` answers at once."""
+
+import os
+import sys
+
+
+def main() -> int:
+    """Run `qd` with the arguments of this process; returns its exit code."""
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        from core import VERSION
+
+        print(f"qd {VERSION}")
+        return 0
+    _check_rooms()
+    try:
+        from core.faces.cli import main as run_cli
+
+        return run_cli(sys.argv[1:])
+    except KeyboardInterrupt:
+        return 130
+
+
+def _check_rooms() -> None:
+    """End with a sentence when somebody else's `config` or `storage` stands in the place of ours."""
+    import config
+    import storage
+
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH120, PTH100 - pathlib takes 3 ms
+    for room in (config, storage):
+        where = getattr(room, "__file__", None) or ", ".join(getattr(room, "__path__", ["nowhere"]))
+        if not where.startswith(root + os.sep):
+            print(
+                f"qd: the module {room.__name__} was loaded from {where}, not from Quarterdeck; "
+                "unset PYTHONPATH, and start qd outside of that folder",
+                file=sys.stderr,
+            )
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""Brings a branch onto a base that has moved.
+
+Only the worktree of the task is used. Whatever happens, a conflict or the end of the engine, it stands afterwards either on the
+new base or exactly as before.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from config.errors import ConflictError
+from core.workspace.checkout import Worktree, admin_place, is_commit_name, place, write_record
+from core.workspace.git import LONG, GitError, git, identity
+from core.workspace.snapshot import clear_half_done
+
+_MARK = "qd-rebase"
+_MAX_TEXT = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class RebaseResult:
+    """How a rebase ended. On a conflict ``worktree`` and ``head`` are as before, ``files`` and ``text`` tell of it."""
+
+    ok: bool
+    worktree: Worktree
+    """With the new base, where it went well."""
+    head: str
+    files: tuple[str, ...] = ()
+    text: str = ""
+
+
+async def rebase(worktree: Worktree, onto: str) -> RebaseResult:
+    """Put the branch's own commits on ``onto``. A branch that contains merges is merged with it instead, for replaying its
+    commits one by one would drop what was settled in them.
+
+    Raises ``ConflictError`` when the worktree has uncommitted changes.
+    """
+    await restore_after_crash(worktree)
+    before = await head_of(worktree)
+    moved = replace(worktree, base_commit=onto)
+    if await _is_ancestor(worktree, onto, before):
+        write_record(moved)
+        return RebaseResult(True, moved, before)
+    await _require_clean(worktree)
+    merges = await git("rev-list", "--max-count=1", "--merges", f"{onto}..{before}", at=worktree.repo.place)
+    mark = worktree.git_dir / _MARK
+    mark.write_text(before, "utf-8")
+    conflict: tuple[tuple[str, ...], str] | None = None
+    try:
+        conflict = await (_merge if merges.stdout else _replay)(worktree, onto)
+    except BaseException:
+        await restore_after_crash(worktree)
+        raise
+    if conflict is not None:
+        await restore_after_crash(worktree)
+        return RebaseResult(False, worktree, before, *conflict)
+    mark.unlink()
+    write_record(moved)
+    return RebaseResult(True, moved, await head_of(worktree))
+
+
+async def restore_after_crash(worktree: Worktree) -> None:
+    """Undo a rebase of ours that did not come to its end, if there is one."""
+    mark = worktree.git_dir / _MARK
+    try:
+        before = mark.read_text("utf-8").strip()
+    except FileNotFoundError:
+        return
+    if is_commit_name(before):
+        at = place(worktree)
+        clear_half_done(worktree)
+        await git("update-ref", "-m", "quarterdeck: restored", worktree.ref, before, at=worktree.repo.place)
+        await git("symbolic-ref", "HEAD", worktree.ref, at=admin_place(worktree))
+        await git("reset", "--quiet", "--hard", before, at=at, timeout=LONG)
+    mark.unlink()
+
+
+async def head_of(worktree: Worktree) -> str:
+    """The tip of the worktree's branch."""
+    return (await git("rev-parse", "--verify", worktree.ref, at=worktree.repo.place)).text
+
+
+async def _replay(worktree: Worktree, onto: str) -> tuple[tuple[str, ...], str] | None:
+    upstream = onto
+    if not await _is_ancestor(worktree, worktree.base_commit, onto):
+        # The base was rewritten: what was taken out of it must not come back as the branch's own commits.
+        if await _is_ancestor(worktree, worktree.base_commit, worktree.ref):
+            upstream = worktree.base_commit
+    return await _attempt(
+        worktree, "rebase", "--merge", "--no-autostash", "--no-autosquash", "--no-fork-point", "--no-rebase-merges",
+        "--no-stat", "--empty=drop", "--onto", onto, upstream,
+    )  # fmt: skip
+
+
+async def _merge(worktree: Worktree, onto: str) -> tuple[tuple[str, ...], str] | None:
+    message = f"Merge {onto[:12]} into {worktree.branch}"
+    return await _attempt(worktree, "merge", "--no-ff", "--no-stat", "--no-autostash", "--no-log", "-m", message, onto)
+
+
+async def _attempt(worktree: Worktree, *command: str) -> tuple[tuple[str, ...], str] | None:
+    """None where the command went well, else the files in conflict and what there is to say about them."""
+    at = place(worktree)
+    settings = ("merge.conflictStyle=merge", "rebase.missingCommitsCheck=ignore", "rebase.autoStash=false")
+    said = await git(
+        *command, at=at, settings=settings, environment=await identity(at), timeout=LONG, accept=(0, 1, 2, 128)
+    )
+    if said.status == 0:
+        return None
+    listed = await git("diff", "--name-only", "--diff-filter=U", "-z", *_QUIET, at=at)
+    files = tuple(sorted({name.encode("utf-8", "replace").decode() for name in listed.fields}))
+    if not files:
+        raise GitError(command[0], said.status, said.stderr.strip()[-2000:])
+    lines = [line for line in said.text.splitlines() if line.startswith("CONFLICT")]
+    patch = await git("diff", *_QUIET, at=at, max_bytes=_MAX_TEXT, accept=(0, 1))
+    return files, "\n".join([*lines, patch.text.replace("\0", "\ufffd")])
+
+
+_QUIET: Sequence[str] = ("--no-ext-diff", "--no-textconv", "--ignore-submodules=all")
+
+
+async def _require_clean(worktree: Worktree) -> None:
+    shown = await git(
+        "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all", at=place(worktree), timeout=LONG
+    )
+    if shown.stdout:
+        raise ConflictError(f"{worktree.path} has uncommitted changes", "commit them to its branch before the rebase")
+
+
+async def _is_ancestor(worktree: Worktree, older: str, newer: str) -> bool:
+    asked = await git("merge-base", "--is-ancestor", older, newer, at=worktree.repo.place, accept=(0, 1))
+    return asked.status == 0

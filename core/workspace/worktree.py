@@ -1,0 +1,199 @@
+"""Worktrees: made, taken up again, removed. The door to all that can be done with one."""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import stat
+import unicodedata
+from dataclasses import replace
+from pathlib import Path
+
+from config.errors import ConflictError
+from core.workspace.checkout import (
+    Worktree,
+    administrative,
+    find_administrative,
+    read_record,
+    record_path,
+    write_record,
+)
+from core.workspace.diff import DiffStat, FileStat, diff, diff_stat
+from core.workspace.git import LONG, GitError, git
+from core.workspace.include import include
+from core.workspace.locks import locked
+from core.workspace.rebasing import RebaseResult, head_of, rebase, restore_after_crash
+from core.workspace.repository import Repository
+from core.workspace.snapshot import OUR_BRANCHES, commit_all, salvage, would_be_lost
+from core.workspace.submodules import update_submodules
+
+__all__ = [
+    "DiffStat", "FileStat", "RebaseResult", "Worktree", "branch_name", "commit_all", "create", "diff", "diff_stat", "head",
+    "include", "is_empty_change", "rebase", "remove", "reopen", "salvage", "update_submodules", "would_be_lost",
+]  # fmt: skip
+
+_SLUG_LENGTH = 40
+
+head = head_of
+
+
+def branch_name(number: int, title: str) -> str:
+    """The branch of a task, ``qd/<number>-<slug>``: ASCII and a valid name of a ref, whatever the title."""
+    plain = unicodedata.normalize("NFKD", title[:1000]).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    if len(slug) > _SLUG_LENGTH:
+        cut = slug[: _SLUG_LENGTH + 1]
+        slug = (cut[: cut.rfind("-")] if "-" in cut[20:] else cut[:_SLUG_LENGTH]).strip("-")
+    return f"qd/{number}-{slug or 'task'}"
+
+
+async def create(repo: Repository, path: Path, branch: str, commit: str) -> Worktree:
+    """Make a worktree at ``path`` on a new branch that starts at ``commit``.
+
+    What an earlier attempt left is taken up: the branch as it is, and a worktree of that branch at that very path. Raises
+    ``ConflictError`` when the path or the branch is in use for something else.
+    """
+    path = path.parent.resolve() / path.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Worktree(repo, path, branch, commit, repo.git_dir)
+    async with locked(repo.git_dir):
+        if not path.exists():
+            write_record(fresh)
+            added = await _add(fresh, "-b", branch, str(path), commit)
+            if added is None:
+                return replace(fresh, git_dir=_admin_of_new(repo, path))
+        try:
+            return await _take_up(fresh)
+        except BaseException:
+            if not path.exists():
+                record_path(path).unlink(missing_ok=True)
+            raise
+
+
+async def reopen(repo: Repository, path: Path) -> Worktree | None:
+    """The worktree at ``path`` as it was made, with a rebase of ours that a crash interrupted undone; None where there is none."""
+    path = path.parent.resolve() / path.name
+    record, admin = read_record(path), find_administrative(repo.git_dir, path)
+    if record is None or admin is None or Path(record.git_dir) != repo.git_dir:
+        return None
+    worktree = Worktree(repo, path, record.branch, record.base_commit, admin)
+    if not worktree.present:
+        return None
+    await restore_after_crash(worktree)
+    return worktree
+
+
+async def is_empty_change(worktree: Worktree) -> bool:
+    """Whether the branch holds the very content of its base."""
+    trees = await git(
+        "rev-parse", f"{worktree.ref}^{{tree}}", f"{worktree.base_commit}^{{tree}}", at=worktree.repo.place
+    )
+    ours, base = trees.text.splitlines()
+    return ours == base
+
+
+async def remove(worktree: Worktree, *, merged_or_salvaged: bool, delete_branch: bool = False) -> None:
+    """Remove the folder, what the repository knows of it and, where asked, the branch.
+
+    Raises ``ConflictError`` when that would lose work, unless the caller knows it ``merged_or_salvaged``. Files that may not be deleted
+    (made as root from inside a container) stay behind in the folder; the worktree is gone nonetheless.
+    """
+    if not merged_or_salvaged:
+        gone = (OUR_BRANCHES,) if delete_branch else ()
+        if await would_be_lost(worktree, ignoring=gone):
+            raise ConflictError(f"{worktree.path} holds work that is saved nowhere else", "salvage it first")
+    await asyncio.to_thread(delete_folder, worktree.path)
+    async with locked(worktree.repo.git_dir):
+        _forget(worktree.repo, worktree.path)
+        if delete_branch:  # git refuses, rightly, while the person has it checked out to look at it
+            await git("branch", "--quiet", "-D", worktree.branch, at=worktree.repo.place, accept=(0, 1, 128))
+    record_path(worktree.path).unlink(missing_ok=True)
+
+
+def delete_folder(path: Path) -> bool:
+    """Delete a folder, also what is write-protected in it; tells whether all of it could be deleted."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        with contextlib.suppress(OSError):
+            path.chmod(stat.S_IRWXU)
+        for folder, folders, _ in os.walk(path):  # opens each folder before it is entered
+            for entry in (Path(folder) / name for name in folders):
+                if not entry.is_symlink():
+                    with contextlib.suppress(OSError):
+                        entry.chmod(stat.S_IRWXU)
+        shutil.rmtree(path, ignore_errors=True)
+    return not path.exists()
+
+
+async def _add(worktree: Worktree, *what: str) -> GitError | None:
+    try:
+        await git("worktree", "add", "--quiet", *what, at=worktree.repo.place, timeout=LONG)
+    except GitError as error:
+        if error.status is None:
+            raise
+        return error
+    return None
+
+
+def _admin_of_new(repo: Repository, path: Path) -> Path:
+    """The administrative folder of a worktree that no agent has been in yet: its own pointer can be trusted, after a look."""
+    pointer = os.fsdecode((path / ".git").read_bytes()).removeprefix("gitdir: ").removesuffix("\n")
+    admin = Path(pointer)
+    if admin.parent.resolve() == (repo.git_dir / "worktrees").resolve() and admin.is_dir():
+        return admin
+    found = find_administrative(repo.git_dir, path)
+    if found is None:
+        raise GitError("worktree", 0, f"{repo.git_dir} does not know the new worktree {path}")
+    return found
+
+
+async def _take_up(fresh: Worktree) -> Worktree:
+    """Make the worktree where something of an earlier attempt stands in the way."""
+    repo, path = fresh.repo, fresh.path
+    existing = await reopen(repo, path)
+    if existing is not None and existing.branch == fresh.branch:
+        return existing
+    if path.exists() and (path.is_symlink() or not path.is_dir() or any(path.iterdir())):
+        raise ConflictError(f"{path} exists and is no worktree of {fresh.branch}", "move it away")
+    _forget(repo, path)
+    await _free_branch(fresh)
+    known = await git("rev-parse", "--verify", "--quiet", fresh.ref, at=repo.place, accept=(0, 1))
+    if known.status == 0:
+        error = await _add(fresh, str(path), fresh.branch)
+        fork = await git("merge-base", fresh.ref, fresh.base_commit, at=repo.place, accept=(0, 1))
+        fresh = replace(fresh, base_commit=fork.text or fresh.base_commit)
+    else:
+        error = await _add(fresh, "-b", fresh.branch, str(path), fresh.base_commit)
+    if error is not None:
+        if "refs/heads/qd' exists" in error.detail:
+            raise ConflictError(
+                f"{repo.path} has a branch named qd, so that there can be no {fresh.branch}",
+                "rename it: git branch -m qd …",
+            ) from error
+        raise error
+    write_record(fresh)
+    return replace(fresh, git_dir=_admin_of_new(repo, path))
+
+
+async def _free_branch(fresh: Worktree) -> None:
+    """Forget worktrees of the branch whose folder is gone. Raises ``ConflictError`` where one is still there."""
+    listed = await git("worktree", "list", "--porcelain", "-z", at=fresh.repo.place)
+    where = None
+    for field in listed.fields:
+        if field.startswith("worktree "):
+            where = Path(field.removeprefix("worktree "))
+        elif field == f"branch {fresh.ref}" and where is not None:
+            if where.exists():
+                raise ConflictError(f"{fresh.branch} is checked out in {where}", "remove that worktree first")
+            _forget(fresh.repo, where)
+
+
+def _forget(repo: Repository, path: Path) -> None:
+    """Make the repository forget the worktree at ``path`` and those that were made inside it."""
+    path = path.parent.resolve() / path.name
+    for admin, work_tree in list(administrative(repo.git_dir)):
+        if work_tree.is_relative_to(path):
+            shutil.rmtree(admin, ignore_errors=True)

@@ -1,0 +1,49 @@
+"""Transactions of commands: the words of the database's refusals, and another try where two of them met."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import asyncpg
+
+from config.errors import ConflictError, NotFoundError
+from storage.database import Database, Principal
+
+T = TypeVar("T")
+
+_TRIES = 6
+
+
+async def transact(db: Database, who: Principal, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    """Run ``work`` in a transaction of ``who`` and commit it.
+
+    A deadlock is no fault of the caller (a person rewires tasks while the engine ends one of them): the work, which has
+    been rolled back whole, is tried again. Raises :class:`NotFoundError` and :class:`ConflictError` in the database's own words.
+    """
+    for attempt in range(1, _TRIES + 1):
+        try:
+            async with db.transaction(who) as connection:
+                with refusals():
+                    return await work(connection)
+        except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+            if attempt == _TRIES:
+                raise
+            await asyncio.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 - no secret
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Translate what the functions of the schema raise: QD404, QD409."""
+    try:
+        yield
+    except asyncpg.ForeignKeyViolationError as error:
+        raise ConflictError("something that this refers to was deleted at the same moment", "try again") from error
+    except asyncpg.PostgresError as error:
+        if error.sqlstate == "QD404":
+            raise NotFoundError(f"there is {error.message}") from error
+        if error.sqlstate == "QD409":
+            raise ConflictError(str(error.message)) from error
+        raise
