@@ -115,21 +115,23 @@ begin
 end $$;
 
 -- Tasks come and go in batches: one statement for all of them.
-create function qd_audit_tasks() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$
+create function qd_audit_tasks() returns trigger language plpgsql security definer as $$
 begin
-  insert into audit (actor, role, kind, key, action, before, after)
-  select coalesce(nullif(current_setting('qd.actor', true), ''), session_user), coalesce(nullif(current_setting('role', true), 'none'), 'owner'),
-         'task', t.number::text, lower(tg_op), case when tg_op = 'DELETE' then t.facts end, case when tg_op = 'INSERT' then t.facts end
-    from (select number, jsonb_strip_nulls(jsonb_build_object('project', project, 'status', status, 'wait', wait, 'priority', priority, 'agent', agent,
+  insert into public.audit (actor, role, kind, key, action, before, after)
+  select coalesce(nullif(pg_catalog.current_setting('qd.actor', true), ''), session_user),
+         coalesce(nullif(pg_catalog.current_setting('role', true), 'none'), 'owner'),
+         'task', t.number::text, pg_catalog.lower(tg_op), case when tg_op = 'DELETE' then t.facts end, case when tg_op = 'INSERT' then t.facts end
+    from (select number, pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('project', project, 'status', status, 'wait', wait, 'priority', priority, 'agent', agent,
                  'not_before', not_before, 'deadline', deadline, 'max_attempts', max_attempts)) as facts from affected) t;
   return null;
 end $$;
 
-create function qd_audit_bodies() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$
+create function qd_audit_bodies() returns trigger language plpgsql security definer as $$
 begin
-  insert into audit (actor, role, kind, key, action, after)
-  select coalesce(nullif(current_setting('qd.actor', true), ''), session_user), coalesce(nullif(current_setting('role', true), 'none'), 'owner'),
-         'task_body', b.task::text, 'insert', jsonb_strip_nulls(jsonb_build_object('id', b.id, 'title', b.title, 'parent', b.parent,
+  insert into public.audit (actor, role, kind, key, action, after)
+  select coalesce(nullif(pg_catalog.current_setting('qd.actor', true), ''), session_user),
+         coalesce(nullif(pg_catalog.current_setting('role', true), 'none'), 'owner'),
+         'task_body', b.task::text, 'insert', pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('id', b.id, 'title', b.title, 'parent', b.parent,
            'paths', nullif(b.paths, '{}'), 'on_failure', b.on_failure, 'max_cost_usd', b.max_cost_usd, 'cron', b.cron))
     from affected b;
   return null;
@@ -430,18 +432,21 @@ end $$;
 -- with task_finish: either a parent is completed already and is not counted, or its end waits for this and then sees the edge.
 -- Fields: project, title; optional description, agent, priority, parent, after[], paths[], not_before, deadline, max_attempts,
 -- max_cost_usd, cron, on_failure, extra.
-create function task_add(p_tasks jsonb) returns table (number bigint, id uuid, status task_status) language plpgsql as $$
-declare v_parents bigint[]; v_bad bigint; v_name text; v_numbers bigint[]; v_lane record;
+create function task_add(p_tasks jsonb) returns table (number bigint, id uuid, status task_status) language plpgsql
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+  v_project text; v_agent text; v_parent bigint; v_parents bigint[]; v_bad bigint; v_lane record;
+  v_numbers bigint[]; v_ids uuid[]; v_statuses task_status[]; v_projects text[]; v_agents text[]; v_priorities smallint[];
 begin
-  select e ->> 'project' into v_name from jsonb_array_elements(p_tasks) e where not exists (select 1 from load l where l.project = e ->> 'project') limit 1;
-  if found then raise exception 'no project "%"', v_name using errcode = 'QD404'; end if;
-  select e ->> 'agent' into v_name from jsonb_array_elements(p_tasks) e
-   where coalesce(e ->> 'agent', '') <> '' and not exists (select 1 from agent a where a.name = e ->> 'agent') limit 1;
-  if found then raise exception 'no agent "%"', v_name using errcode = 'QD404'; end if;
-  select (e ->> 'parent')::bigint into v_bad from jsonb_array_elements(p_tasks) e
-   where e ->> 'parent' is not null and not exists (select 1 from task t where t.number = (e ->> 'parent')::bigint) limit 1;
-  if found then raise exception 'no task #%', v_bad using errcode = 'QD404'; end if;
-  select array_agg(distinct a::bigint) into v_parents from jsonb_array_elements(p_tasks) e, jsonb_array_elements_text(coalesce(e -> 'after', '[]')) a;
+  select min(e ->> 'project') filter (where not exists (select 1 from load l where l.project = e ->> 'project')),
+         min(e ->> 'agent') filter (where e ->> 'agent' <> '' and not exists (select 1 from agent a where a.name = e ->> 'agent')),
+         min((e ->> 'parent')::bigint) filter (where not exists (select 1 from task t where t.number = (e ->> 'parent')::bigint))
+    into v_project, v_agent, v_parent from jsonb_array_elements(p_tasks) e;
+  if v_project is not null then raise exception 'no project "%"', v_project using errcode = 'QD404'; end if;
+  if v_agent is not null then raise exception 'no agent "%"', v_agent using errcode = 'QD404'; end if;
+  if v_parent is not null then raise exception 'no task #%', v_parent using errcode = 'QD404'; end if;
+  select array_agg(distinct a::bigint) into v_parents from jsonb_array_elements(p_tasks) e, jsonb_array_elements_text(e -> 'after') a
+   where jsonb_typeof(e -> 'after') = 'array';
   if v_parents is not null then
     perform 1 from task t where t.number = any(v_parents) order by t.number for share;
     select p into v_bad from unnest(v_parents) p where not exists (select 1 from task t where t.number = p) limit 1;
@@ -449,37 +454,43 @@ begin
     select t.number into v_bad from task t where t.number = any(v_parents) and t.status in ('failed', 'cancelled') order by 1 limit 1;
     if found then raise exception 'task #% did not succeed and cannot be waited for', v_bad using errcode = 'QD409'; end if;
   end if;
+  -- A recurring task waits even when its date has passed, for task_recur to leave the next one behind.
   with item as materialized (
     select nextval('task_number_seq') as number, ord, e.project, coalesce(nullif(e.agent, ''), p.agent, '') as agent, e.title, e.description,
-           coalesce(e.priority, p.priority) as priority, e.parent, e.paths, e.after, e.not_before, e.deadline, e.max_attempts, e.max_cost_usd,
-           e.cron, e.on_failure, e.extra
+           coalesce(e.priority, p.priority) as priority, e.parent, e.paths, e.deadline, e.max_attempts, e.max_cost_usd, e.cron, e.on_failure, e.extra,
+           (select count(*)::int from task t where t.number = any(e.after) and t.status <> 'completed') as waiting_on,
+           case when e.cron is not null then coalesce(e.not_before, clock_timestamp()) else e.not_before end as not_before,
+           e.cron is not null or coalesce(e.not_before > clock_timestamp(), false) as later
       from rows from (jsonb_to_recordset(p_tasks) as (project text, agent text, title text, description text, priority smallint, parent bigint, paths text[],
              after bigint[], not_before timestamptz, deadline timestamptz, max_attempts smallint, max_cost_usd numeric, cron text, on_failure text, extra jsonb))
            with ordinality as e(project, agent, title, description, priority, parent, paths, after, not_before, deadline, max_attempts, max_cost_usd, cron,
              on_failure, extra, ord) join project p on p.id = e.project),
-  waits as (
-    select i.number, count(*) as n from item i join task t on t.number = any(i.after) where t.status <> 'completed' group by i.number),
   head as (
     insert into task (number, project, agent, priority, status, wait, waiting_on, not_before, deadline, max_attempts) overriding system value
     select i.number, i.project, i.agent, i.priority,
-           case when w.n > 0 then 'blocked' when i.not_before > clock_timestamp() then 'waiting' else 'pending' end::task_status,
-           case when w.n is null and i.not_before > clock_timestamp() then 'time'::task_wait end,
-           coalesce(w.n, 0), i.not_before, i.deadline, coalesce(i.max_attempts, 3)
-      from item i left join waits w on w.number = i.number order by i.ord returning 1),
+           case when i.waiting_on > 0 then 'blocked' when i.later then 'waiting' else 'pending' end::task_status,
+           case when i.waiting_on = 0 and i.later then 'time'::task_wait end, i.waiting_on, i.not_before, i.deadline, coalesce(i.max_attempts, 3)
+      from item i order by i.ord returning task.number, task.project, task.agent, task.priority, task.status),
   body as (
     insert into task_body (task, title, description, parent, paths, on_failure, max_cost_usd, cron, extra)
     select i.number, i.title, coalesce(i.description, ''), i.parent, coalesce(i.paths, '{}'), coalesce(i.on_failure, 'fail'), i.max_cost_usd, i.cron,
-           coalesce(i.extra, '{}') from item i order by i.ord returning 1),
-  edges as (insert into task_after (parent, child) select distinct a, i.number from item i, unnest(i.after) a returning 1)
-  select array_agg(i.number order by i.ord) into v_numbers from item i;
+           coalesce(i.extra, '{}') from item i order by i.ord returning task_body.task, task_body.id)
+  -- both return their rows in the order in which they were given them
+  select (select array_agg(h.number) from head h), (select array_agg(b.id) from body b), (select array_agg(h.status) from head h),
+         (select array_agg(h.project) from head h), (select array_agg(h.agent) from head h), (select array_agg(h.priority) from head h)
+    into v_numbers, v_ids, v_statuses, v_projects, v_agents, v_priorities;
+  if v_parents is not null then
+    insert into task_after (parent, child)
+    select distinct a::bigint, v_numbers[e.ord] from jsonb_array_elements(p_tasks) with ordinality as e (item, ord),
+           jsonb_array_elements_text(e.item -> 'after') a where jsonb_typeof(e.item -> 'after') = 'array';
+  end if;
   for v_lane in
-    select t.project, t.agent, max(t.priority) filter (where t.status = 'pending') as best from task t where t.number = any(v_numbers)
-     group by 1, 2 order by 1, 2
+    select n.project, n.agent, max(n.priority) as best from unnest(v_projects, v_agents, v_priorities, v_statuses) n (project, agent, priority, status)
+     where n.status = 'pending' group by 1, 2 order by 1, 2
   loop
     perform task_touch(v_lane.project, v_lane.agent, v_lane.best);
   end loop;
-  return query select t.number, b.id, t.status from unnest(v_numbers) with ordinality as o (number, ord)
-      join task t on t.number = o.number join task_body b on b.task = t.number where t.number = any(v_numbers) order by o.ord;
+  return query select * from unnest(v_numbers, v_ids, v_statuses);
 end $$;
 
 -- ── engines: leases, rescue ─────────────────────────────────────────────────────────────────────────────────────

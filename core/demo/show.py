@@ -1,0 +1,291 @@
+"""The demonstration: the whole job on two sample repositories, with a scripted model, in a corner of its own.
+
+It has a database, an engine, runs and worktrees of its own, all of them below the state folder; nothing of the person's is read or
+changed, no key and no network are needed. What happens is told while it happens.
+"""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import sys
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import asyncpg
+
+from config.errors import QuarterdeckError, UnavailableError
+from config.paths import Paths
+from config.settings import Settings
+from core.agents.adapter import load_adapter
+from core.commands.table import Context, invoke
+from core.demo.model_server import model_server
+from core.demo.samples import SampleProject, make_samples
+from core.demo.script import TASKS, answer_for, demo_brain
+from core.tasks.watch import Watch
+from storage.database import Database, Principal, Role
+from storage.migrate import migrate
+from storage.server import ensure_server, server_dsn
+
+PATIENCE = 600.0
+"""Seconds after which the demonstration gives up."""
+MODEL = "claude-sonnet-4-5"
+"""The model whose price the scripted one is given."""
+SUPERVISOR = Principal("user:demo", Role.ADMIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One thing that happened in the demonstration."""
+
+    at: datetime
+    task: str
+    """``#7`` and what it is about; empty for what concerns no task."""
+    what: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one task: a row of the closing table."""
+
+    task: int
+    project: str
+    title: str
+    agent: str
+    status: str
+    attempts: int
+    commit: str
+    files_changed: int
+    seconds: float
+    cost_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Corner:
+    """Where the demonstration lives."""
+
+    paths: Paths
+    dsn: str
+    database: str
+
+
+@contextlib.asynccontextmanager
+async def corner(paths: Paths, *, keep: bool) -> AsyncIterator[Corner]:
+    """A folder and a database of its own, gone afterwards unless they are to be kept."""
+    name = f"demo-{uuid.uuid4().hex[:8]}"
+    home = paths.state / "demo" / name
+    demo_paths = Paths(config=home / "config", state=home / "state", database=paths.database)
+    await ensure_server(paths)
+    database = name.replace("-", "_")
+    await _administer(paths, f'create database "{database}"')
+    try:
+        dsn = server_dsn(paths, database)
+        await migrate(dsn)
+        home.mkdir(parents=True, mode=0o700)
+        yield Corner(demo_paths, dsn, database)
+    finally:
+        if not keep:
+            await _administer(paths, f'drop database if exists "{database}" with (force)')
+            await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+
+
+@contextlib.asynccontextmanager
+async def crew_at_work(where: Corner, environ: Mapping[str, str], cwd: Path) -> AsyncIterator[Context]:
+    """The sample projects with their tasks, the model and an engine, for as long as the block lasts."""
+    db = await Database.open(where.dsn)
+    context = Context(db=db, who=SUPERVISOR, paths=where.paths, settings=Settings(), environ=environ, cwd=cwd)
+    try:
+        async with model_server(demo_brain(), bool) as url:
+            samples = await make_samples(where.paths.state.parent / "repositories")
+            agents = await _hire(context, url)
+            await _register(context, samples)
+            async with engine(where, environ):
+                await _add_tasks(context, agents)
+                yield context
+    finally:
+        await db.close()
+
+
+async def happenings(context: Context) -> AsyncIterator[Happening | Outcome]:
+    """Play the supervisor until every task is over: answer, approve, and tell what happens. Ends with the outcomes."""
+    seen = _Seen()
+    async with (
+        asyncio.timeout(PATIENCE),
+        Watch.on(context.db.dsn, "task", "event", "run", "question", "review") as watch,
+    ):
+        done = False
+        while not done:
+            await watch.changed(2.0)
+            done = await _all_over(context)
+            async for happening in seen.news(context):
+                yield happening
+            await _answer_and_approve(context)
+    for outcome in await _outcomes(context):
+        yield outcome
+
+
+@contextlib.asynccontextmanager
+async def engine(where: Corner, environ: Mapping[str, str]) -> AsyncIterator[None]:
+    """An engine of the demonstration's own; its runs end with it."""
+    env = {name: value for name, value in environ.items() if not name.startswith("QD_")}
+    env |= {"QD_HOME": str(where.paths.state.parent), "QD_DATABASE_URL": where.dsn}
+    where.paths.logs.mkdir(parents=True, exist_ok=True)
+    log_path = where.paths.logs / "engine.log"
+    with log_path.open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "core.engine", stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=env
+        )
+    watcher = asyncio.create_task(process.wait())
+    try:
+        yield
+        if watcher.done():
+            raise UnavailableError(f"the engine of the demo ended with code {process.returncode}", f"see {log_path}")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(watcher, 20)
+        except TimeoutError:
+            process.kill()
+            await watcher
+
+
+async def _hire(context: Context, url: str) -> dict[str, str]:
+    """The agents, each talking to the scripted model; returns who works for which adapter."""
+    env = json.dumps({"ANTHROPIC_BASE_URL": url})
+    claude = load_adapter("claude-code", context.paths, context.environ).find(context.environ) is not None
+    names = {"builtin": "builtin", "claude-code": "claude" if claude else "builtin"}
+    async with context.db.transaction(context.who) as connection:
+        for name, adapter in (("builtin", "builtin"), ("claude", "claude-code")):
+            if name in names.values():
+                await connection.execute(
+                    "insert into agent (name, adapter, model, env) values ($1, $2, $3, $4::text::jsonb)",
+                    name,
+                    adapter,
+                    MODEL,
+                    env,
+                )
+        await connection.execute("insert into setting (key, value) values ('engine.max_parallel', '3')")
+    return names
+
+
+async def _register(context: Context, samples: list[SampleProject]) -> None:
+    for sample in samples:
+        await invoke(
+            context,
+            "project.add",
+            {
+                "repo": str(sample.path),
+                "id": sample.id,
+                "name": sample.name,
+                "stack": sample.stack,
+                "verify": list(sample.verify),
+                "max_parallel": 2,
+                "auto_merge": sample.id == "harbour",
+                "primary": sample.colours[0],
+                "accent": sample.colours[1],
+            },
+        )
+
+
+async def _add_tasks(context: Context, agents: Mapping[str, str]) -> None:
+    numbers: dict[str, int] = {}
+    for task in TASKS:
+        added = await invoke(
+            context,
+            "task.add",
+            {
+                "title": task.title,
+                "project": task.project,
+                "description": task.description,
+                "priority": task.priority,
+                "after": [numbers[key] for key in task.after],
+                "path": list(task.paths),
+                "agent": agents[task.agent],
+            },
+        )
+        numbers[task.key] = added.number
+
+
+async def _answer_and_approve(context: Context) -> None:
+    for question in await invoke(context, "question.list", {}):
+        asked = {"kind": question.kind, "text": question.text}
+        answer = answer_for(asked)
+        choice = {"allow": True} if question.kind == "permission" else {"text": answer}
+        with contextlib.suppress(QuarterdeckError):  # it ended or was answered in between
+            await invoke(context, "question.answer", {"id": str(question.id)} | choice)
+    for review in await invoke(context, "review.list", {}):
+        if review.status == "open":
+            with contextlib.suppress(QuarterdeckError):
+                await invoke(context, "review.approve", {"task": str(review.task)})
+
+
+async def _all_over(context: Context) -> bool:
+    tasks = await invoke(context, "task.list", {})
+    return all(task.status in ("completed", "failed", "cancelled") for task in tasks)
+
+
+class _Seen:
+    """What has been told already."""
+
+    def __init__(self) -> None:
+        self._runs: dict[int, int] = {}
+        self._tasks: dict[int, str] = {}
+
+    async def news(self, context: Context) -> AsyncIterator[Happening]:
+        """What has happened since the last call, oldest first."""
+        async with context.db.transaction(context.who) as connection:
+            tasks = await connection.fetch(
+                "select t.number, t.status::text, b.title, b.reason from task t join task_body b on b.task = t.number order by 1"
+            )
+            events = await connection.fetch(
+                """select e.run, e.seq, e.at, e.kind, e.text, r.task, r.agent from event e join run r on r.number = e.run
+                    where e.kind in ('message', 'edit', 'tool_call', 'question', 'answer', 'verify', 'error', 'status')
+                    order by e.at, e.run, e.seq"""
+            )
+        for event in events:
+            if event["seq"] <= self._runs.get(event["run"], 0):
+                continue
+            self._runs[event["run"]] = event["seq"]
+            if text := _one_line(event["text"]):
+                yield Happening(event["at"], f"#{event['task']} {event['agent']}", event["kind"], text)
+        for task in tasks:
+            if self._tasks.get(task["number"]) != task["status"]:
+                self._tasks[task["number"]] = task["status"]
+                text = f"{task['title']}" + (f" ({task['reason']})" if task["reason"] else "")
+                yield Happening(datetime.now(UTC), f"#{task['number']}", task["status"], text)
+
+
+async def _outcomes(context: Context) -> list[Outcome]:
+    async with context.db.transaction(context.who) as connection:
+        rows = await connection.fetch(
+            """
+            select t.number as task, t.project, b.title, coalesce(last.agent, '') as agent, t.status::text, t.attempts::int,
+                   coalesce(left(last.head_commit, 8), '') as commit, coalesce(last.files_changed, 0) as files_changed,
+                   coalesce(extract(epoch from t.finished_at - first.started_at), 0)::float8 as seconds,
+                   coalesce((select sum(cost_usd) from run r where r.task = t.number), 0) as cost_usd
+              from task t join task_body b on b.task = t.number
+              left join lateral (select * from run r where r.task = t.number order by attempt desc limit 1) last on true
+              left join lateral (select started_at from run r where r.task = t.number order by attempt limit 1) first on true
+             order by t.number
+            """
+        )
+    return [Outcome(**row) for row in rows]
+
+
+async def _administer(paths: Paths, statement: str) -> None:
+    connection = await asyncpg.connect(server_dsn(paths, "postgres"))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _one_line(text: str, most: int = 160) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

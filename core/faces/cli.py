@@ -1,0 +1,230 @@
+"""The command line: reads the words, invokes the command, writes the result. It knows of no command in particular."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from config.errors import QuarterdeckError, UsageError
+from config.paths import Paths, resolve_paths
+from core.commands.table import Command, Context, invoke, validated
+from core.faces.plain import harmless, json_text, one_line
+from core.faces.words import Request, find_topic, parse, wants_json
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """The world that one call of `qd` sees."""
+
+    environ: Mapping[str, str]
+    cwd: Path
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command line of this process; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        cwd = Path.cwd()
+    except FileNotFoundError:
+        print("qd: the folder that you are in does not exist any more; change to another one", file=sys.stderr)
+        return UsageError.exit_code
+    edge = Edge(os.environ, cwd, sys.stdin, sys.stdout, sys.stderr)
+    try:
+        code = asyncio.run(run(argv, edge))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _reader_left()
+    return code
+
+
+async def run(argv: Sequence[str], edge: Edge) -> int:
+    """Run one command line; returns the exit code. Only a reader that left and an interrupt come out as exceptions."""
+    as_json = wants_json(argv)
+    try:
+        return await _serve(parse(argv), edge)
+    except QuarterdeckError as error:
+        _tell(error, edge, as_json=as_json)
+        return error.exit_code
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the outermost boundary: a bug becomes a sentence and a report
+        _tell(_report(error, edge), edge, as_json=as_json)
+        return QuarterdeckError.exit_code
+
+
+async def _serve(request: Request, edge: Edge) -> int:
+    environ = dict(edge.environ)
+    if request.options.database_url is not None:
+        environ["QD_DATABASE_URL"] = request.options.database_url
+    if request.options.version and request.command is None and not request.topic:
+        from core import VERSION
+
+        edge.stdout.write(f"qd {VERSION}\n")
+        return 0
+    if request.options.help or request.topic:
+        return _help(request, edge)
+    if request.command is None:
+        from core.faces.welcome import welcome
+
+        return await welcome(edge, environ)
+    entry = request.command
+    validated(entry, request.arguments)  # before anything is opened or asked
+    paths = resolve_paths(environ)
+    if entry.destructive and not request.options.yes and edge.stdin.isatty() and not _confirmed(entry, request, edge):
+        edge.stderr.write("nothing was done\n")
+        return QuarterdeckError.exit_code
+    from core.faces.opening import open_context
+
+    async with open_context(paths, environ, cwd=edge.cwd, stdin=lambda: _read(edge.stdin), offline=entry.offline) as context:
+        result = await invoke(context, entry.name, request.arguments)
+        if entry.streams:
+            return await _stream(result, request, context, edge)
+    return _show(result, request, edge)
+
+
+def _show(result: Any, request: Request, edge: Edge) -> int:
+    """Write a result; its exit code is 0, unless the result carries one of its own (``exit_code``)."""
+    entry = request.command
+    assert entry is not None
+    if request.options.json:
+        edge.stdout.write(json_text(result, indent=2 if edge.stdout.isatty() else None) + "\n")
+    elif entry.says and not isinstance(result, list | tuple):
+        edge.stdout.write(_said(entry.says, result) + "\n")
+    elif not result and isinstance(result, list | tuple):
+        edge.stderr.write(f"{_nothing(entry)}\n")
+    else:
+        from core.faces.render import draw
+
+        draw(_screen(edge), result)
+    return int(getattr(result, "exit_code", 0))
+
+
+async def _stream(items: AsyncIterator[Any], request: Request, context: Context, edge: Edge) -> int:
+    """Write items as they come: with ``--follow`` one JSON object per line, without it one array."""
+    entry = request.command
+    assert entry is not None
+    out = edge.stdout
+    follows = request.arguments.get("follow", "follow" not in {parameter.name for parameter in entry.parameters})
+    array = request.options.json and not follows
+    code, count = 0, 0
+    async for item in items:
+        if request.options.json:
+            out.write((("[" if count == 0 else ",\n") if array else "") + json_text(item) + ("" if array else "\n"))
+        else:
+            from core.faces.render import draw_item
+
+            draw_item(_screen(edge), item)
+        if follows:
+            out.flush()
+        count += 1
+        code = int(getattr(item, "exit_code", 0))
+    if array:
+        out.write("]\n" if count else "[]\n")
+    elif count == 0 and not request.options.json:
+        edge.stderr.write(f"{_nothing(entry)}\n")
+    return code
+
+
+def _help(request: Request, edge: Edge) -> int:
+    from core.faces.help import help_data, help_text
+
+    noun, entry = find_topic(request.topic)
+    if request.options.json:
+        edge.stdout.write(json_text(help_data(noun, entry)) + "\n")
+    else:
+        edge.stdout.write(help_text(noun, entry))
+    return 0
+
+
+def _said(template: str, result: Any) -> str:
+    class Words(dict[str, Any]):
+        def __missing__(self, key: str) -> str:
+            raise KeyError(key)
+
+    values = {field.name: getattr(result, field.name) for field in fields(result)}
+    return one_line(template.format_map({name: "" if value is None else value for name, value in values.items()}))
+
+
+def _nothing(entry: Command) -> str:
+    add = "" if not entry.noun else f" (see `qd help {entry.noun}`)"
+    return f"nothing to show{add}"
+
+
+def _confirmed(entry: Command, request: Request, edge: Edge) -> bool:
+    """Ask the person at the terminal."""
+    named = " ".join(str(value) for value in request.arguments.values() if isinstance(value, str))
+    what = entry.help.split("\n\n")[0].replace("\n", " ")
+    edge.stderr.write(f"qd {entry.name.replace('.', ' ')} {one_line(named)}\n{what}\nGo on? [y/N] ")
+    edge.stderr.flush()
+    return edge.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _screen(edge: Edge) -> Any:
+    import shutil
+
+    from core.faces.render import Screen
+
+    terminal = edge.stdout.isatty()
+    columns = edge.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isdigit() and 20 <= int(columns) <= 4000 else None
+    if width is None and terminal:
+        width = shutil.get_terminal_size().columns
+    plain = edge.environ.get("TERM", "dumb" if terminal else "") == "dumb"
+    colour = terminal and not plain and not edge.environ.get("NO_COLOR")
+    encoding = (getattr(edge.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
+    return Screen(edge.stdout, width, colour, plain and terminal or not encoding.startswith("utf"), datetime.now(UTC))
+
+
+def _tell(error: QuarterdeckError, edge: Edge, *, as_json: bool) -> None:
+    if as_json:
+        told = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+        edge.stderr.write(json_text(told) + "\n")
+    else:
+        edge.stderr.write(f"qd: {one_line(harmless(error.sentence()))}\n")
+
+
+def _report(error: Exception, edge: Edge) -> QuarterdeckError:
+    """Write a bug down, without the values of variables, and say where."""
+    import traceback
+
+    name = type(error).__name__
+    try:
+        paths = resolve_paths(edge.environ)
+        where = _crash_file(paths)
+        where.write_text("".join(traceback.format_exception(error, chain=True)), "utf-8", "backslashreplace")
+    except (OSError, ValueError) as trouble:
+        return QuarterdeckError(f"internal error ({name}); no report could be written ({trouble})", "please report it")
+    return QuarterdeckError(f"internal error ({name}); the report is in {where}", "please send it to the makers")
+
+
+def _crash_file(paths: Paths) -> Path:
+    paths.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return paths.logs / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.txt"
+
+
+def _read(stdin: TextIO) -> str:
+    """All of standard input. Raises :class:`UsageError` where it is no text."""
+    try:
+        return stdin.read()
+    except UnicodeDecodeError:
+        raise UsageError("standard input is not valid UTF-8 text", "convert it first") from None
+
+
+def _reader_left() -> int:
+    """Whoever read our output has had enough: end quietly."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    return 0

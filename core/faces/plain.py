@@ -1,0 +1,75 @@
+"""Makes values fit to be shown: JSON for programs, harmless text for terminals.
+
+Text from agents and repositories is not trusted: what a terminal would obey (control characters, bidirectional overrides) becomes visible.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSAFE_IN_JSON = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def jsonable(value: Any) -> Any:
+    """A result as JSON has it: dataclasses become objects with their fields in order, times RFC 3339 in UTC, money and durations numbers."""
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case Enum():
+            return jsonable(value.value)
+        case str():
+            return str(value)
+        case Decimal():
+            return float(value)
+        case datetime():
+            return rfc3339(value)
+        case timedelta():
+            return value.total_seconds()
+        case UUID() | PurePath() | date():
+            return str(value)
+        case Mapping():
+            return {str(key): jsonable(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [jsonable(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: jsonable(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    raise TypeError(f"a result holds a {type(value).__name__}, which has no form in JSON")
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """JSON in one line (or indented), in which nothing is left that a terminal would obey."""
+    text = json.dumps(jsonable(value), ensure_ascii=False, indent=indent, allow_nan=False)
+    return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def rfc3339(at: datetime) -> str:
+    """``2026-05-01T09:00:00.123456Z``."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def harmless(text: str) -> str:
+    """Text with what a terminal would obey made visible; line breaks and tabs stay. Colours of a program's output go."""
+    return _COMMANDS.sub(_visible, _SGR.sub("", text).replace("\r\n", "\n"))
+
+
+def one_line(text: str) -> str:
+    """Harmless text in one line."""
+    return " ".join(harmless(text).split())
+
+
+_SGR = re.compile(r"\x1b\[[0-9;:]*m")
+
+
+def _visible(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "\u2421" if code == 0x7F else "\ufffd"

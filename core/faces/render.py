@@ -1,0 +1,307 @@
+"""Draws results for people: a table for a list, key and value for one thing, a line for each item of a stream.
+
+A state is a glyph, a word and a colour, so that none of them carries meaning alone. Colours only where a terminal shows them; glyphs are plain
+ASCII where the output can hold no others. Rich is loaded with the first table.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TextIO
+
+from core.commands.shown import Column, Style
+from core.faces.plain import harmless, jsonable, one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+_STATES: dict[str, tuple[str, str, str]] = {
+    "pending": ("○", "o", ""),
+    "blocked": ("◌", "#", "yellow"),
+    "waiting": ("◔", "~", "yellow"),
+    "starting": ("◐", ">", "cyan"),
+    "in_progress": ("●", ">", "cyan"),
+    "running": ("●", ">", "cyan"),
+    "verifying": ("◑", ">", "cyan"),
+    "review": ("◆", "?", "magenta"),
+    "open": ("◆", "?", "magenta"),
+    "approved": ("✓", "+", "green"),
+    "merged": ("✓", "+", "green"),
+    "completed": ("✓", "+", "green"),
+    "succeeded": ("✓", "+", "green"),
+    "answered": ("✓", "+", "green"),
+    "active": ("●", "+", "green"),
+    "enabled": ("●", "+", "green"),
+    "ok": ("✓", "+", "green"),
+    "failed": ("✗", "x", "red"),
+    "lost": ("✗", "x", "red"),
+    "dead": ("✗", "x", "red"),
+    "missing": ("✗", "x", "red"),
+    "conflict": ("✗", "x", "red"),
+    "rejected": ("✗", "x", "red"),
+    "changes_requested": ("↻", "~", "yellow"),
+    "paused": ("‖", "=", "yellow"),
+    "draining": ("◔", "~", "yellow"),
+    "note": ("·", ".", ""),
+}
+_OTHER = ("·", "-", "bright_black")
+_RIGHT: frozenset[Style] = frozenset({"count", "usd", "seconds", "bytes", "time"})
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Where to draw: the stream, its width (None: as wide as need be), and what it can show."""
+
+    out: TextIO
+    width: int | None
+    colour: bool
+    ascii: bool
+    now: datetime
+
+
+def draw(screen: Screen, result: Any) -> None:
+    """Draw the result of a command."""
+    if result is None:
+        return
+    if isinstance(result, str):
+        _write(screen, harmless(result))
+    elif isinstance(result, list | tuple):
+        _draw_list(screen, result)
+    elif dataclasses.is_dataclass(result) and not isinstance(result, type):
+        field = getattr(result, "prints", None)
+        if field:
+            _write(screen, _coloured(screen, harmless(str(getattr(result, field) or ""))))
+        else:
+            _draw_one(screen, result)
+    else:
+        _write(screen, one_line(str(jsonable(result))))
+
+
+def draw_item(screen: Screen, item: Any) -> None:
+    """Draw one item of a stream on a line of its own (continued, indented, where its text has several)."""
+    if isinstance(item, str):
+        _write(screen, harmless(item))
+        return
+    cells = []
+    for column in columns_of(type(item)):
+        value = _value(item, column.field)
+        if column.style == "time" and isinstance(value, datetime):
+            cells.append(value.astimezone().strftime("%H:%M:%S"))
+        elif isinstance(value, str):
+            cells.append(harmless(value).replace("\n", "\n    "))
+        else:
+            cells.append(cell(screen, value, column.style)[0])
+    _write(screen, "  ".join(filter(None, cells)))
+
+
+def columns_of(kind: type[Any]) -> tuple[Column, ...]:
+    """What a table of this result type shows: as declared beside it, else all its fields."""
+    declared: tuple[Column, ...] | None = getattr(kind, "columns", None)
+    if declared is not None:
+        return declared
+    return tuple(
+        Column(field.name.replace("_", " "), field.name, _style_by_name(field.name))
+        for field in dataclasses.fields(kind)
+    )
+
+
+def cell(screen: Screen, value: Any, style: Style) -> tuple[str, str]:
+    """A value as one line of text, and its colour."""
+    if value is None or value == () or value == []:
+        return "", ""
+    match style:
+        case "state":
+            word = str(value.value if isinstance(value, Enum) else value)
+            glyph, letter, colour = _STATES.get(word, _OTHER)
+            return f"{letter if screen.ascii else glyph} {word.replace('_', ' ')}", colour
+        case "time" if isinstance(value, datetime):
+            return relative(value, screen.now), ""
+        case "usd" if isinstance(value, Decimal | int | float):
+            return f"${value:,.2f}" if value == 0 or abs(value) >= Decimal("0.01") else f"${value:,.4f}", ""
+        case "seconds" if isinstance(value, int | float | timedelta):
+            return duration(value.total_seconds() if isinstance(value, timedelta) else value), ""
+        case "bytes" if isinstance(value, int):
+            return size(value), ""
+        case "count" if isinstance(value, int):
+            return f"{value:,}", ""
+        case "yes" if isinstance(value, bool):
+            return ("yes" if value else ""), ""
+        case "key":
+            return one_line(str(value)), "bold"
+    return _words(value, screen), ""
+
+
+def relative(at: datetime, now: datetime) -> str:
+    """``3 min ago``, ``in 2 h``."""
+    seconds = (now - at).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    words = duration(abs(seconds), coarse=True)
+    return f"{words} ago" if seconds > 0 else f"in {words}"
+
+
+def duration(seconds: float, *, coarse: bool = False) -> str:
+    """``0.4 s``, ``12 s``, ``3 min``, ``2 h 05 min``, ``4 d``."""
+    if seconds < 10 and not coarse:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min"
+    if seconds < 48 * 3600:
+        hours, minutes = divmod(int(seconds) // 60, 60)
+        return f"{hours} h" if coarse else f"{hours} h {minutes:02} min"
+    return f"{seconds // 86400:.0f} d"
+
+
+def size(count: int) -> str:
+    """``12 B``, ``3.4 kB``, ``1.2 GB``."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def _draw_list(screen: Screen, items: Sequence[Any]) -> None:
+    if not items:
+        _write(screen, "nothing there")
+        return
+    if not dataclasses.is_dataclass(items[0]):
+        for item in items:
+            _write(screen, one_line(str(jsonable(item))))
+        return
+    from rich.table import Table
+
+    columns = columns_of(type(items[0]))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold bright_black")
+    for column in columns:
+        right = column.style in _RIGHT
+        fixed = right or column.style in ("state", "key")
+        table.add_column(
+            column.title, justify="right" if right else "left", no_wrap=True, overflow="ellipsis",
+            ratio=None if fixed else 1, min_width=None if fixed else 4,
+        )  # fmt: skip
+    for item in items:
+        table.add_row(*(_text(*cell(screen, _value(item, column.field), column.style)) for column in columns))
+    _print(screen, table)
+
+
+def _draw_one(screen: Screen, item: Any) -> None:
+    styles = {column.field: column.style for column in columns_of(type(item))}
+    rows = []
+    for field in dataclasses.fields(item):
+        style = styles.get(field.name) or _style_by_name(field.name)
+        value = getattr(item, field.name)
+        for name, inner, inner_style in _expanded(field.name, value, style):
+            if isinstance(inner, datetime):
+                shown = f"{inner.astimezone():%Y-%m-%d %H:%M:%S} ({relative(inner, screen.now)})"
+                rows.append((name, shown, ""))
+            elif isinstance(inner, str) and inner_style == "text":
+                rows.append((name, harmless(inner), ""))
+            else:
+                rows.append((name, *cell(screen, inner, inner_style)))
+    shown = [row for row in rows if row[1]]
+    width = max((len(name) for name, _, _ in shown), default=0)
+    for name, value, colour in shown:
+        first, *more = value.split("\n")
+        indent = "\n" + " " * (width + 2)
+        text = _text(f"{name:<{width}}  ", "bright_black")
+        text.append_text(_text(indent.join([first, *more]), colour))
+        _print(screen, text)
+
+
+def _expanded(name: str, value: Any, style: Style) -> list[tuple[str, Any, Style]]:
+    """A field as rows: what it holds in turn has rows of its own."""
+    label = name.replace("_", " ")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [
+            row
+            for inner in dataclasses.fields(value)
+            for row in _expanded(f"{name} {inner.name}", getattr(value, inner.name), _style_by_name(inner.name))
+        ]
+    if isinstance(value, tuple | list) and value and dataclasses.is_dataclass(value[0]):
+        return [(label, _summary(item), "text") for item in value]
+    if isinstance(value, tuple | list) and style == "text":
+        return [(label, "\n".join(str(jsonable(item)) for item in value), "text")]
+    return [(label, value, style)]
+
+
+def _summary(item: Any) -> str:
+    return "  ".join(
+        one_line(str(jsonable(value))) for field in dataclasses.fields(item) if (value := getattr(item, field.name)) is not None
+    )
+
+
+def _words(value: Any, screen: Screen) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case datetime():
+            return relative(value, screen.now)
+        case list() | tuple():
+            return ", ".join(one_line(str(jsonable(item))) for item in value)
+        case dict():
+            return ", ".join(f"{one_line(str(key))} {one_line(str(jsonable(item)))}" for key, item in value.items())
+    return one_line(str(jsonable(value)))
+
+
+def _value(item: Any, path: str) -> Any:
+    for name in path.split("."):
+        item = getattr(item, name, None)
+    return item
+
+
+def _style_by_name(name: str) -> Style:
+    if name in ("status", "state"):
+        return "state"
+    if name.endswith("_usd"):
+        return "usd"
+    if name.endswith("_at") or name == "at":
+        return "time"
+    if name.endswith("_bytes"):
+        return "bytes"
+    return "seconds" if name.endswith("_seconds") else "text"
+
+
+def _coloured(screen: Screen, text: str) -> str:
+    """Lines of a diff in their colours; other text as it is."""
+    if not screen.colour or not text.startswith("diff --git "):
+        return text
+    codes = {"+": "32", "-": "31", "@": "36"}
+    return "\n".join(
+        f"\x1b[{codes[line[0]]}m{line}\x1b[0m" if line[:1] in codes else line for line in text.split("\n")
+    )
+
+
+def _text(text: str, style: str) -> "Text":
+    from rich.text import Text
+
+    return Text(text, style=style)
+
+
+def _console(screen: Screen) -> "Console":
+    from rich.console import Console
+
+    return Console(
+        file=screen.out, width=screen.width or 4000, color_system="standard" if screen.colour else None, legacy_windows=False,
+        force_terminal=screen.colour, no_color=not screen.colour, markup=False, highlight=False, emoji=False, soft_wrap=False,
+        force_interactive=False, force_jupyter=False, _environ={},
+    )  # fmt: skip
+
+
+def _print(screen: Screen, renderable: Any) -> None:
+    """Print without the blanks that rich puts at the end of lines, in one write."""
+    console = _console(screen)
+    with console.capture() as captured:
+        console.print(renderable)
+    screen.out.write("".join(f"{line.rstrip()}\n" for line in captured.get().split("\n")[:-1]))
+
+
+def _write(screen: Screen, text: str) -> None:
+    screen.out.write(text if text.endswith("\n") else f"{text}\n")
