@@ -1,5 +1,7 @@
 """What a person may set: every key with its type, its default and what it is for."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -54,6 +56,27 @@ class WorktreeSettings(BaseModel):
     """Size of all leftovers together from which the oldest are cleaned."""
 
 
+class GatewaySettings(BaseModel):
+    """The gateway that every call to a model passes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    host: str = "127.0.0.1"
+    """Address that it listens at; any other than loopback lets other machines in, with a run token."""
+    port: int = Field(0, ge=0, le=65535)
+    """Port that it listens at; 0: a free one, kept from then on."""
+    wait_seconds: float = Field(60, ge=0, le=3600)
+    """How long a call waits for room that others have reserved, or for a service to come back, before it is refused."""
+    first_byte_seconds: float = Field(600, gt=0)
+    """Longest time until a provider begins to answer."""
+    silence_seconds: float = Field(300, gt=0)
+    """Longest silence of a provider in the middle of an answer."""
+    lease_seconds: float = Field(30, ge=1, le=600)
+    """How long a gateway may be silent before what it has reserved counts as spent."""
+    log: Literal["nothing", "calls", "bodies"] = "nothing"
+    """What is written to `gateway.log`: nothing, a line per call, or all that passes, with keys and tokens removed."""
+
+
 class QueueSettings(BaseModel):
     """The whole queue."""
 
@@ -74,3 +97,4 @@ class Settings(BaseModel):
     run: RunSettings = RunSettings()
     worktree: WorktreeSettings = WorktreeSettings()
     queue: QueueSettings = QueueSettings()
+    gateway: GatewaySettings = GatewaySettings()

@@ -2,7 +2,8 @@
 
 A result type may carry ``columns: ClassVar[tuple[Column, ...]]`` (what a table of it shows; without it all fields), and
 ``empty: ClassVar[str]`` (what is said in place of an empty table, with the way to the first one). ``prints: ClassVar[str]`` names the field
-that is the whole of what a person wants to see, such as a diff.
+that is the whole of what a person wants to see, such as a diff. A property ``exit_status`` is the exit code of a command that did its job and
+has bad news.
 """
 
 from dataclasses import dataclass

@@ -24,20 +24,20 @@ from config.paths import Paths
 from config.settings import Settings
 from storage.database import Database, Principal, Role
 
-NOUNS: dict[str, str] = {
-    "task": "core.commands.task",
-    "run": "core.commands.run",
-    "project": "core.commands.project",
-    "agent": "core.commands.agent",
-    "question": "core.commands.question",
-    "review": "core.commands.review",
-    "queue": "core.commands.queue",
-    "worktree": "core.commands.worktree",
-    "audit": "core.commands.audit",
-    "settings": "core.commands.setting",
-    "": "core.commands.general",
+NOUNS: dict[str, tuple[str, ...]] = {
+    "task": ("core.commands.task",),
+    "run": ("core.commands.run",),
+    "project": ("core.commands.project", "core.commands.projects_file"),
+    "agent": ("core.commands.agent",),
+    "question": ("core.commands.question",),
+    "review": ("core.commands.review",),
+    "queue": ("core.commands.queue",),
+    "worktree": ("core.commands.worktree",),
+    "audit": ("core.commands.audit",),
+    "settings": ("core.commands.setting",),
+    "": ("core.commands.general", "core.commands.power", "core.commands.doctor", "core.commands.demo"),
 }
-"""Which module holds the commands of a noun. The empty noun holds the words that stand alone (`status`, `up`, …)."""
+"""Which modules hold the commands of a noun. The empty noun holds the words that stand alone (`status`, `up`, …)."""
 
 ABOUT: dict[str, str] = {
     "task": "what is to be done: add, list, edit, cancel, retry, wait",
@@ -165,7 +165,8 @@ def commands(noun: str) -> list[Command]:
     """The commands of a noun, in the order of their declaration. Raises :class:`NotFoundError` for an unknown noun."""
     if noun not in NOUNS:
         raise NotFoundError(f"there is no command {noun!r}", "see `qd help`")
-    import_module(NOUNS[noun])
+    for module in NOUNS[noun]:
+        import_module(module)
     return [entry for entry in _TABLE.values() if entry.noun == noun]
 
 

@@ -26,11 +26,13 @@ _FIELDS = {"path": "paths", "not-before": "not_before", "max-cost": "max_cost_us
 
 
 @command("task.add", role=Role.SUPERVISOR)
-async def add(  # noqa: PLR0917 - one option each
+async def add(
     ctx: Context,
     title: Annotated[Line, "What is wanted, in one line"],
     *,
-    project: Annotated[Slug | None, "Project it belongs to; without it, the one whose repository is the current directory"] = None,
+    project: Annotated[
+        Slug | None, "Project it belongs to; without it, the one whose repository is the current directory"
+    ] = None,
     description: Annotated[Text, "What is wanted in full, Markdown; '-' reads standard input"] = "",
     priority: Annotated[Priority | None, "1 to 5, 5 is the most urgent; without it, the project's"] = None,
     after: Annotated[tuple[TaskRef, ...], "Task that has to be completed first"] = (),
@@ -108,7 +110,7 @@ async def show(ctx: Context, task: Annotated[TaskRef, "Number (42, #42) or id"])
 
 
 @command("task.edit", role=Role.SUPERVISOR)
-async def edit(  # noqa: PLR0917 - one option each
+async def edit(
     ctx: Context,
     task: Annotated[TaskRef, "Number (42, #42) or id"],
     *,
@@ -116,19 +118,23 @@ async def edit(  # noqa: PLR0917 - one option each
     description: Annotated[Text | None, "What is wanted in full, Markdown; '-' reads standard input"] = None,
     priority: Annotated[Priority | None, "1 to 5, 5 is the most urgent"] = None,
     agent: Annotated[Slug | None, "Who is to do it"] = None,
-    after: Annotated[tuple[TaskRef, ...], "Task that has to be completed first; replaces all that were named before"] = (),
+    after: Annotated[
+        tuple[TaskRef, ...], "Task that has to be completed first; replaces all that were named before"
+    ] = (),
     path: Annotated[tuple[Line, ...], "Glob of files that it will touch; replaces all that were named before"] = (),
     not_before: Annotated[Time | None, "Earliest start"] = None,
     deadline: Annotated[Time | None, "Latest end"] = None,
     max_attempts: Annotated[int | None, "How often it is tried"] = None,
     max_cost: Annotated[Usd | None, "Most that it may cost in USD"] = None,
     cron: Annotated[Line | None, "Other times of a recurring task (UTC)"] = None,
-    on_failure: Annotated[Literal["fail", "cancel"] | None, "What becomes of it when a task that it waits for fails"] = None,
+    on_failure: Annotated[
+        Literal["fail", "cancel"] | None, "What becomes of it when a task that it waits for fails"
+    ] = None,
     clear: Annotated[tuple[_CLEARABLE, ...], "Field to empty"] = (),
 ) -> TaskView:
     """Change a task.
 
-    What the crew relies on at the moment cannot be changed: the agent, the paths and the dependencies of a task in progress.
+    What the crew relies on cannot be changed: the agent, the paths and the dependencies of a task in progress.
     """
     _check_attempts(max_attempts)
     given = {
@@ -187,7 +193,9 @@ async def cancel(
     async def work(connection: asyncpg.Connection) -> TaskView:
         [number] = await rows.resolve(connection, [task])
         if await reviews.is_approved(connection, number) and await rows.engine_is_alive(connection):
-            raise ConflictError(f"the change of task #{number} is approved and being merged", f"see `qd review show {number}`")
+            raise ConflictError(
+                f"the change of task #{number} is approved and being merged", f"see `qd review show {number}`"
+            )
         await reviews.supersede(connection, number)
         words = f"cancelled by {ctx.who.actor}" + (f": {reason}" if reason else "")
         if await rows.cancel(connection, number, words) is None:
@@ -206,7 +214,7 @@ async def retry(ctx: Context, task: Annotated[TaskRef, "Number (42, #42) or id"]
         [number] = await rows.resolve(connection, [task])
         lost = [
             parent
-            for parent, status in (await rows.parents(connection, number)).items()
+            for parent, status in (await rows.hold_parents(connection, number)).items()
             if status in (TaskStatus.FAILED, TaskStatus.CANCELLED)
         ]
         if lost:
@@ -234,12 +242,19 @@ async def delete(ctx: Context, task: Annotated[TaskRef, "Number (42, #42) or id"
         found = await rows.find_task(connection, number)
         if found.status == TaskStatus.IN_PROGRESS:
             raise ConflictError(f"task #{number} is in progress", f"first `qd task cancel {number}`")
-        waiting_for_it = [child for child, status in (await rows.children(connection, number)).items() if status == "blocked"]
+        waiting_for_it = [
+            child for child, status in (await rows.children(connection, number)).items() if status == "blocked"
+        ]
         if waiting_for_it:
             shown = ", ".join(f"#{child}" for child in waiting_for_it)
-            raise ConflictError(f"{shown} cannot start without task #{number}", f"edit what they come after, or `qd task cancel {number}`")
+            raise ConflictError(
+                f"{shown} cannot start without task #{number}",
+                f"edit what they come after, or `qd task cancel {number}`",
+            )
         if await reviews.is_approved(connection, number) and await rows.engine_is_alive(connection):
-            raise ConflictError(f"the change of task #{number} is approved and being merged", f"see `qd review show {number}`")
+            raise ConflictError(
+                f"the change of task #{number} is approved and being merged", f"see `qd review show {number}`"
+            )
         await rows.remove(connection, number)
         return view(TaskView, found)
 
@@ -267,10 +282,13 @@ def _check_retry(number: int, held: asyncpg.Record | None, ctx: Context) -> None
     recurs = held is not None and held["cron"] is not None
     if held is None or status not in ("failed", "cancelled", "waiting") or (status == "waiting" and recurs):
         words = "waits for its next date" if recurs else f"is {status.replace('_', ' ')}"
-        raise ConflictError(f"task #{number} {words}", "only one that failed, was cancelled or waits can be started again")
+        raise ConflictError(
+            f"task #{number} {words}", "only one that failed, was cancelled or waits can be started again"
+        )
     if held["deadline"] is not None and held["deadline"] <= ctx.now():
         raise ConflictError(
-            f"the deadline of task #{number} has passed", f"first `qd task edit {number} --deadline +1d`, or `--clear deadline`"
+            f"the deadline of task #{number} has passed",
+            f"first `qd task edit {number} --deadline +1d`, or `--clear deadline`",
         )
 
 

@@ -1,6 +1,7 @@
 """The values that commands take, as annotated types: each is checked and explained in one place.
 
-A value arrives as the text of a command line or as JSON; the message of a ``ValueError`` follows the option's name and the value.
+A value arrives as the text of a command line or as JSON; the message of a ``ValueError`` follows the option's name and
+the value.
 """
 
 import re
@@ -41,7 +42,9 @@ def _time(value: Any) -> Any:
         try:
             value = datetime.fromisoformat(value.strip())
         except ValueError:
-            raise ValueError("is no time; write 2026-05-01T09:00:00Z, or a span from now such as +90m, +2h, +3d") from None
+            raise ValueError(
+                "is no time; write 2026-05-01T09:00:00Z, or a span from now such as +90m, +2h, +3d"
+            ) from None
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.astimezone()).astimezone(UTC)
     raise ValueError("is no time")

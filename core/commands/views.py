@@ -125,7 +125,6 @@ class DiffView:
     base: str
     head: str
     patch: str
-    truncated: bool
     prints: ClassVar[str] = "patch"
 
 

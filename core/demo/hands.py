@@ -115,7 +115,7 @@ def _scene(request: Request, scenes: Sequence[Scene]) -> tuple[Scene, int] | Non
 
 
 def _said(message: Mapping[str, Any]) -> str:
-    """What a person said: without the reminders that Claude Code adds, which quote recent commits among other things."""
+    """What a person said, without the reminders that Claude Code adds: they quote recent commits."""
     return re.sub(r"<system-reminder>.*?</system-reminder>", "", texts_of(message.get("content")), flags=re.DOTALL)
 
 

@@ -10,7 +10,7 @@ only. The prices of a reply are made of its length: figures for demonstration, n
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,8 +83,8 @@ class Request:
         return texts_of(self.body.get("system"))
 
 
-Brain = Callable[[Request], list[Block] | Refuse]
-"""Decides the next reply from the request alone; an empty list ends the turn with no text."""
+Brain = Callable[[Request], Sequence[Block] | Refuse]
+"""Decides the next reply from the request alone; no blocks end the turn with no text."""
 
 KeyCheck = Callable[[str], bool]
 """Whether an API key is good."""
@@ -188,6 +188,8 @@ async def _answer(
         request = Request(body)
         if not request.messages or not isinstance(body.get("model"), str):
             raise ValueError("messages and model are required")
+        if not all(isinstance(item, dict) for item in [*request.messages, *(body.get("tools") or [])]):
+            raise ValueError("messages and tools are objects")
     except (ValueError, AttributeError, TypeError) as error:
         await _send_json(writer, 400, _error_body("invalid_request_error", f"not a Messages request: {error}"))
         return
@@ -205,7 +207,7 @@ async def _answer(
         await _send_json(writer, 200, message)
 
 
-def _message(request: Request, blocks: list[Block]) -> dict[str, Any]:
+def _message(request: Request, blocks: Sequence[Block]) -> dict[str, Any]:
     """The reply as the API's Message object, with ids that follow from the conversation."""
     digest = hashlib.sha256(json.dumps(request.body.get("messages"), sort_keys=True).encode()).hexdigest()
     content: list[dict[str, Any]] = []

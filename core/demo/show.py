@@ -1,7 +1,7 @@
 """The demonstration: the whole job on two sample repositories, with a scripted model, in a corner of its own.
 
-It has a database, an engine, runs and worktrees of its own, all of them below the state folder; nothing of the person's is read or
-changed, no key and no network are needed. What happens is told while it happens.
+It has a database, an engine, runs and worktrees of its own, all of them below the state folder; nothing of the person's
+is read or changed, no key and no network are needed. What happens is told while it happens.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import ClassVar
 
 import asyncpg
 
@@ -22,6 +23,7 @@ from config.errors import QuarterdeckError, UnavailableError
 from config.paths import Paths
 from config.settings import Settings
 from core.agents.adapter import load_adapter
+from core.commands.shown import Column
 from core.commands.table import Context, invoke
 from core.demo.model_server import model_server
 from core.demo.samples import SampleProject, make_samples
@@ -47,6 +49,12 @@ class Happening:
     """``#7`` and what it is about; empty for what concerns no task."""
     what: str
     text: str
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("time", "at", "time"),
+        Column("task", "task"),
+        Column("what", "what", "state"),
+        Column("text", "text"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,18 @@ class Outcome:
     files_changed: int
     seconds: float
     cost_usd: Decimal
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("task", "task"),
+        Column("project", "project"),
+        Column("title", "title"),
+        Column("agent", "agent"),
+        Column("status", "status", "state"),
+        Column("attempts", "attempts", "count"),
+        Column("commit", "commit"),
+        Column("files", "files_changed", "count"),
+        Column("time", "seconds", "seconds"),
+        Column("cost", "cost_usd", "usd"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,10 +261,12 @@ class _Seen:
         """What has happened since the last call, oldest first."""
         async with context.db.transaction(context.who) as connection:
             tasks = await connection.fetch(
-                "select t.number, t.status::text, b.title, b.reason from task t join task_body b on b.task = t.number order by 1"
+                """select t.number, t.status::text, b.title, b.reason
+                     from task t join task_body b on b.task = t.number order by 1"""
             )
             events = await connection.fetch(
-                """select e.run, e.seq, e.at, e.kind, e.text, r.task, r.agent from event e join run r on r.number = e.run
+                """select e.run, e.seq, e.at, e.kind, e.text, r.task, r.agent
+                     from event e join run r on r.number = e.run
                     where e.kind in ('message', 'edit', 'tool_call', 'question', 'answer', 'verify', 'error', 'status')
                     order by e.at, e.run, e.seq"""
             )
@@ -265,13 +287,15 @@ async def _outcomes(context: Context) -> list[Outcome]:
     async with context.db.transaction(context.who) as connection:
         rows = await connection.fetch(
             """
-            select t.number as task, t.project, b.title, coalesce(last.agent, '') as agent, t.status::text, t.attempts::int,
-                   coalesce(left(last.head_commit, 8), '') as commit, coalesce(last.files_changed, 0) as files_changed,
-                   coalesce(extract(epoch from t.finished_at - first.started_at), 0)::float8 as seconds,
-                   coalesce((select sum(cost_usd) from run r where r.task = t.number), 0) as cost_usd
+            select t.number as task, t.project, b.title, coalesce(last.agent, '') as agent, t.status::text,
+                   t.attempts::int, coalesce(left(last.head_commit, 8), '') as commit,
+                   coalesce(last.files_changed, 0) as files_changed,
+                   coalesce(extract(epoch from t.finished_at - all_runs.began), 0)::float8 as seconds,
+                   coalesce(all_runs.cost, 0) as cost_usd
               from task t join task_body b on b.task = t.number
               left join lateral (select * from run r where r.task = t.number order by attempt desc limit 1) last on true
-              left join lateral (select started_at from run r where r.task = t.number order by attempt limit 1) first on true
+              left join lateral (select min(started_at) as began, sum(cost_usd) as cost
+                                   from run r where r.task = t.number) all_runs on true
              order by t.number
             """
         )

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, get_args, get_type_hints
 
 from config.errors import QuarterdeckError, UsageError
 from config.paths import Paths, resolve_paths
-from core.commands.table import Command, Context, invoke, validated
+from core.commands.table import Command, invoke, validated
 from core.faces.plain import harmless, json_text, one_line
 from core.faces.words import Request, find_topic, parse, wants_json
 
@@ -88,15 +88,17 @@ async def _serve(request: Request, edge: Edge) -> int:
         return QuarterdeckError.exit_code
     from core.faces.opening import open_context
 
-    async with open_context(paths, environ, cwd=edge.cwd, stdin=lambda: _read(edge.stdin), offline=entry.offline) as context:
+    async with open_context(
+        paths, environ, cwd=edge.cwd, stdin=lambda: _read(edge.stdin), offline=entry.offline
+    ) as context:
         result = await invoke(context, entry.name, request.arguments)
         if entry.streams:
-            return await _stream(result, request, context, edge)
+            return await _stream(result, request, edge)
     return _show(result, request, edge)
 
 
 def _show(result: Any, request: Request, edge: Edge) -> int:
-    """Write a result; its exit code is 0, unless the result carries one of its own (``exit_code``)."""
+    """Write a result; its exit code is 0, unless the result carries one of its own (``exit_status``)."""
     entry = request.command
     assert entry is not None
     if request.options.json:
@@ -109,10 +111,10 @@ def _show(result: Any, request: Request, edge: Edge) -> int:
         from core.faces.render import draw
 
         draw(_screen(edge), result)
-    return int(getattr(result, "exit_code", 0))
+    return int(getattr(result, "exit_status", 0))
 
 
-async def _stream(items: AsyncIterator[Any], request: Request, context: Context, edge: Edge) -> int:
+async def _stream(items: AsyncIterator[Any], request: Request, edge: Edge) -> int:
     """Write items as they come: with ``--follow`` one JSON object per line, without it one array."""
     entry = request.command
     assert entry is not None
@@ -130,7 +132,7 @@ async def _stream(items: AsyncIterator[Any], request: Request, context: Context,
         if follows:
             out.flush()
         count += 1
-        code = int(getattr(item, "exit_code", 0))
+        code = int(getattr(item, "exit_status", 0))
     if array:
         out.write("]\n" if count else "[]\n")
     elif count == 0 and not request.options.json:
@@ -150,17 +152,15 @@ def _help(request: Request, edge: Edge) -> int:
 
 
 def _said(template: str, result: Any) -> str:
-    class Words(dict[str, Any]):
-        def __missing__(self, key: str) -> str:
-            raise KeyError(key)
-
     values = {field.name: getattr(result, field.name) for field in fields(result)}
     return one_line(template.format_map({name: "" if value is None else value for name, value in values.items()}))
 
 
 def _nothing(entry: Command) -> str:
-    add = "" if not entry.noun else f" (see `qd help {entry.noun}`)"
-    return f"nothing to show{add}"
+    """What is said in place of an empty list: in the words of the type that it would hold."""
+    returned = get_type_hints(entry.function).get("return")
+    held = get_args(returned)[0] if get_args(returned) else None
+    return getattr(held, "empty", "nothing to show")
 
 
 def _confirmed(entry: Command, request: Request, edge: Edge) -> bool:
@@ -185,7 +185,7 @@ def _screen(edge: Edge) -> Any:
     plain = edge.environ.get("TERM", "dumb" if terminal else "") == "dumb"
     colour = terminal and not plain and not edge.environ.get("NO_COLOR")
     encoding = (getattr(edge.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
-    return Screen(edge.stdout, width, colour, plain and terminal or not encoding.startswith("utf"), datetime.now(UTC))
+    return Screen(edge.stdout, width, colour, (plain and terminal) or not encoding.startswith("utf"), datetime.now(UTC))
 
 
 def _tell(error: QuarterdeckError, edge: Edge, *, as_json: bool) -> None:

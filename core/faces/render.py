@@ -86,6 +86,11 @@ def draw_item(screen: Screen, item: Any) -> None:
     if isinstance(item, str):
         _write(screen, harmless(item))
         return
+    if table := getattr(item, "table", None):
+        _write(screen, "")
+        _draw_list(screen, getattr(item, table))
+        _write(screen, item.closing.format(**{name: getattr(item, name) for name in field_names(item)}))
+        return
     cells = []
     for column in columns_of(type(item)):
         value = _value(item, column.field)
@@ -96,6 +101,11 @@ def draw_item(screen: Screen, item: Any) -> None:
         else:
             cells.append(cell(screen, value, column.style)[0])
     _write(screen, "  ".join(filter(None, cells)))
+
+
+def field_names(item: Any) -> list[str]:
+    """The names of a dataclass's fields."""
+    return [field.name for field in dataclasses.fields(item)]
 
 
 def columns_of(kind: type[Any]) -> tuple[Column, ...]:
@@ -234,7 +244,9 @@ def _expanded(name: str, value: Any, style: Style) -> list[tuple[str, Any, Style
 
 def _summary(item: Any) -> str:
     return "  ".join(
-        one_line(str(jsonable(value))) for field in dataclasses.fields(item) if (value := getattr(item, field.name)) is not None
+        one_line(str(jsonable(value)))
+        for field in dataclasses.fields(item)
+        if (value := getattr(item, field.name)) is not None
     )
 
 
@@ -274,9 +286,7 @@ def _coloured(screen: Screen, text: str) -> str:
     if not screen.colour or not text.startswith("diff --git "):
         return text
     codes = {"+": "32", "-": "31", "@": "36"}
-    return "\n".join(
-        f"\x1b[{codes[line[0]]}m{line}\x1b[0m" if line[:1] in codes else line for line in text.split("\n")
-    )
+    return "\n".join(f"\x1b[{codes[line[0]]}m{line}\x1b[0m" if line[:1] in codes else line for line in text.split("\n"))
 
 
 def _text(text: str, style: str) -> "Text":

@@ -62,7 +62,9 @@ def parse(argv: Sequence[str]) -> Request:
     if noun in alone:
         return _request(alone[noun], words, tail, options)
     if noun not in NOUNS or not noun:
-        raise UsageError(f"there is no command {_shown(noun)}", _suggestion(noun, [*filter(None, NOUNS), *alone, "help"]))
+        raise UsageError(
+            f"there is no command {_shown(noun)}", _suggestion(noun, [*filter(None, NOUNS), *alone, "help"])
+        )
     verb, words, options = _next_word(words, options)
     if verb is None:
         if not options.help:
@@ -216,5 +218,3 @@ def _suggestion(word: str, known: Iterable[str], otherwise: str = "see `qd help`
 def _shown(word: str) -> str:
     text = ascii(word) if not word.isprintable() else repr(word)
     return text if len(text) <= 60 else f"{text[:57]}…"
-
-

@@ -9,6 +9,7 @@ exactly as long as it holds the lock of its folder.
 import asyncio
 import base64
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -196,16 +197,12 @@ async def request(socket: Path, verb: Mapping[str, Any], timeout: float = 5.0) -
 
     Raises UnavailableError when there is no keeper at this socket or it does not answer within ``timeout`` seconds.
     """
+    line = json.dumps(verb).encode() + b"\n"
     try:
         async with asyncio.timeout(timeout):
-            reader, writer = await asyncio.open_unix_connection(socket, limit=1 << 20)
-            try:
-                writer.write(json.dumps(verb).encode() + b"\n")
-                await writer.drain()
-                answer = json.loads(await reader.readuntil(b"\n"))
-            finally:
-                writer.close()
-    except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+            while (answer := await _ask(socket, line)) is None:  # noqa: ASYNC110  there is no event to wait for
+                await asyncio.sleep(_POLL_SECONDS)
+    except (OSError, ValueError) as error:
         raise UnavailableError(f"the keeper at {socket} does not answer", "the run may have ended") from error
     if not isinstance(answer, dict):
         raise UnavailableError(f"what answers at {socket} is no keeper")
@@ -278,6 +275,29 @@ async def sweep(mark: str, patience: float = 5.0) -> int:
         ended.update(pids)
         await asyncio.sleep(_POLL_SECONDS)
     return len(ended)
+
+
+async def _ask(socket: Path, line: bytes) -> Any:
+    """One attempt; None when the connection was lost, which a crowd at the socket can bring about.
+
+    Every verb may be repeated, so that it does not matter whether this one arrived.
+    """
+    reader, writer = await asyncio.open_unix_connection(socket, limit=1 << 20)
+    try:
+        writer.write(line)
+        await writer.drain()
+        return json.loads(await reader.readuntil(b"\n"))
+    except (ConnectionError, EOFError):
+        return None
+    except OSError as error:
+        # asyncio takes a connection that found the queue full for one that was made.
+        if error.errno in (errno.ENOTCONN, errno.EAGAIN):
+            return None
+        raise
+    except asyncio.LimitOverrunError as error:
+        raise ValueError("the answer has no end") from error
+    finally:
+        writer.close()
 
 
 async def _do(socket: Path, verb: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ TOTAL_LIMIT = 48 << 20
 """Bytes of unfinished requests of all clients; beyond it the largest is dropped."""
 REPLY_LIMIT = 256 << 10
 """Bytes of answers that wait for a client to read them."""
+_BACKLOG = 1024
 
 
 class Client:
@@ -52,7 +53,7 @@ class Server:
             self._socket.bind(path)
         finally:
             os.umask(before)
-        self._socket.listen(CLIENT_LIMIT)
+        self._socket.listen(_BACKLOG)
         poll.register(self._socket.fileno(), select.POLLIN)
 
     def handle(self, file: int, events: int) -> None:
@@ -84,15 +85,16 @@ class Server:
             self._drop(client)
 
     def _accept(self) -> None:
-        try:
-            file, _ = self._socket._accept()  # type: ignore[attr-defined]  # noqa: SLF001  `accept` is in `socket`
-        except OSError:
-            return  # it went away again, or there are no files left: the next turn tries again
-        if len(self._clients) >= CLIENT_LIMIT:
-            self._drop(next(iter(self._clients.values())))
-        os.set_blocking(file, False)
-        self._clients[file] = Client(file)
-        self._poll.register(file, select.POLLIN)
+        for _ in range(CLIENT_LIMIT):
+            try:
+                file, _ = self._socket._accept()  # type: ignore[attr-defined]  # noqa: SLF001  `accept` is in `socket`
+            except OSError:
+                return  # nobody is left, or there are no files left: then the next turn tries again
+            if len(self._clients) >= CLIENT_LIMIT:
+                self._drop(next(iter(self._clients.values())))
+            os.set_blocking(file, False)
+            self._clients[file] = Client(file)
+            self._poll.register(file, select.POLLIN)
 
     def _receive(self, client: Client) -> None:
         data = os.read(client.file, 65536)

@@ -57,13 +57,10 @@ class Input:
         """Whether more may be said to the agent."""
         return self.file >= 0 and not self.closing
 
-    def add(self, seq: int, data: bytes) -> bool:
-        """Take data to be written once; returns False when this ``seq`` (or a later one) was taken before."""
-        if seq <= self.last_seq:
-            return False
+    def add(self, seq: int, data: bytes) -> None:
+        """Take data that is to be written."""
         self.buffer += data
         self.last_seq = seq
-        return True
 
     def pump(self) -> None:
         """Write what the pipe takes now; closes it when nobody reads, or at the end if that was asked for."""

@@ -10,7 +10,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 MARK = "QD_RUN_MARK"
 PROC = os.path.exists("/proc/self/environ")
@@ -19,17 +19,20 @@ _CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 
 def descendants(root: int) -> list[int]:
     """All processes below ``root``, parents before their children; ``root`` itself is not among them."""
+    return [pid for generation in generations(root) for pid in generation]
+
+
+def generations(root: int) -> "Iterator[list[int]]":
+    """The children of ``root``, then all grandchildren, and so on: each looked up when it is asked for."""
     table = {} if _CHILDREN else _by_parent()
-    found: list[int] = []
     seen = {root}
-    queue = [root]
-    while queue:
-        children = [pid for one in queue for pid in (_children_of(one) if _CHILDREN else table.get(one, ()))]
-        fresh = [pid for pid in children if pid not in seen]
-        seen.update(fresh)
-        found += fresh
-        queue = fresh
-    return found
+    generation = [root]
+    while generation:
+        children = [pid for one in generation for pid in (_children_of(one) if _CHILDREN else table.get(one, ()))]
+        generation = [pid for pid in children if pid not in seen]
+        seen.update(generation)
+        if generation:
+            yield generation
 
 
 def marked(mark: str) -> list[int]:

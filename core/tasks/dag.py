@@ -9,8 +9,8 @@ Edge = tuple[int, int]
 def find_cycle(edges: Iterable[Edge], child: int, parents: Collection[int]) -> list[int] | None:
     """The cycle that would come about if ``child`` waited for ``parents`` from now on, or None.
 
-    ``edges`` hold at least everything on the way up from the parents; what they say of ``child`` itself is ignored, since it is to be
-    replaced. The cycle begins and ends with ``child``, each task waits for the next, and no shorter one exists.
+    ``edges`` hold at least everything on the way up from the parents; what they say of ``child`` is ignored, since
+    it is to be replaced. The cycle begins and ends with ``child``; each task waits for the next; none is shorter.
     """
     above: dict[int, list[int]] = {}
     for lower, upper in edges:

@@ -54,12 +54,16 @@ async def edit_task(connection: asyncpg.Connection, number: int, edit: Edit) -> 
     if "after" in fields:
         await rows.lock_graph(connection)
         await _rewire(connection, number, fields["after"])
+    elif "not_before" in fields:
+        await rows.hold_parents(connection, number)
     held = await rows.lock(connection, number)
     if held is None:
         raise NotFoundError(f"there is no task #{number}", "see `qd task list`")
     _check_states(number, TaskStatus(held["status"]), fields)
     await _check_values(connection, number, held, edit)
-    await rows.update(connection, number, {name: value for name, value in fields.items() if name not in ("after", "not_before")})
+    await rows.update(
+        connection, number, {name: value for name, value in fields.items() if name not in ("after", "not_before")}
+    )
     await _settle(connection, number, held, edit)
     await rows.touch(connection, number)
 
@@ -77,15 +81,17 @@ async def _rewire(connection: asyncpg.Connection, number: int, parents: Sequence
     lost = [parent for parent, status in states.items() if status in (_S.FAILED, _S.CANCELLED)]
     if lost:
         raise ConflictError(
-            f"task #{number} cannot wait for {_numbers(lost)}, which did not succeed", f"first `qd task retry {lost[0]}`"
+            f"task #{number} cannot wait for {_numbers(lost)}, which did not succeed",
+            f"first `qd task retry {lost[0]}`",
         )
 
 
 def _check_states(number: int, status: TaskStatus, fields: Mapping[str, Any]) -> None:
     for name in fields:
         if status not in EDITABLE[name]:
+            words = status.value.replace("_", " ")
             raise ConflictError(
-                f"{_WORDS.get(name, name)} of task #{number} cannot be edited while it is {status.value.replace('_', ' ')}",
+                f"{_WORDS.get(name, name)} of task #{number} cannot be edited while it is {words}",
                 "cancel it first, or wait for its end" if status is _S.IN_PROGRESS else "add a new task",
             )
 
@@ -95,14 +101,15 @@ async def _check_values(connection: asyncpg.Connection, number: int, held: async
     if fields.get("agent") and not await rows.agent_exists(connection, fields["agent"]):
         raise NotFoundError(f"there is no agent {fields['agent']!r}", "see `qd agent list`")
     recurs = held["cron"] is not None
-    if recurs and (fields.get("after") or "not_before" in fields):
+    if recurs and ("after" in fields or "not_before" in fields):
         raise ConflictError(f"task #{number} recurs: its dates come from {held['cron']!r}", "edit its cron expression")
     if "cron" in fields and not recurs:
         raise ConflictError(f"task #{number} does not recur", "add a new task with --cron")
     for_person = held["status"] == _S.WAITING and held["wait"] != "time"
     if for_person and ("after" in fields or "not_before" in fields):
+        what = "a person" if held["wait"] == "person" else "its budget"
         raise ConflictError(
-            f"task #{number} waits for {'a person' if held['wait'] == 'person' else 'its budget'}, not for a time or a task",
+            f"task #{number} waits for {what}, not for a time or a task",
             f"`qd task retry {number}` starts it again",
         )
     check_dates(fields.get("not_before", held["not_before"]), fields.get("deadline"), edit.now)

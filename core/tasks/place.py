@@ -12,8 +12,7 @@ def project_at(folder: Path, projects: Mapping[str, str], worktrees: Path) -> st
     here = folder.resolve()
     found: tuple[int, str] | None = None
     for project, path in projects.items():
-        for root in (Path(path), worktrees / project):
-            root = root.resolve()
+        for root in (Path(path).resolve(), (worktrees / project).resolve()):
             if here.is_relative_to(root) and (found is None or len(root.parts) > found[0]):
                 found = (len(root.parts), project)
     return found[1] if found else None

@@ -1,4 +1,4 @@
-"""The states of a task and who may change which into which: the contract that the database's functions are held against."""
+"""The states of a task and who may change which into which: the contract that the database is held against."""
 
 from enum import StrEnum
 

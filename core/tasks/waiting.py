@@ -16,8 +16,8 @@ _GOOD = frozenset({TaskStatus.COMPLETED, TaskStatus.REVIEW})
 async def wait_for(db: Database, who: Principal, names: Sequence[TaskName], timeout: float | None) -> list[Task]:  # noqa: ASYNC109
     """The tasks, once each is completed or in review; ``timeout`` in seconds.
 
-    Raises QuarterdeckError, naming each, when one failed, was cancelled or deleted once all have left the crew's hands, or when the
-    time is up; NotFoundError for an unknown task.
+    Raises QuarterdeckError, naming each, when one failed, was cancelled or deleted once all have left the crew's hands,
+    or when the time is up; NotFoundError for an unknown task.
     """
     async with db.transaction(who) as connection:
         numbers = await rows.resolve(connection, names)
@@ -33,7 +33,9 @@ async def wait_for(db: Database, who: Principal, names: Sequence[TaskName], time
                 return await _result(db, who, numbers)
             if not rung:
                 words = ", ".join(f"task #{number} ({status.replace('_', ' ')})" for number, status in left.items())
-                raise QuarterdeckError(f"the time is up; not done: {words}", f"`qd task show {next(iter(left))}` says why")
+                raise QuarterdeckError(
+                    f"the time is up; not done: {words}", f"`qd task show {next(iter(left))}` says why"
+                )
 
 
 _FOLLOWED_BY_MANY = ("task",)
@@ -52,7 +54,8 @@ async def _result(db: Database, who: Principal, numbers: Sequence[int]) -> list[
     gone = set(numbers) - {task.number for task in tasks}
     words = [f"task #{number} was deleted" for number in sorted(gone)]
     words += [
-        f"task #{task.number} {'failed' if task.status == TaskStatus.FAILED else 'was cancelled'}" + (f": {task.reason}" if task.reason else "")
+        f"task #{task.number} {'failed' if task.status == TaskStatus.FAILED else 'was cancelled'}"
+        + (f": {task.reason}" if task.reason else "")
         for task in tasks
         if task.status not in _GOOD
     ]

@@ -9,7 +9,7 @@ from storage.feed import ChangeFeed
 
 
 class Watch:
-    """Notices bells for some topics. A bell that rings while nobody waits is kept: look, then wait, and nothing is missed."""
+    """Notices bells for some topics, also while nobody waits: look, then wait, and nothing is missed."""
 
     def __init__(self, topics: Iterable[str]) -> None:
         self.topics = frozenset(topics) | {"*"}
@@ -20,10 +20,10 @@ class Watch:
         if topics & self.topics:
             self._changed.set()
 
-    async def changed(self, timeout: float | None = None) -> bool:
-        """Wait until something may have changed since the last call; False when ``timeout`` seconds have passed before."""
+    async def changed(self, seconds: float | None = None) -> bool:
+        """Wait until something may have changed since the last call; False when so many seconds have passed before."""
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 await self._changed.wait()
         except TimeoutError:
             return False

@@ -33,7 +33,7 @@ async def include(
             )
     if not patterns:
         return []
-    found = await asyncio.to_thread(_find, source, [pattern.rstrip("/") for pattern in patterns])
+    found = await asyncio.to_thread(_find, source, worktree.path, [pattern.rstrip("/") for pattern in patterns])
     if not found:
         return []
     stdin = b"".join(os.fsencode(name) + b"\0" for name in found)
@@ -41,11 +41,13 @@ async def include(
     return await asyncio.to_thread(_copy_all, source, worktree.path, ignored.fields, max_bytes)
 
 
-def _find(source: Path, patterns: Sequence[str]) -> list[str]:
+def _find(source: Path, target: Path, patterns: Sequence[str]) -> list[str]:
+    """The files of ``source`` that match and that there is a free place for in ``target``."""
     found: list[str] = []
     split = [tuple(part for part in pattern.split("/") if part not in ("", ".")) for pattern in patterns]
     for name in _walk(source, "", split):
-        found.append(name)
+        if not os.path.lexists(target / name) and not _leads_elsewhere(target, name):
+            found.append(name)
         if len(found) > MAX_FILES:
             raise UsageError(f"include matches more than {MAX_FILES} files in {source}", "narrow its patterns")
     return found
@@ -85,27 +87,21 @@ def _is_foreign(source: Path, name: str, entry: "os.DirEntry[str]") -> bool:
     return entry.is_symlink() and not (source / name).resolve().is_relative_to(source.resolve())
 
 
+def _leads_elsewhere(target: Path, name: str) -> bool:
+    """Whether a link or a file in the worktree stands where a folder would have to be."""
+    folders = list(Path(name).parents)[:-1]
+    return any(os.path.lexists(target / at) and not _is_folder(target / at) for at in folders)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
 def _copy_all(source: Path, target: Path, names: Sequence[str], budget: int) -> list[str]:
-    copied = []
-    root = target.resolve()
     for name in names:
-        goal = target / name
-        if os.path.lexists(goal) or not _parent_is_inside(goal, root):
-            continue
-        budget -= _copy(source / name, goal, budget)
-        copied.append(name)
-    return copied
-
-
-def _parent_is_inside(goal: Path, root: Path) -> bool:
-    """Make the parent folders, unless a link or a file in the worktree stands in their way."""
-    if not goal.parent.resolve().is_relative_to(root):
-        return False
-    try:
-        goal.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        return False
-    return True
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        budget -= _copy(source / name, target / name, budget)
+    return list(names)
 
 
 def _copy(source: Path, goal: Path, budget: int) -> int:

@@ -11,13 +11,19 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+_WITH_VERBS = frozenset(["git", "make", "npm", "pnpm", "yarn", "cargo", "go", "uv", "pip"])
+"""Programs whose first argument says what they do: options in its place can turn them into anything."""
+
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-./:=@%+,'\"")
 """Characters with which no shell begins another command, expands anything or writes anywhere."""
 
-_ANYTHING = frozenset(
-    "sh bash dash zsh fish ksh env sudo doas su xargs eval exec command nohup nice time timeout setsid ssh docker podman kubectl "
-    "python python3 perl ruby node deno bun php awk gawk sed find rm dd mv chmod chown curl wget npx uvx pipx".split()
+_SHELLS = frozenset(["sh", "bash", "dash", "zsh", "fish", "ksh", "env", "sudo", "doas", "su", "xargs", "eval", "exec"])
+_STARTERS = frozenset(["command", "nohup", "nice", "time", "timeout", "setsid", "ssh", "docker", "podman", "kubectl"])
+_LANGUAGES = frozenset(
+    ["python", "python3", "perl", "ruby", "node", "deno", "bun", "php", "awk", "gawk", "sed", "npx", "uvx"]
 )
+_TOUCHY = frozenset(["find", "rm", "dd", "mv", "chmod", "chown", "curl", "wget", "pipx"])
+_ANYTHING = _SHELLS | _STARTERS | _LANGUAGES | _TOUCHY
 """Programs that can be told to do anything, or whose arguments make all the difference: allowed word for word only."""
 
 
@@ -28,10 +34,12 @@ def rule_for(asked: Mapping[str, Any]) -> str | None:
     if not tool or command is None:
         return tool or None
     words = _words(command)
-    if words is None or words[0].rsplit("/", 1)[-1] in _ANYTHING or "=" in words[0]:
+    if words is None or "=" in words[0] or _program(words) in _ANYTHING:
         return f"{tool} = {command}"
-    kept = words[:2] if len(words) > 1 and words[1].isidentifier() else words[:1]
-    return f"{tool}: {shlex.join(kept)}"
+    has_verb = len(words) > 1 and words[1].replace("-", "_").isidentifier() and not words[1].startswith("-")
+    if not has_verb and _program(words) in _WITH_VERBS:
+        return f"{tool} = {command}"
+    return f"{tool}: {shlex.join(words[: 1 + has_verb])}"
 
 
 def allows(rule: str, asked: Mapping[str, Any]) -> bool:
@@ -60,6 +68,10 @@ def _command(asked: Mapping[str, Any]) -> str | None:
     given = asked.get("input")
     command = given.get("command") if isinstance(given, Mapping) else None
     return command if isinstance(command, str) else None
+
+
+def _program(words: list[str]) -> str:
+    return words[0].rsplit("/", 1)[-1]
 
 
 def _words(command: str) -> list[str] | None:

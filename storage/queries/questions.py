@@ -47,7 +47,12 @@ select q.id, q.number, q.kind, q.project, q.task, r.id as run, r.attempt, r.agen
 
 
 async def list_questions(
-    connection: asyncpg.Connection, *, status: str | None = "open", project: str | None = None, task: int | None = None, limit: int
+    connection: asyncpg.Connection,
+    *,
+    status: str | None = "open",
+    project: str | None = None,
+    task: int | None = None,
+    limit: int,
 ) -> list[Question]:
     """Questions, the oldest first. The open ones are served by the index question_open."""
     rows = await connection.fetch(
@@ -78,7 +83,8 @@ async def settle(
     Both happen in the caller's transaction, or neither does. The run is held before the question, as the end of a run does.
     """
     run: int | None = await connection.fetchval(
-        "select r.number from question q join run r on r.number = q.run where q.number = $1 for no key update of r", number
+        "select r.number from question q join run r on r.number = q.run where q.number = $1 for no key update of r",
+        number,
     )
     row = await connection.fetchrow(
         """
@@ -96,6 +102,12 @@ async def settle(
     return await add_input(connection, run, "answer", data, actor) is not None
 
 
+async def run_number(connection: asyncpg.Connection, number: int) -> int | None:
+    """The number of the run that asked."""
+    run: int | None = await connection.fetchval("select run from question where number = $1", number)
+    return run
+
+
 async def add_permission(connection: asyncpg.Connection, project: str, rule: str, actor: str) -> None:
     """Allow something for good in a project."""
     await connection.execute(
@@ -105,13 +117,18 @@ async def add_permission(connection: asyncpg.Connection, project: str, rule: str
 
 async def rules_of(connection: asyncpg.Connection, project: str) -> list[str]:
     """What is allowed for good in a project."""
-    return [row["rule"] for row in await connection.fetch("select rule from permission where project = $1 order by 1", project)]
+    return [
+        row["rule"]
+        for row in await connection.fetch("select rule from permission where project = $1 order by 1", project)
+    ]
 
 
 async def answer_by_rule(connection: asyncpg.Connection, run: int, ref: str) -> bool:
     """Answer a permission request of a run that a person has allowed for good in its project; whether that was so."""
     row = await connection.fetchrow(
-        "select number, project, data from question where run = $1 and ref = $2 and status = 'open' and kind = 'permission'", run, ref
+        "select number, project, data from question where run = $1 and ref = $2 and status = 'open' and kind = 'permission'",
+        run,
+        ref,
     )
     if row is None:
         return False

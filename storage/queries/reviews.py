@@ -115,9 +115,7 @@ async def last_message(connection: asyncpg.Connection, run: UUID) -> str | None:
     return text
 
 
-async def decide(
-    connection: asyncpg.Connection, number: int, status: str, *, note: str | None, actor: str
-) -> bool:
+async def decide(connection: asyncpg.Connection, number: int, status: str, *, note: str | None, actor: str) -> bool:
     """Judge an open review; False when somebody else did first."""
     done = await connection.execute(
         """

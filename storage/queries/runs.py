@@ -143,7 +143,9 @@ async def find_number(connection: asyncpg.Connection, name: str) -> int:
         )
     elif task.isdecimal():
         number = await latest(connection, int(task))
-        if number is None and not await connection.fetchval("select exists (select 1 from task where number = $1)", int(task)):
+        if number is None and not await connection.fetchval(
+            "select exists (select 1 from task where number = $1)", int(task)
+        ):
             raise NotFoundError(f"there is no task #{task}", "see `qd task list`")
         if number is None:
             raise NotFoundError(f"task #{task} has no run yet", f"`qd task show {task}` says why")
@@ -244,7 +246,12 @@ async def add_input(
     )
     if seq is not None:
         await connection.execute(
-            "insert into run_input (run, seq, kind, data, actor) values ($1, $2, $3, $4, $5)", run, seq, kind, dict(data), actor
+            "insert into run_input (run, seq, kind, data, actor) values ($1, $2, $3, $4, $5)",
+            run,
+            seq,
+            kind,
+            dict(data),
+            actor,
         )
     return seq
 
@@ -254,7 +261,9 @@ async def tell(connection: asyncpg.Connection, run: int, kind: InputKind, data: 
     seq = await add_input(connection, run, kind, data, actor)
     if seq is None:
         ended = await run_by_number(connection, run)
-        raise ConflictError(f"run {ended.name} has ended ({ended.status})", f"`qd task retry {ended.task}` starts another")
+        raise ConflictError(
+            f"run {ended.name} has ended ({ended.status})", f"`qd task retry {ended.task}` starts another"
+        )
     return seq
 
 

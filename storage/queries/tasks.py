@@ -251,6 +251,22 @@ async def lock_graph(connection: asyncpg.Connection) -> None:
     await connection.execute("select pg_advisory_xact_lock(task_graph_lock())")
 
 
+async def hold_parents(connection: asyncpg.Connection, number: int) -> dict[int, str]:
+    """What a task depends on, with the states, held until the transaction ends; so is the graph, against edits.
+
+    To be taken before the row of the task itself: parents are locked before their children everywhere.
+    """
+    await connection.execute("select pg_advisory_xact_lock_shared(task_graph_lock())")
+    rows = await connection.fetch(
+        """
+        select t.number, t.status::text from task t where t.number = any(array(select parent from task_after where child = $1))
+         order by t.number for share
+        """,
+        number,
+    )
+    return {row["number"]: row["status"] for row in rows}
+
+
 async def edges_above(connection: asyncpg.Connection, numbers: Sequence[int]) -> list[tuple[int, int]]:
     """All dependencies (child, parent) on the way up from these tasks. Served by the index task_after_child."""
     rows = await connection.fetch(
@@ -287,15 +303,6 @@ async def rewire(connection: asyncpg.Connection, number: int, parents: Sequence[
         list(parents),
     )
     return {row["number"]: row["status"] for row in rows if row["number"] in parents}
-
-
-async def parents(connection: asyncpg.Connection, number: int) -> dict[int, str]:
-    """What a task depends on, with the states."""
-    rows = await connection.fetch(
-        "select t.number, t.status::text from task_after d join task t on t.number = d.parent where d.child = $1 order by 1",
-        number,
-    )
-    return {row["number"]: row["status"] for row in rows}
 
 
 async def children(connection: asyncpg.Connection, number: int) -> dict[int, str]:

@@ -120,9 +120,9 @@ async def remove_server(paths: Paths) -> None:
             async with locked(place):
                 await _stop(place)
                 for folder in (place.data, place.data.with_name(place.data.name + ".new")):
-                    if folder.exists():
-                        await asyncio.to_thread(shutil.rmtree, folder)
-                (place.home / POINTER).unlink(missing_ok=True)
+                    await _remove_tree(folder)
+                for leftover in [place.home / POINTER, *place.sockets.glob(f".s.PGSQL.{PORT}*")]:
+                    leftover.unlink(missing_ok=True)
                 place.lock.unlink()
         for folder in (place.home, place.sockets, place.sockets.parent):
             _remove_if_empty(folder)
@@ -187,6 +187,18 @@ def _plain_errors(place: Place) -> Iterator[None]:
     except OSError as error:
         reason = (error.strerror or str(error)) + (f" ({error.filename})" if error.filename else "")
         raise UnavailableError(f"the embedded Postgres cannot use {place.data}: {reason}", remedy(place)) from error
+
+
+async def _remove_tree(folder: Path) -> None:
+    """Delete a folder, in which processes of a server that was killed may still write for a moment."""
+    deadline = time.monotonic() + 5
+    while folder.exists():
+        try:
+            await asyncio.to_thread(shutil.rmtree, folder)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(postmaster.POLL)
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,18 @@ GOLDEN = Path(__file__).parent / "golden"
 Reply = Callable[[Adapter, Event], bytes | None]
 
 
+def silent(adapter: Adapter, event: Event) -> bytes | None:
+    """Says nothing."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """One run: which program, what the model does, what the supervisor replies."""
 
     adapter: str
     brain: Brain
-    reply: Reply = lambda adapter, event: None
+    reply: Reply = silent
     prompt: str = "Task: Greet"
 
 
@@ -46,10 +51,10 @@ def answering(text: str, decision: str | None = None) -> Reply:
     return reply
 
 
-def steps(*turns: list[Block]) -> Brain:
+def steps(*turns: Sequence[Block]) -> Callable[[Request], Sequence[Block]]:
     """One reply after as many tool results; the last one stays."""
 
-    def brain(request: Request) -> list[Block]:
+    def brain(request: Request) -> Sequence[Block]:
         if not request.tools:
             return [Say("nothing")]
         taken = sum(len(results_of(message.get("content"))) for message in request.messages)
@@ -61,7 +66,7 @@ def steps(*turns: list[Block]) -> Brain:
 def _thoughtful(brain: Brain) -> Brain:
     """The same replies, each after a thought."""
 
-    def thinking(request: Request) -> list[Block] | Refuse:
+    def thinking(request: Request) -> Sequence[Block] | Refuse:
         found = brain(request)
         return found if isinstance(found, Refuse) else [Think("What comes next?"), *found]
 

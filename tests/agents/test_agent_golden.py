@@ -5,6 +5,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.agents.agent_scenarios import GOLDEN, SCENARIOS, events_as_json
 NAMES = sorted(path.stem for path in GOLDEN.glob("*.jsonl"))
 
 
-def parsed(name: str, tmp_path, exit_code: int | None = 0) -> tuple[list[Event], Verdict]:
+def parsed(name: str, tmp_path: Path, exit_code: int | None = 0) -> tuple[list[Event], Verdict]:
     adapter = load_adapter(
         SCENARIOS[name].adapter if name in SCENARIOS else "command", Paths(tmp_path, tmp_path, tmp_path)
     )
@@ -31,17 +32,17 @@ def test_every_scenario_has_its_transcript() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_transcript_means_these_events(name: str, tmp_path) -> None:
+def test_a_transcript_means_these_events(name: str, tmp_path: Path) -> None:
     events, verdict = parsed(name, tmp_path)
     found = [*events_as_json(events), {"verdict": [verdict.ok, verdict.reason, verdict.session, list(verdict.denials)]}]
-    kept = GOLDEN / f"{name}.events.jsonl"
+    kept = GOLDEN / "events" / f"{name}.jsonl"
     if os.environ.get("QD_GOLDEN") == "write":
         kept.write_text("".join(json.dumps(item, ensure_ascii=False) + "\n" for item in found))
-    assert found == [json.loads(line) for line in kept.read_text().splitlines()]
+    assert found == [json.loads(line) for line in kept.read_text().removesuffix("\n").split("\n")]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_transcript_fed_again_from_its_start_means_the_same(name: str, tmp_path) -> None:
+def test_a_transcript_fed_again_from_its_start_means_the_same(name: str, tmp_path: Path) -> None:
     assert parsed(name, tmp_path) == parsed(name, tmp_path)
 
 
@@ -52,7 +53,7 @@ def test_transcripts_name_no_machine(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["claude-code-work", "claude-code-denied", "claude-code-interrupted"])
-def test_the_usage_of_claude_code_adds_up_to_what_its_result_says(name: str, tmp_path) -> None:
+def test_the_usage_of_claude_code_adds_up_to_what_its_result_says(name: str, tmp_path: Path) -> None:
     """Its own sum over the run; the assistant lines, of which there are several a message, would count too much."""
     events, _ = parsed(name, tmp_path)
     result = next(
@@ -68,19 +69,19 @@ def test_the_usage_of_claude_code_adds_up_to_what_its_result_says(name: str, tmp
     assert {name: sum(tokens[name] for tokens in usage) for name in told} == told
 
 
-def test_a_permission_that_was_denied_is_in_the_verdict(tmp_path) -> None:
+def test_a_permission_that_was_denied_is_in_the_verdict(tmp_path: Path) -> None:
     _, verdict = parsed("claude-code-denied", tmp_path)
     assert verdict.denials == ("Bash python3 -c 'print(1)'",)
 
 
-def test_a_run_that_says_success_with_is_error_has_failed(tmp_path) -> None:
+def test_a_run_that_says_success_with_is_error_has_failed(tmp_path: Path) -> None:
     assert b'"subtype":"success"' in (GOLDEN / "claude-code-broke.jsonl").read_bytes()
     _, verdict = parsed("claude-code-broke", tmp_path)
     assert not verdict.ok
     assert "402" in verdict.reason
 
 
-def test_a_transcript_that_breaks_off_is_no_success(tmp_path) -> None:
+def test_a_transcript_that_breaks_off_is_no_success(tmp_path: Path) -> None:
     adapter = load_adapter("claude-code", Paths(tmp_path, tmp_path, tmp_path))
     parser = adapter.parser()
     for line in (GOLDEN / "claude-code-work.jsonl").read_bytes().splitlines()[:-1]:

@@ -193,7 +193,7 @@ async def test_a_client_that_never_reads_is_dropped(crew: Crew) -> None:
 
 async def test_a_crowd_of_silent_clients_locks_nobody_out(crew: Crew) -> None:
     kept = await crew.shell("sleep 1000")
-    crowd = [await asyncio.open_unix_connection(kept.socket) for _ in range(CLIENT_LIMIT + 30)]
+    crowd = [await asyncio.open_unix_connection(kept.socket) for _ in range(CLIENT_LIMIT * 3)]
     assert (await client.status(kept.socket))["ok"]
     for _, writer in crowd:
         writer.close()
@@ -226,3 +226,33 @@ async def test_a_keeper_that_hangs_is_unavailable_after_the_timeout(crew: Crew) 
     finally:
         os.kill(kept.keeper, 18)
     assert (await client.status(kept.socket))["ok"]
+
+
+async def test_a_connection_that_is_lost_is_tried_again(crew: Crew) -> None:
+    losses = 3
+
+    async def unreliable(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal losses
+        losses -= 1
+        if losses < 0:
+            writer.write((await reader.readline()).replace(b"do", b"ok"))
+        elif losses:
+            writer.transport.abort()
+        writer.close()
+
+    path = crew.root / "unreliable"
+    async with await asyncio.start_unix_server(unreliable, path):
+        assert await client.request(path, {"do": True}, timeout=30) == {"ok": True}
+
+
+@pytest.mark.parametrize("answer", [b"[]\n", b"hello\n", b"x" * (2 << 20)], ids=["list", "text", "endless"])
+async def test_what_answers_but_is_no_keeper_is_unavailable(crew: Crew, answer: bytes) -> None:
+    async def impostor(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(answer)
+        writer.close()
+
+    path = crew.root / "impostor"
+    async with await asyncio.start_unix_server(impostor, path):
+        with pytest.raises(UnavailableError):
+            await client.status(path)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,43 @@ async def test_a_launch_that_is_cancelled_leaves_nothing_that_cannot_be_found(cr
                 await client.request(spec.socket, {"do": "kill"})
             await asyncio.sleep(0.01)
         assert await client.sweep(spec.mark, patience=0.2) == 0
+
+
+async def test_a_keeper_can_be_started_by_hand_and_stays_in_the_foreground(crew: Crew) -> None:
+    folder = crew.root / "by hand"
+    folder.mkdir()
+    spec = {
+        "argv": ["sh", "-c", "read x; echo $x"],
+        "env": {"PATH": "/bin:/usr/bin"},
+        "cwd": str(crew.root),
+        "mark": "by-hand",
+        "socket": str(crew.root / "socket"),
+        "stdin": "pipe",
+        "limits": {"wall_seconds": 60, "idle_seconds": None, "output_bytes": None, "memory_bytes": None},
+        "grace": {"interrupt_seconds": 1, "terminate_seconds": 1, "drain_seconds": 1},
+        "opening": "",
+        "close_stdin": False,
+    }
+    (folder / "spec.json").write_text(json.dumps(spec))
+    script = Path(client.__file__).with_name("keeper.py")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-I", "-S", str(script), str(folder))
+    await until((folder / "started.json").exists)
+    assert not (folder / "spec.json").exists()
+    assert (folder / "keeper.lock").read_text() == f"{process.pid}\n"
+    await client.send(crew.root / "socket", 1, b"hello\n")
+    assert await process.wait() == 0
+    ending = client.read_exit(folder)
+    assert ending is not None
+    assert ending.exit_code == 0
+    assert (folder / "stdout.spool").read_bytes() == b"hello\n"
+
+
+async def test_a_second_keeper_leaves_the_folder_of_the_first_alone(crew: Crew) -> None:
+    kept = await crew.shell("sleep 1000")
+    script = Path(client.__file__).with_name("keeper.py")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-S", str(script), str(kept.folder), stderr=asyncio.subprocess.PIPE
+    )
+    _, complaint = await process.communicate()
+    assert (process.returncode, complaint) == (1, b"another keeper holds this folder\n")
+    assert (await client.status(kept.socket))["state"] == "running"

@@ -3,10 +3,12 @@
 import hashlib
 import os
 import resource
+import signal
+from pathlib import Path
 
 from core.keeper import client
 from core.keeper.client import Limits
-from tests.keeper.conftest import Crew
+from tests.keeper.conftest import Crew, lives, until
 
 
 async def test_any_bytes_are_spooled_as_they_came(crew: Crew) -> None:
@@ -74,3 +76,35 @@ async def test_a_disk_that_takes_no_more_ends_the_run_and_is_told(crew: Crew) ->
     assert ending.reason == "spool_failed"
     assert os.strerror(27) in ending.detail
     assert ending.out_bytes == len(kept.out()) == 300_000
+
+
+async def test_more_output_than_the_limit_from_what_was_left_behind_is_told_too(crew: Crew) -> None:
+    flood = "(while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done) & exit 0"
+    kept = await crew.shell(flood, limits=Limits(output_bytes=200_000), grace=client.Grace(30, 1, 30))
+    ending = await kept.end()
+    assert (ending.reason, ending.exit_code, ending.out_bytes) == ("output_limit", 0, 200_000)
+
+
+async def test_the_last_words_of_an_agent_are_spooled_however_many_are_in_the_pipe(crew: Crew) -> None:
+    code = """
+import fcntl
+fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 1 << 20)
+say('ready'); sys.stdin.readline()
+os.write(1, b'x' * 1_000_000)
+"""
+    kept = await crew.python(code, stdin_open=True)
+    await kept.says(b"ready")
+    os.kill(kept.keeper, signal.SIGSTOP)
+    try:
+        # The keeper's own end of the pipe, so that the agent has ended before the keeper sees any of it.
+        stdin = next(
+            path
+            for path in Path(f"/proc/{kept.keeper}/fd").iterdir()
+            if path.readlink() == Path(f"/proc/{kept.agent()}/fd/0").readlink()
+        )
+        stdin.write_bytes(b"\n")
+        await until(lambda: not lives(kept.agent()))
+    finally:
+        os.kill(kept.keeper, signal.SIGCONT)
+    ending = await kept.end()
+    assert ending.out_bytes == len(kept.out()) == 1_000_006

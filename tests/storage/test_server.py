@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -111,12 +112,15 @@ async def test_stopping_ends_connections_and_tells_whether_there_was_a_server(ho
     assert await _value(second.dsn, "select answer from kept") == 42
 
 
-async def test_removing_leaves_nothing_of_server_and_data(home: Path) -> None:
+@pytest.mark.parametrize("killed", [False, True])
+async def test_removing_leaves_nothing_of_server_and_data(home: Path, killed: bool) -> None:
     paths = paths_in(home)
     info = await ensure_server(paths, QUICK)
     sockets = socket_dir(paths)
+    if killed:
+        os.kill(info.pid, signal.SIGKILL)
     await remove_server(paths)
-    assert not alive(info.pid)
+    wait_for(lambda: not alive(info.pid), "the server is gone")
     assert not list(home.glob("postgres*"))
     assert not sockets.exists()
     await remove_server(paths)

@@ -63,7 +63,7 @@ async def _work(arguments: argparse.Namespace, supervisor: Supervisor, environ: 
             f"{'ANTHROPIC_API_KEY' if prompt_file else 'QD_PROMPT_FILE'} is not set: an engine starts this program",
         )
         return 2
-    prompt = Path(prompt_file).read_text("utf-8", "replace")  # noqa: ASYNC240 - nothing else runs yet
+    prompt = Path(prompt_file).read_text("utf-8", "replace")
     supervisor.listen()
     supervisor.tell("status", f"built-in agent with {arguments.model}", model=arguments.model)
     import anthropic

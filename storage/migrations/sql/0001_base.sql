@@ -102,7 +102,7 @@ create table agent (
   role text,
   capabilities text[] not null default '{}',
   enabled boolean not null default true,
-  max_parallel int check (max_parallel > 0), -- null: as many as the engines allow
+  max_parallel int check (max_parallel between 1 and 1000), -- null: as many as the engines allow
   env jsonb not null default '{}',
   api_key_hash text,
   last_seen timestamptz,

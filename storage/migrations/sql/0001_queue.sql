@@ -40,6 +40,14 @@ create table agent_slot (
 ) with (fillfactor = 50);
 create index agent_slot_task on agent_slot (task) where task is not null;
 
+-- A limit that shrinks leaves its slots: those above it are not given away any more.
+create function agent_slots() returns trigger language plpgsql as $$
+begin
+  insert into agent_slot (agent, slot) select new.name, n from generate_series(1, new.max_parallel) n on conflict do nothing;
+  return null;
+end $$;
+create trigger slots after insert or update of max_parallel on agent for each row execute function agent_slots();
+
 create table task (
   number bigint generated always as identity primary key,
   project text collate "C" not null,
@@ -435,7 +443,7 @@ end $$;
 create function task_add(p_tasks jsonb) returns table (number bigint, id uuid, status task_status) language plpgsql
   set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-  v_project text; v_agent text; v_parent bigint; v_parents bigint[]; v_bad bigint; v_lane record;
+  v_project text; v_agent text; v_parent bigint; v_parents bigint[]; v_bad bigint;
   v_numbers bigint[]; v_ids uuid[]; v_statuses task_status[]; v_projects text[]; v_agents text[]; v_priorities smallint[];
 begin
   select min(e ->> 'project') filter (where not exists (select 1 from load l where l.project = e ->> 'project')),
@@ -476,20 +484,17 @@ begin
     select i.number, i.title, coalesce(i.description, ''), i.parent, coalesce(i.paths, '{}'), coalesce(i.on_failure, 'fail'), i.max_cost_usd, i.cron,
            coalesce(i.extra, '{}') from item i order by i.ord returning task_body.task, task_body.id)
   -- both return their rows in the order in which they were given them
-  select (select array_agg(h.number) from head h), (select array_agg(b.id) from body b), (select array_agg(h.status) from head h),
-         (select array_agg(h.project) from head h), (select array_agg(h.agent) from head h), (select array_agg(h.priority) from head h)
-    into v_numbers, v_ids, v_statuses, v_projects, v_agents, v_priorities;
+  select h.*, b.ids into v_numbers, v_statuses, v_projects, v_agents, v_priorities, v_ids
+    from (select array_agg(h.number), array_agg(h.status), array_agg(h.project), array_agg(h.agent), array_agg(h.priority) from head h) h,
+         (select array_agg(b.id) as ids from body b) b;
   if v_parents is not null then
     insert into task_after (parent, child)
     select distinct a::bigint, v_numbers[e.ord] from jsonb_array_elements(p_tasks) with ordinality as e (item, ord),
            jsonb_array_elements_text(e.item -> 'after') a where jsonb_typeof(e.item -> 'after') = 'array';
   end if;
-  for v_lane in
+  perform task_touch(l.project, l.agent, l.best) from (
     select n.project, n.agent, max(n.priority) as best from unnest(v_projects, v_agents, v_priorities, v_statuses) n (project, agent, priority, status)
-     where n.status = 'pending' group by 1, 2 order by 1, 2
-  loop
-    perform task_touch(v_lane.project, v_lane.agent, v_lane.best);
-  end loop;
+     where n.status = 'pending' group by 1, 2 order by 1, 2) l;
   return query select * from unnest(v_numbers, v_ids, v_statuses);
 end $$;
 
@@ -611,7 +616,11 @@ end $$;
 create function task_expire() returns bigint language plpgsql as $$
 declare v bigint;
 begin
-  select number into v from task where deadline <= clock_timestamp() and status in ('pending', 'blocked', 'waiting') limit 1 for no key update skip locked;
+  select t.number into v from task t where t.deadline <= clock_timestamp() and t.status in ('pending', 'blocked', 'waiting')
+     -- a recurring task first leaves its next occurrence behind
+     and not (t.status = 'waiting' and t.wait = 'time' and t.attempts = 0
+              and exists (select 1 from task_body b where b.task = t.number and b.cron is not null))
+   limit 1 for no key update of t skip locked;
   if not found then return null; end if;
   perform task_move(v, array['pending', 'blocked', 'waiting']::task_status[], 'failed', 'its deadline passed');
   return v;
@@ -634,6 +643,7 @@ create function queue_reconcile() returns table (what text, n bigint) language s
     left join lane l on l.project = r.project and l.agent = r.agent where coalesce(l.head, 0) < r.best
   union all select 'claimed twice', count(*) from (
       select 1 from audit a where a.kind = 'task' and a.after ->> 'status' = 'in_progress' group by a.key, a.after ->> 'token' having count(*) > 1) x
+  union all select 'two slots for one task', count(*) from (select 1 from agent_slot where task is not null group by task having count(*) > 1) x
   union all select 'slot of a task that is not in progress', count(*) from agent_slot s left join task t on t.number = s.task
     where s.task is not null and t.status is distinct from 'in_progress'
   union all select 'in progress with no engine', count(*) from task where status = 'in_progress' and engine is null

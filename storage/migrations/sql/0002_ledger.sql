@@ -89,13 +89,16 @@ end $$;
 
 -- ── reserve ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Reserves a call against every account that concerns it: all or nothing. p_token names the run; without one p_project and p_task do.
+-- Reserves a call against every account that concerns it: all or nothing. p_token names the run; without one p_project, p_task and p_agent do.
 --   p_input_tokens, p_input_micro   the bound of what goes in, and its price at the dearest rate
 --   p_output, p_least               tokens of output that are wanted and that make sense at least, for each of p_choices answers
 --   p_output_rate                   micro-dollars per million tokens
 --   p_patient                       rather wait than be cut short by what others have reserved and may give back
 -- Outcome: granted (with `output` tokens per answer and `reserved` micro-dollars); dead: no such run is alive; suspended; limit: not
 -- before the period ends (`until`); busy: what is reserved now is in the way; open: call budget_open and ask again; unknown: no such service.
+--
+-- The first look at the accounts is without locks: when the conditional updates agree with it, the rows that everybody wants are held
+-- for the update and the commit alone. When one does not, all is undone, the rows are locked and looked at again.
 create function budget_reserve(
     p_id uuid, p_token bytea, p_service text, p_model text, p_gateway bigint, p_input_tokens bigint, p_input_micro bigint, p_output bigint, p_least bigint,
     p_output_rate bigint, p_choices int, p_patient boolean, p_instead_of text default null, p_at timestamptz default null, p_kind text default 'call',
@@ -103,8 +106,8 @@ create function budget_reserve(
   returns table (outcome text, output bigint, reserved bigint, run bigint, task bigint, project text, agent text, budget bigint, key text, need bigint,
                  until timestamptz, reason text) language plpgsql as $$
 declare
-  v_at timestamptz := coalesce(p_at, clock_timestamp()); v_ids bigint[]; v_missing boolean; v record; v_counted bigint[] := '{}'; v_micro bigint; v_tokens bigint;
-  v_room bigint; v_rest bigint; v_want bigint; v_least bigint; v_service record; v_fixed bigint; v_per numeric; v_busy boolean := false;
+  v_at timestamptz := coalesce(p_at, clock_timestamp()); v record; v_service record; v_ids bigint[]; v_units text[]; v_counted bigint[];
+  v_micro bigint; v_tokens bigint; v_fixed bigint; v_per numeric; v_least bigint; v_room bigint; v_rest bigint; v_want bigint; v_amount bigint; v_done int;
 begin
   if p_token is not null then
     select r.number, r.task, r.project, r.agent into run, task, project, agent
@@ -119,61 +122,80 @@ begin
     if not found then outcome := 'unknown'; return next; return; end if;
     if v_service.suspended then outcome := 'suspended'; reason := v_service.suspended_reason; return next; return; end if;
   end if;
-
   perform pg_advisory_xact_lock_shared(hashtext('qd.budget'));
-  select array_agg(a.id), bool_or(a.id is null) into v_ids, v_missing
-    from budget_rules(p_service, project, task, agent) r
-    left join account a on a.budget = r.budget and a.key = r.key and a.starts <= v_at and v_at < a.ends;
-  if v_missing then outcome := 'open'; return next; return; end if;
-  v_ids := coalesce(v_ids, '{}');
 
-  output := p_output;
-  for v in select a.id, a.budget, a.key, a.unit, a.hard, a.spent, a.reserved, a.starts, a.ends from account a
-            where a.id = any(v_ids) order by a.id for no key update loop
-    if v.unit = 'runs' then
-      if run is not null and not exists (select 1 from charge c where c.run = budget_reserve.run and c.counted @> array[v.id] and c.status <> 'released') then
-        v_counted := v_counted || v.id;
+  for v_try in 1..2 loop
+    if v_try = 2 then perform 1 from account a where a.id = any(v_ids) order by a.id for no key update; end if;
+    v_ids := '{}'; v_units := '{}'; v_counted := '{}'; output := p_output; outcome := null; v_done := 0;
+    for v in select a.id, r.budget, r.key, a.unit, a.hard, a.spent, a.reserved, a.ends
+               from budget_rules(p_service, project, task, agent) r
+               left join account a on a.budget = r.budget and a.key = r.key and a.starts <= v_at and v_at < a.ends order by a.id loop
+      if v.id is null then outcome := 'open'; return next; return; end if;
+      v_ids := v_ids || v.id; v_units := v_units || v.unit;
+      if v.unit = 'runs' then
+        if v_try = 1 then v_done := -1; end if;   -- whether its run is counted already can be seen behind the lock alone
+        if run is not null and not exists (select 1 from charge c where c.task = budget_reserve.task and c.run = budget_reserve.run
+                                              and c.counted @> array[v.id] and c.status <> 'released') then
+          v_counted := v_counted || v.id;
+        end if;
       end if;
-    end if;
-    continue when v.hard is null;
-    v_fixed := budget_amount(v.unit, p_input_micro, p_input_tokens, v_counted @> array[v.id]);
-    v_per := case v.unit when 'usd' then p_output_rate::numeric / 1000000 * p_choices when 'tokens' then p_choices else 0 end;
-    v_least := v_fixed + ceil(v_per * p_least)::bigint;
-    v_rest := v.hard - v.spent;
-    v_room := v_rest - v.reserved;
-    if v_rest < v_least then
-      outcome := 'limit'; budget := v.budget; key := v.key; need := v_least; until := v.ends;
-      perform budget_refused(v.id, p_service);
+      continue when v.hard is null or outcome = 'limit';
+      v_fixed := budget_amount(v.unit, p_input_micro, p_input_tokens, v_counted @> array[v.id]);
+      v_per := case v.unit when 'usd' then p_output_rate::numeric / 1000000 * p_choices when 'tokens' then p_choices else 0 end;
+      v_least := v_fixed + ceil(v_per * p_least)::bigint;
+      v_rest := v.hard - v.spent;
+      v_room := v_rest - v.reserved;
+      -- A patient call takes what it wants, or all that will be left when everybody else is done; not the crumbs between.
+      v_want := case when p_patient then least(v_fixed + ceil(v_per * p_output)::bigint, v_rest) else v_least end;
+      if v_rest < v_least or v_room < v_want then
+        outcome := case when v_rest < v_least then 'limit' else 'busy' end;
+        budget := v.budget; key := v.key; need := v_least; until := v.ends;
+      end if;
+      if v_per > 0 then output := least(output, floor((v_room - v_fixed) / v_per)::bigint); end if;
+    end loop;
+    continue when v_done < 0;
+    if outcome = 'limit' then
+      perform budget_refused(budget, key, v_at, p_service);
+      return next; return;
+    elsif outcome = 'busy' then
       return next; return;
     end if;
-    -- A patient call takes what it wants, or all that will be left when everybody else is done; not the crumbs between.
-    v_want := case when p_patient then least(v_fixed + ceil(v_per * p_output)::bigint, v_rest) else v_least end;
-    if v_room < v_want then v_busy := true; budget := v.budget; key := v.key; need := v_least; until := v.ends; end if;
-    if v_per > 0 then output := least(output, floor((v_room - v_fixed) / v_per)::bigint); end if;
+
+    v_micro := p_input_micro + ceil(p_output_rate::numeric / 1000000 * p_choices * output)::bigint;
+    v_tokens := p_input_tokens + output * p_choices;
+    insert into charge (id, at, service, project, task, run, agent, gateway, kind, model, instead_of, status, accounts, counted, reserved_micro,
+                        reserved_tokens, actor)
+    values (p_id, v_at, p_service, project, task, run, agent, p_gateway, p_kind, p_model, p_instead_of, 'reserved', v_ids, v_counted, v_micro,
+            v_tokens, p_actor)
+    on conflict (id) do nothing;
+    if not found then   -- asked again because a reply was lost: the first answer stands
+      select c.reserved_micro, (c.reserved_tokens - p_input_tokens) / p_choices into reserved, output from charge c where c.id = p_id;
+      outcome := 'granted'; return next; return;
+    end if;
+    for i in 1..cardinality(v_ids) loop
+      v_amount := budget_amount(v_units[i], v_micro, v_tokens, v_counted @> array[v_ids[i]]);
+      update account a set reserved = a.reserved + v_amount
+       where a.id = v_ids[i] and (a.hard is null or a.spent + a.reserved + v_amount <= a.hard);
+      exit when not found;
+      v_done := i;
+    end loop;
+    if v_done = cardinality(v_ids) then
+      if v_service.exhausted_until is not null then update service s set exhausted_until = null where s.name = p_service; end if;
+      outcome := 'granted'; reserved := v_micro;
+      return next; return;
+    end if;
+    update account a set reserved = a.reserved - budget_amount(a.unit, v_micro, v_tokens, v_counted @> array[a.id]) where a.id = any(v_ids[1:v_done]);
+    delete from charge where id = p_id;
   end loop;
-  if v_busy then outcome := 'busy'; return next; return; end if;
-
-  -- Asked again because a reply was lost: the first answer stands. Behind the accounts' locks, so that the first is seen.
-  select c.reserved_micro, c.reserved_tokens into v from charge c where c.id = p_id;
-  if found then
-    outcome := 'granted'; reserved := v.reserved_micro; output := (v.reserved_tokens - p_input_tokens) / p_choices; return next; return;
-  end if;
-
-  v_micro := p_input_micro + ceil(p_output_rate::numeric / 1000000 * p_choices * output)::bigint;
-  v_tokens := p_input_tokens + output * p_choices;
-  update account a set reserved = a.reserved + budget_amount(a.unit, v_micro, v_tokens, v_counted @> array[a.id]) where a.id = any(v_ids);
-  insert into charge (id, at, service, project, task, run, agent, gateway, kind, model, instead_of, status, accounts, counted, reserved_micro, reserved_tokens, actor)
-  values (p_id, v_at, p_service, project, task, run, agent, p_gateway, p_kind, p_model, p_instead_of, 'reserved', v_ids, v_counted, v_micro, v_tokens, p_actor);
-  if v_service.exhausted_until is not null then update service s set exhausted_until = null where s.name = p_service; end if;
-  outcome := 'granted'; reserved := v_micro;
-  return next;
+  raise exception 'budget_reserve: accounts changed behind their locks';
 end $$;
 
 -- An account has refused: the service shows it, a person is told once per period.
-create function budget_refused(p_account bigint, p_service text) returns void language plpgsql as $$
+create function budget_refused(p_budget bigint, p_key text, p_at timestamptz, p_service text) returns void language plpgsql as $$
 declare v record;
 begin
-  select b.scope, a.key, a.unit, a.spent, a.reserved, a.hard, a.starts, a.ends into v from account a join budget b on b.id = a.budget where a.id = p_account;
+  select b.scope, a.key, a.unit, a.spent, a.reserved, a.hard, a.starts, a.ends into v
+    from account a join budget b on b.id = a.budget where a.budget = p_budget and a.key = p_key and a.starts <= p_at and p_at < a.ends;
   if v.scope = 'service' then
     update service set exhausted_until = v.ends where name = p_service and exhausted_until is distinct from v.ends;
   end if;
@@ -192,36 +214,34 @@ create function budget_settle(
     p_id uuid, p_status text, p_basis text, p_cost bigint, p_input bigint default 0, p_cache_read bigint default 0, p_write_5m bigint default 0,
     p_write_1h bigint default 0, p_output bigint default 0, p_thinking bigint default 0, p_note text default null, p_model text default null)
   returns text language plpgsql as $$
-declare c charge; v_tokens bigint := p_input + p_cache_read + p_write_5m + p_write_1h + p_output; v_cost bigint := p_cost; v record; v_on int;
+declare
+  c charge; v_tokens bigint := p_input + p_cache_read + p_write_5m + p_write_1h + p_output; v_cost bigint := p_cost; v_id bigint; v_open int; v_was int; v_on int;
+  v_due boolean; v_unit text; v_held bigint; v_used bigint; v_add bigint; v_free bigint; v_over bigint;
 begin
   select * into c from charge where id = p_id for no key update;
   if not found then return 'unknown'; end if;
   if c.status not in ('reserved', 'presumed') or c.status = p_status then return 'repeated'; end if;
   if p_status = 'presumed' then v_cost := c.reserved_micro; v_tokens := c.reserved_tokens; end if;
   if p_status = 'released' then v_cost := 0; v_tokens := 0; end if;
-  v_on := (p_status <> 'released')::int;
-  perform 1 from account where id = any(c.accounts) order by id for no key update;
-  for v in
-    update account a set
-           reserved = a.reserved - case when c.status = 'reserved' then x.held else 0 end,
-           spent = a.spent + x.used - x.was,
-           overrun = a.overrun + case when p_status = 'settled' then greatest(x.used - x.held, 0) else 0 end,
-           ceiling = case when a.ceiling is not null then
-                       greatest(a.ceiling, a.spent + x.used - x.was + a.reserved - case when c.status = 'reserved' then x.held else 0 end) end
-      from (select i.id, budget_amount(i.unit, c.reserved_micro, c.reserved_tokens, c.counted @> array[i.id]) as held,
-                   budget_amount(i.unit, v_cost, v_tokens, c.counted @> array[i.id]) * v_on as used,
-                   case when c.status = 'presumed' then budget_amount(i.unit, c.cost_micro, c.tokens, c.counted @> array[i.id]) else 0 end as was
-              from account i where i.id = any(c.accounts)) x
-     where a.id = x.id
-    returning a.id, a.spent >= a.next_alert as due, p_status = 'settled' and x.used > x.held as over, x.used - x.held as excess
-  loop
-    if v.due then perform budget_alert(v.id); end if;
-    if v.over then perform budget_overrun(v.id, c.service, c.model, v.excess); end if;
-  end loop;
-  update charge set status = p_status, basis = case when p_status = 'released' then null else p_basis end, cost_micro = v_cost, tokens = v_tokens,
+  update charge set status = p_status, basis = case when p_status <> 'released' then p_basis end, cost_micro = v_cost, tokens = v_tokens,
          tokens_input = p_input, tokens_cache_read = p_cache_read, tokens_cache_write_5m = p_write_5m, tokens_cache_write_1h = p_write_1h,
          tokens_output = p_output, tokens_thinking = p_thinking, note = coalesce(p_note, note), model = coalesce(p_model, model), ended_at = clock_timestamp()
    where id = p_id;
+  v_open := (c.status = 'reserved')::int; v_was := (c.status = 'presumed')::int; v_on := (p_status <> 'released')::int;
+  foreach v_id in array c.accounts loop
+    select a.unit into v_unit from account a where a.id = v_id;   -- never changes, so that it can be read before the row is held
+    continue when not found;
+    v_held := budget_amount(v_unit, c.reserved_micro, c.reserved_tokens, c.counted @> array[v_id]);
+    v_used := budget_amount(v_unit, v_cost, v_tokens, c.counted @> array[v_id]) * v_on;
+    v_add := v_used - budget_amount(v_unit, c.cost_micro, c.tokens, c.counted @> array[v_id]) * v_was;
+    v_free := v_held * v_open;
+    v_over := case when p_status = 'settled' then greatest(v_used - v_held, 0) else 0 end;
+    update account a set reserved = a.reserved - v_free, spent = a.spent + v_add, overrun = a.overrun + v_over,
+           ceiling = case when a.ceiling is not null then greatest(a.ceiling, a.spent + v_add + a.reserved - v_free) end
+     where a.id = v_id returning a.spent >= a.next_alert into v_due;
+    if v_due then perform budget_alert(v_id); end if;
+    if v_over > 0 then perform budget_overrun(v_id, c.service, c.model, v_over); end if;
+  end loop;
   return p_status;
 end $$;
 
@@ -262,13 +282,18 @@ $$;
 
 -- Presumes spent, in full, one reservation whose gateway is gone: one per transaction; ask until null.
 create function budget_sweep() returns uuid language plpgsql as $$
-declare v uuid;
+declare v uuid; v_gateway bigint;
 begin
-  select c.id into v from charge c join gateway g on g.id = c.gateway
-   where c.status = 'reserved' and g.lease_until < clock_timestamp() limit 1 for no key update of c skip locked;
-  if not found then return null; end if;
-  perform budget_settle(v, 'presumed', 'imputed', 0, p_note => 'its gateway ended before the call did');
-  return v;
+  for v_gateway in select g.id from gateway g where g.lease_until < clock_timestamp() and not g.swept order by g.id loop
+    select c.id into v from charge c where c.gateway = v_gateway and c.status = 'reserved' limit 1 for no key update of c skip locked;
+    if found then
+      perform budget_settle(v, 'presumed', 'imputed', 0, p_note => 'its gateway ended before the call did');
+      return v;
+    end if;
+    update gateway g set swept = true where g.id = v_gateway and g.lease_until < clock_timestamp()
+       and not exists (select 1 from charge c where c.gateway = v_gateway and c.status = 'reserved');
+  end loop;
+  return null;
 end $$;
 
 -- A gateway comes. Earlier processes of the same name are gone: what they had reserved is the sweep's.
@@ -276,11 +301,14 @@ create function gateway_register(p_name text, p_pid int, p_url text, p_version t
 declare v bigint;
 begin
   update gateway set lease_until = clock_timestamp() - interval '1 us' where name = p_name and lease_until > clock_timestamp();
-  delete from gateway g where g.name = p_name and g.lease_until < clock_timestamp() - interval '1 day'
-     and not exists (select 1 from charge c where c.gateway = g.id and c.status = 'reserved');
   insert into gateway (name, pid, url, version, lease_until) values (p_name, p_pid, p_url, p_version, clock_timestamp() + p_ttl) returning id into v;
   return v;
 end $$;
+
+-- The lease of all that a gateway has reserved is this one row. One that was away too long takes it up again: its late settles correct the sweep.
+create function gateway_heartbeat(p_gateway bigint, p_ttl interval) returns void language sql as $$
+  update gateway set lease_until = clock_timestamp() + p_ttl, swept = false where id = p_gateway
+$$;
 
 -- ── rules ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,0 +1,173 @@
+"""The Anthropic Messages API (https://docs.anthropic.com/en/api/messages and /messages-streaming).
+
+``input_tokens`` leaves the cache out. A stream opens with a snapshot of the usage (``message_start``) and reports totals so far with
+each ``message_delta``; the last one of a message is the truth.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.budget.wire.base import (
+    SEARCHES,
+    Demand,
+    Fault,
+    LineReader,
+    Reader,
+    Refusal,
+    Tokens,
+    Used,
+    WholeReader,
+    count,
+    event_of,
+    fault_of,
+    objects,
+    positive,
+    table,
+)
+
+ERRORS = {
+    Refusal.BUDGET: (402, "billing_error"),
+    Refusal.TOKEN: (401, "authentication_error"),
+    Refusal.REQUEST: (400, "invalid_request_error"),
+    Refusal.NOT_FOUND: (404, "not_found_error"),
+    Refusal.TOO_LARGE: (413, "request_too_large"),
+    Refusal.UNAVAILABLE: (529, "overloaded_error"),
+}
+
+
+class AnthropicWire:
+    """``POST /v1/messages``."""
+
+    name = "anthropic"
+    provider = "anthropic"
+    base_url = "https://api.anthropic.com"
+    image_tokens = 5_000
+
+    def demand(self, body: dict[str, Any]) -> Demand:
+        """What the request asks for. Raises ValueError."""
+        model, output = body.get("model"), positive(body, "max_tokens")
+        if not isinstance(model, str) or not model:
+            raise ValueError("model: Field required")
+        if output is None:
+            raise ValueError("max_tokens: Field required")
+        thinking = table(body.get("thinking"))
+        least = count(thinking.get("budget_tokens")) + 1 if thinking.get("type") == "enabled" else 1
+        kinds = [str(tool.get("type", "")) for tool in body.get("tools") or [] if isinstance(tool, dict)]
+        looks = [
+            count(tool.get("max_uses")) or SEARCHES
+            for tool in body.get("tools") or []
+            if isinstance(tool, dict) and str(tool.get("type", "")).startswith(("web_search", "web_fetch"))
+        ]
+        runs = any(kind.startswith(("code_execution", "tool_search", "advisor")) for kind in kinds)
+        opaque = runs or any(body.get(name) for name in ("mcp_servers", "container", "context_management"))
+        images = hidden = 0
+        short = long = False
+        for item in objects([body.get("system"), body.get("messages"), body.get("tools"), body.get("cache_control")]):
+            if item.get("type") == "ephemeral":
+                short, long = short or item.get("ttl") != "1h", long or item.get("ttl") == "1h"
+            source = item.get("source")
+            if not isinstance(source, dict) or item.get("type") not in ("image", "document"):
+                continue
+            if source.get("type") == "base64" and item["type"] == "image":
+                images += 1
+                hidden += len(str(source.get("data", "")))
+            elif source.get("type") not in ("text", "content"):
+                opaque = True
+        return Demand(
+            model=model,
+            stream=body.get("stream") is True,
+            output=output,
+            least=min(least, output),
+            writes_5m=short,
+            writes_1h=long,
+            searches=sum(looks),
+            opaque=opaque,
+            images=images,
+            hidden=hidden,
+            options={"speed": "fast"} if body.get("speed") == "fast" else {},
+        )
+
+    def adapt(self, body: dict[str, Any], model: str, output: int, *, cut: bool) -> dict[str, Any]:
+        """The request with the model that answers, and with less output where it is cut."""
+        return {**body, "model": model, **({"max_tokens": output} if cut else {})}
+
+    def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:  # noqa: ARG002 - a stream is read the same for all
+        """A reader for the answer."""
+        return _Stream(long=demand.writes_1h) if demand.stream else _Whole(long=demand.writes_1h)
+
+    def refusal(self, kind: Refusal, message: str) -> tuple[int, dict[str, Any]]:
+        """Status and body of the error."""
+        status, type_ = ERRORS[kind]
+        return status, {"type": "error", "error": {"type": type_, "message": message}, "request_id": None}
+
+    def auth(self, key: str) -> dict[str, str]:
+        """The header of a key, or of a person's own access token."""
+        return {"authorization": f"Bearer {key}"} if key.startswith("sk-ant-oat") else {"x-api-key": key}
+
+
+def read_usage(usage: Mapping[str, Any], before: Used | None = None, *, long: bool = False) -> Used:
+    """A usage object as ours. Fields that it leaves out stay as they were before.
+
+    ``long``: cache writes whose time to live is not said may be those of an hour.
+    """
+    was = before.tokens if before else Tokens()
+
+    def value(name: str, old: int) -> int:
+        return count(usage[name]) if usage.get(name) is not None else old
+
+    written = value("cache_creation_input_tokens", was.cache_write_5m + was.cache_write_1h)
+    parts = table(usage.get("cache_creation"))
+    hour = count(parts["ephemeral_1h_input_tokens"]) if "ephemeral_1h_input_tokens" in parts else was.cache_write_1h
+    minutes = count(parts["ephemeral_5m_input_tokens"]) if parts else was.cache_write_5m
+    unsaid = max(written - hour - minutes, 0)
+    tokens = Tokens(
+        input=value("input_tokens", was.input),
+        cache_read=value("cache_read_input_tokens", was.cache_read),
+        cache_write_5m=minutes + (0 if long else unsaid),
+        cache_write_1h=hour + (unsaid if long else 0),
+        output=value("output_tokens", was.output),
+        thinking=count(table(usage.get("output_tokens_details")).get("thinking_tokens")) or was.thinking,
+    )
+    tools = table(usage.get("server_tool_use"))
+    choices = {
+        name: str(usage[name]) for name in ("service_tier", "speed") if isinstance(usage.get(name), str)
+    } or dict(before.choices if before else {})
+    searches = count(tools.get("web_search_requests")) if tools else (before.searches if before else 0)
+    return Used(tokens, {}, searches, choices)
+
+
+class _Stream(LineReader):
+    def __init__(self, *, long: bool) -> None:
+        super().__init__()
+        self._long = long
+
+    def _line(self, line: bytes) -> None:
+        if b'"content_block_delta"' in line:
+            self._grow(line, b'"text":', b'"partial_json":', b'"thinking":')
+            return
+        if not any(mark in line for mark in (b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"')):
+            return
+        event = event_of(line)
+        match event.get("type"):
+            case "message_start":
+                message = table(event.get("message"))
+                self.model = str(message.get("model") or "") or None
+                self._used = read_usage(table(message.get("usage")), long=self._long)
+            case "message_delta":
+                self._used = read_usage(table(event.get("usage")), self._used, long=self._long)
+                self.complete = table(event.get("delta")).get("stop_reason") is not None
+            case "error":
+                self.fault = fault_of(event) or Fault("error", "")
+
+
+class _Whole(WholeReader):
+    def __init__(self, *, long: bool) -> None:
+        super().__init__()
+        self._long = long
+
+    def _whole(self, value: dict[str, Any]) -> None:
+        self.fault = fault_of(value)
+        if isinstance(value.get("usage"), dict):
+            self.model = str(value.get("model") or "") or None
+            self._used = read_usage(value["usage"], long=self._long)
+            self.complete = True

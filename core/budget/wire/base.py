@@ -1,0 +1,297 @@
+"""What all protocols have in common: demands, faults, readers of answers, and the bound of a prompt."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from core.budget.prices import Used
+from storage.queries.budget import Tokens
+
+OVERHEAD = 2_000
+"""Tokens that a provider puts before a prompt of its own: the instructions for tools (Anthropic documents up to 735)."""
+
+SEARCHES = 10
+"""Searches of the web that a request may make when it does not say how many."""
+
+KEEP = 64_000_000
+"""Bytes of an answer that are kept for reading its usage; an answer beyond it is settled by estimate."""
+
+
+class Refusal(StrEnum):
+    """Why the gateway says no."""
+
+    BUDGET = "budget"
+    TOKEN = "token"  # noqa: S105 - a reason, not a secret
+    REQUEST = "request"
+    NOT_FOUND = "not_found"
+    TOO_LARGE = "too_large"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a request asks for, as far as it can cost something."""
+
+    model: str
+    stream: bool
+    output: int | None
+    """Most tokens of output per answer; None: as many as the model can."""
+    least: int = 1
+    """Fewer tokens of output make no sense: the request would be refused."""
+    choices: int = 1
+    """Answers asked for."""
+    writes_5m: bool = False
+    writes_1h: bool = False
+    searches: int = 0
+    """Most searches of the web; each may bring another round through the model."""
+    opaque: bool = False
+    """It refers to things whose size the request does not show: files, addresses, earlier answers."""
+    images: int = 0
+    hidden: int = 0
+    """Bytes of pictures in the request, which count as pictures and not as text."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """What sets the price: ``service_tier``, ``speed``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An error that a provider reports in its answer, in its own words for the kind."""
+
+    kind: str
+    message: str
+
+
+class Reader(Protocol):
+    """Reads what a call used out of the bytes of its answer, as they pass."""
+
+    complete: bool
+    """The provider's final count has been seen."""
+    fault: Fault | None
+    text: int
+    """Bytes of generated text seen so far."""
+    model: str | None
+    """The model that spoke, in the provider's words."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take in a part of the answer; what of it goes on to the client."""
+
+    def close(self) -> bytes:
+        """The answer is over, wherever; what was held back and goes on to the client."""
+
+    @property
+    def used(self) -> Used | None:
+        """What the provider has counted so far; None when it has said nothing."""
+
+
+class Wire(Protocol):
+    """One protocol."""
+
+    name: str
+    provider: str
+    base_url: str
+    """Where the provider itself listens."""
+    image_tokens: int
+    """Most tokens that one picture comes to."""
+
+    def demand(self, body: dict[str, Any]) -> Demand:
+        """What the request asks for. Raises ValueError in words for the client when it is none."""
+
+    def adapt(self, body: dict[str, Any], model: str, output: int, *, cut: bool) -> dict[str, Any]:
+        """The request as it is sent on: with the model that answers, and with less output where it is ``cut``."""
+
+    def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:
+        """A reader for the answer to this request; ``body`` is what the client sent."""
+
+    def refusal(self, kind: Refusal, message: str) -> tuple[int, dict[str, Any]]:
+        """Status and body of the provider's own error for this."""
+
+    def auth(self, key: str) -> dict[str, str]:
+        """The headers that carry a key."""
+
+
+def input_bound(wire: Wire, demand: Demand, size: int, window: int) -> int:
+    """Most tokens that a prompt can come to, for a request of ``size`` bytes.
+
+    No tokenizer of these providers makes more than one token of a byte. What cannot be seen in the request is
+    bounded by the model's window, and each search may send all of it through the model once more.
+    """
+    rounds = 1 + demand.searches
+    if demand.opaque:
+        return window * rounds
+    text = size - demand.hidden + demand.images * wire.image_tokens + OVERHEAD
+    return min(text * rounds if demand.searches == 0 else window * rounds, window * rounds)
+
+
+def dump(body: Mapping[str, Any]) -> bytes:
+    """The request as bytes. What was looked at is what is sent: a key that is there twice cannot mean two things."""
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(body, separators=(",", ":")).encode()
+
+
+def count(value: Any) -> int:
+    """A number of tokens as a provider reports it; 0 for what cannot be one."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 10**12:
+        return 0
+    return int(value)
+
+
+def table(value: Any) -> Mapping[str, Any]:
+    """The value if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def positive(body: Mapping[str, Any], name: str) -> int | None:
+    """A whole number of at least 1, or None where it is not given. Raises ValueError."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name}: a whole number of at least 1 is wanted")
+    return value
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a JSON value, from the outside in, whatever its depth."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            yield item
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+
+
+class LineReader:
+    """The common part of readers of server-sent events: cuts lines, looks at those that matter.
+
+    Format: https://html.spec.whatwg.org/multipage/server-sent-events.html.
+    """
+
+    def __init__(self) -> None:
+        self.complete = False
+        self.fault: Fault | None = None
+        self.text = 0
+        self.model: str | None = None
+        self._rest = b""
+        self._used: Used | None = None
+
+    @property
+    def used(self) -> Used | None:
+        """What the provider has counted so far."""
+        return self._used
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take in a part of the stream."""
+        self._cut(chunk)
+        return chunk
+
+    def close(self) -> bytes:
+        """The last line may have no end."""
+        if self._rest:
+            self._line(self._rest)
+            self._rest = b""
+        return b""
+
+    def _cut(self, chunk: bytes) -> None:
+        lines = (self._rest + chunk if self._rest else chunk).split(b"\n")
+        self._rest = lines.pop()
+        if len(self._rest) > KEEP:
+            self._rest = b""
+        for line in lines:
+            if line.startswith(b"data:"):
+                self._line(line)
+
+    def _line(self, line: bytes) -> None:
+        raise NotImplementedError
+
+    def _grow(self, line: bytes, *marks: bytes) -> None:
+        """Count the text of a line that carries a piece of the answer: what comes after a mark, less the brackets."""
+        for mark in marks:
+            at = line.find(mark)
+            if at >= 0:
+                self.text += max(len(line) - at - len(mark) - 4, 1)
+                return
+
+
+class WholeReader:
+    """A reader for an answer in one piece: kept as it passes, read at its end."""
+
+    def __init__(self) -> None:
+        self.complete = False
+        self.fault: Fault | None = None
+        self.text = 0
+        self.model: str | None = None
+        self._kept = bytearray()
+        self._used: Used | None = None
+
+    @property
+    def used(self) -> Used | None:
+        """What the provider has counted; None before the end."""
+        return self._used
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Keep a part of the answer."""
+        self.text += len(chunk)
+        if len(self._kept) + len(chunk) <= KEEP:
+            self._kept += chunk
+        return chunk
+
+    def close(self) -> bytes:
+        """Read what was kept."""
+        try:
+            value = json.loads(self._kept)
+        except (ValueError, RecursionError):
+            value = None
+        self._kept.clear()
+        if isinstance(value, dict):
+            self._whole(value)
+        return b""
+
+    def _whole(self, value: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+def fault_of(value: Any) -> Fault | None:
+    """The error object of an answer, where it has one."""
+    error = value.get("error") if isinstance(value, dict) else None
+    if isinstance(error, str):
+        return Fault("error", error[:500])
+    if not isinstance(error, dict):
+        return None
+    kind = error.get("code") if isinstance(error.get("code"), str) else error.get("type") or error.get("status")
+    return Fault(str(kind or "error")[:100], str(error.get("message") or "")[:500])
+
+
+def event_of(line: bytes) -> dict[str, Any]:
+    """The JSON object of a ``data:`` line; empty when it is none."""
+    try:
+        value = json.loads(line[5:])
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+__all__ = [
+    "Demand",
+    "Fault",
+    "LineReader",
+    "Reader",
+    "Refusal",
+    "Tokens",
+    "Used",
+    "WholeReader",
+    "Wire",
+    "count",
+    "dump",
+    "event_of",
+    "fault_of",
+    "input_bound",
+    "objects",
+    "positive",
+    "table",
+]

@@ -1,0 +1,128 @@
+"""OpenAI chat completions (https://platform.openai.com/docs/api-reference/chat), also spoken by many other providers.
+
+A stream reports its usage only when it is asked to (``stream_options.include_usage``), in a last event with no choices. The gateway
+always asks, and keeps that event from a client that did not.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.budget.wire import openai
+from core.budget.wire.base import (
+    Demand,
+    LineReader,
+    Reader,
+    Refusal,
+    WholeReader,
+    event_of,
+    fault_of,
+    positive,
+    table,
+)
+
+
+class ChatWire:
+    """``POST /v1/chat/completions``."""
+
+    name = "chat"
+    provider = "openai"
+    base_url = openai.BASE_URL
+    image_tokens = openai.IMAGE_TOKENS
+
+    def demand(self, body: dict[str, Any]) -> Demand:
+        """What the request asks for. Raises ValueError."""
+        model = body.get("model")
+        if not isinstance(model, str) or not model:
+            raise ValueError("you must provide a model parameter")
+        limits = [n for name in ("max_completion_tokens", "max_tokens") if (n := positive(body, name)) is not None]
+        images, hidden, opaque = openai.sights(body.get("messages"))
+        return Demand(
+            model=model,
+            stream=body.get("stream") is True,
+            output=max(limits) if limits else None,
+            choices=positive(body, "n") or 1,
+            searches=openai.searches(body),
+            opaque=opaque,
+            images=images,
+            hidden=hidden,
+            options=openai.options(body),
+        )
+
+    def adapt(self, body: dict[str, Any], model: str, output: int, *, cut: bool) -> dict[str, Any]:
+        """The request with the model that answers, its usage asked for, and with less output where it is cut."""
+        sent = {**body, "model": model}
+        if cut:
+            names = [name for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
+            for name in names or ["max_completion_tokens"]:
+                sent[name] = output
+        if body.get("stream") is True:
+            sent["stream_options"] = {**table(body.get("stream_options")), "include_usage": True}
+        return sent
+
+    def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:
+        """A reader for the answer; it keeps the usage from a client that has not asked for it."""
+        if not demand.stream:
+            return _Whole()
+        return _Stream(hide=table(body.get("stream_options")).get("include_usage") is not True)
+
+    def refusal(self, kind: Refusal, message: str) -> tuple[int, dict[str, Any]]:
+        """Status and body of the error."""
+        return openai.error(kind, message)
+
+    def auth(self, key: str) -> dict[str, str]:
+        """The header of a key."""
+        return {"authorization": f"Bearer {key}"}
+
+
+class _Stream(LineReader):
+    def __init__(self, *, hide: bool) -> None:
+        super().__init__()
+        self._hide = hide
+        self._held = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        if not self._hide:
+            return super().feed(chunk)
+        self._cut(chunk)
+        held = self._held + chunk
+        end = held.rfind(b"\n\n") + 2  # what has no end yet may be the event that is kept back
+        if end < 2:
+            self._held = held
+            return b""
+        self._held = held[end:]
+        whole = held[:end]
+        if b'"usage"' not in whole:
+            return whole
+        events = whole.split(b"\n\n")
+        return b"\n\n".join(event for event in events if not _is_usage_alone(event))
+
+    def close(self) -> bytes:
+        super().close()
+        held, self._held = self._held, b""
+        return b"" if _is_usage_alone(held) else held
+
+    def _line(self, line: bytes) -> None:
+        if b'"usage":null' not in line and (b'"usage"' in line or b'"error"' in line):
+            event = event_of(line)
+            self.fault = self.fault or fault_of(event)
+            if isinstance(event.get("usage"), dict):
+                self._used = openai.read_usage(event["usage"], event.get("service_tier"))
+                self.complete = True
+            self.model = self.model or (str(event.get("model") or "") or None)
+        self._grow(line, b'"content":"', b'"arguments":"', b'"reasoning_content":"', b'"refusal":"')
+
+
+class _Whole(WholeReader):
+    def _whole(self, value: dict[str, Any]) -> None:
+        self.fault = fault_of(value)
+        if isinstance(value.get("usage"), dict):
+            self.model = str(value.get("model") or "") or None
+            self._used = openai.read_usage(value["usage"], value.get("service_tier"))
+            self.complete = True
+
+
+def _is_usage_alone(event: bytes) -> bool:
+    if b'"usage"' not in event or not event.lstrip(b"\n").startswith(b"data:"):
+        return False
+    value = event_of(event.lstrip(b"\n"))
+    return value.get("choices") == [] and isinstance(value.get("usage"), dict)

@@ -1,0 +1,177 @@
+"""The Gemini API (https://ai.google.dev/api/generate-content).
+
+The prompt's count includes what came from the cache; thinking is counted beside the candidates. Every part of a stream carries the
+counts so far, the last one the truth. A stream is server-sent events with ``alt=sse``, else one JSON array.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from core.budget.wire.base import (
+    SEARCHES,
+    Demand,
+    Fault,
+    LineReader,
+    Reader,
+    Refusal,
+    Tokens,
+    Used,
+    WholeReader,
+    count,
+    event_of,
+    fault_of,
+    objects,
+    positive,
+    table,
+)
+
+ERRORS = {
+    Refusal.BUDGET: (402, "RESOURCE_EXHAUSTED"),
+    Refusal.TOKEN: (401, "UNAUTHENTICATED"),
+    Refusal.REQUEST: (400, "INVALID_ARGUMENT"),
+    Refusal.NOT_FOUND: (404, "NOT_FOUND"),
+    Refusal.TOO_LARGE: (413, "INVALID_ARGUMENT"),
+    Refusal.UNAVAILABLE: (503, "UNAVAILABLE"),
+}
+
+
+class GeminiWire:
+    """``POST /v1beta/models/{model}:generateContent`` and ``:streamGenerateContent``; the model comes with the address."""
+
+    name = "gemini"
+    provider = "gemini"
+    base_url = "https://generativelanguage.googleapis.com"
+    image_tokens = 10_000
+
+    def demand(self, body: dict[str, Any]) -> Demand:
+        """What the request asks for: ``model``, ``stream`` and ``sse`` are put in by whoever read the address. Raises ValueError."""
+        config = table(body.get("generationConfig") or body.get("generation_config"))
+        output = positive(config, "maxOutputTokens") or positive(config, "max_output_tokens")
+        images = hidden = looks = 0
+        opaque = bool(body.get("cachedContent") or body.get("cached_content"))
+        for item in objects([body.get("contents"), body.get("systemInstruction"), body.get("system_instruction")]):
+            inline = table(item.get("inlineData") or item.get("inline_data"))
+            if str(inline.get("mimeType") or inline.get("mime_type") or "").startswith("image/"):
+                images, hidden = images + 1, hidden + len(str(inline.get("data", "")))
+            elif inline or "fileData" in item or "file_data" in item:
+                opaque = True
+        for tool in body.get("tools") or []:
+            if any(
+                name in table(tool) for name in ("googleSearch", "google_search", "googleSearchRetrieval", "urlContext")
+            ):
+                looks = SEARCHES
+            elif any(name in table(tool) for name in ("codeExecution", "code_execution")):
+                opaque = True
+        return Demand(
+            model=str(body["model"]),
+            stream=body["stream"] is True,
+            output=output,
+            choices=positive(config, "candidateCount") or positive(config, "candidate_count") or 1,
+            searches=looks,
+            opaque=opaque,
+            images=images,
+            hidden=hidden,
+        )
+
+    def adapt(self, body: dict[str, Any], model: str, output: int, *, cut: bool) -> dict[str, Any]:  # noqa: ARG002 - the address names it
+        """The request as the provider takes it, with less output where it is cut."""
+        sent = {name: value for name, value in body.items() if name not in ("model", "stream", "sse")}
+        if cut:
+            name = "generation_config" if "generation_config" in body else "generationConfig"
+            config = {key: value for key, value in table(body.get(name)).items() if key != "max_output_tokens"}
+            sent[name] = {**config, "maxOutputTokens": output}
+        return sent
+
+    def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:
+        """A reader for the answer."""
+        if not demand.stream:
+            return _Whole()
+        return _Stream() if body.get("sse") else _Array()
+
+    def refusal(self, kind: Refusal, message: str) -> tuple[int, dict[str, Any]]:
+        """Status and body of the error."""
+        status, name = ERRORS[kind]
+        return status, {"error": {"code": status, "message": message, "status": name}}
+
+    def auth(self, key: str) -> dict[str, str]:
+        """The header of a key."""
+        return {"x-goog-api-key": key}
+
+
+def read_usage(usage: Mapping[str, Any], searches: int = 0) -> Used:
+    """A usageMetadata object as ours."""
+    prompt = count(usage.get("promptTokenCount")) + count(usage.get("toolUsePromptTokenCount"))
+    read = min(count(usage.get("cachedContentTokenCount")), prompt)
+    thinking = count(usage.get("thoughtsTokenCount"))
+    parts: dict[str, int] = {}
+    for name, side in (("promptTokensDetails", "input"), ("candidatesTokensDetails", "output")):
+        for entry in usage.get(name) or []:
+            kind = f"{side}_{str(table(entry).get('modality', '')).lower()}"
+            if kind in ("input_audio", "input_image", "output_audio", "output_image"):
+                parts[kind] = parts.get(kind, 0) + count(table(entry).get("tokenCount"))
+    tokens = Tokens(
+        input=prompt - read,
+        cache_read=read,
+        output=count(usage.get("candidatesTokenCount")) + thinking,
+        thinking=thinking,
+    )
+    return Used(tokens, parts, searches)
+
+
+def _searches(value: Mapping[str, Any]) -> int:
+    found = [table(table(candidate).get("groundingMetadata")) for candidate in value.get("candidates") or []]
+    return 1 if any(entry.get("webSearchQueries") for entry in found) else 0
+
+
+class _Stream(LineReader):
+    def _line(self, line: bytes) -> None:
+        event = event_of(line)
+        self.fault = self.fault or fault_of(event)
+        self._grow(line, b'"text":')
+        if isinstance(event.get("usageMetadata"), dict):
+            looks = max(self._used.searches if self._used else 0, _searches(event))
+            self._used = read_usage(event["usageMetadata"], looks)
+            self.model = str(event.get("modelVersion") or "") or self.model
+        self.complete = self.complete or _finished(event)
+
+
+class _Whole(WholeReader):
+    def _whole(self, value: dict[str, Any]) -> None:
+        self.fault = fault_of(value)
+        if isinstance(value.get("usageMetadata"), dict):
+            self._used = read_usage(value["usageMetadata"], _searches(value))
+            self.model = str(value.get("modelVersion") or "") or None
+            self.complete = True
+
+
+class _Array(WholeReader):
+    """A stream as one JSON array; broken off, its last complete usage still counts."""
+
+    def close(self) -> bytes:
+        text = self._kept.decode("utf-8", "replace")
+        self._kept.clear()
+        decoder = json.JSONDecoder()
+        at = text.find("{")
+        while at >= 0:
+            try:
+                value, end = decoder.raw_decode(text, at)
+            except (ValueError, RecursionError):
+                break
+            if isinstance(value, dict):
+                self.fault = self.fault or fault_of(value)
+                if isinstance(value.get("usageMetadata"), dict):
+                    self._used = read_usage(value["usageMetadata"], _searches(value))
+                    self.model = str(value.get("modelVersion") or "") or self.model
+                self.complete = self.complete or _finished(value)
+            at = text.find("{", end)
+        return b""
+
+
+def _finished(value: Mapping[str, Any]) -> bool:
+    return any(table(candidate).get("finishReason") for candidate in value.get("candidates") or []) or (
+        "promptFeedback" in value and "usageMetadata" in value
+    )
+
+
+__all__ = ["Fault", "GeminiWire", "read_usage"]

@@ -1,0 +1,84 @@
+"""What both OpenAI protocols share: errors, keys, and what in a request cannot be bounded by its bytes.
+
+``prompt_tokens`` (chat) and ``input_tokens`` (responses) include what came from the cache and what was written to it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.budget.wire.base import SEARCHES, Refusal, Tokens, Used, count, objects, table
+
+ERRORS = {
+    Refusal.BUDGET: (402, "insufficient_quota", "insufficient_quota"),
+    Refusal.TOKEN: (401, "invalid_request_error", "invalid_api_key"),
+    Refusal.REQUEST: (400, "invalid_request_error", None),
+    Refusal.NOT_FOUND: (404, "invalid_request_error", "model_not_found"),
+    Refusal.TOO_LARGE: (413, "invalid_request_error", "request_too_large"),
+    Refusal.UNAVAILABLE: (503, "server_error", "service_unavailable"),
+}
+
+BASE_URL = "https://api.openai.com/v1"
+
+IMAGE_TOKENS = 50_000
+"""Most tokens of one picture: 2,833 + 5,667 for each of eight tiles, on the models that count them dearest."""
+
+SERVICE_TIERS = ("auto", "default", "flex", "priority", "fast")
+
+
+def error(kind: Refusal, message: str) -> tuple[int, dict[str, Any]]:
+    """Status and body of the provider's own error."""
+    status, type_, code = ERRORS[kind]
+    return status, {"error": {"message": message, "type": type_, "param": None, "code": code}}
+
+
+def options(body: Mapping[str, Any]) -> dict[str, str]:
+    """The service tier that a request asks for; left out, it is the standard one."""
+    tier = body.get("service_tier")
+    return {"service_tier": tier} if tier in SERVICE_TIERS else {}
+
+
+def sights(value: Any) -> tuple[int, int, bool]:
+    """(pictures in the request, their bytes, whether it refers to what the request does not show)."""
+    images = hidden = 0
+    opaque = False
+    for item in objects(value):
+        kind = item.get("type")
+        if kind in ("image_url", "input_image"):
+            address = item.get("image_url")
+            address = address.get("url") if isinstance(address, dict) else address
+            if isinstance(address, str) and address.startswith("data:"):
+                hidden += len(address)
+            images += 1
+        elif kind in ("file", "input_file", "input_audio", "item_reference"):
+            opaque = True
+    return images, hidden, opaque
+
+
+def searches(body: Mapping[str, Any]) -> int:
+    """Most searches of the web that a request may make."""
+    tools = body.get("tools")
+    kinds = (
+        [str(tool.get("type", "")) for tool in tools or [] if isinstance(tool, dict)] if isinstance(tools, list) else []
+    )
+    asks = any(kind.startswith("web_search") for kind in kinds) or body.get("web_search_options") is not None
+    return (count(body.get("max_tool_calls")) or SEARCHES) if asks else 0
+
+
+def read_usage(usage: Mapping[str, Any], tier: Any = None, searched: int = 0) -> Used:
+    """A usage object of either protocol as ours."""
+    prompt = count(usage.get("prompt_tokens", usage.get("input_tokens")))
+    output = count(usage.get("completion_tokens", usage.get("output_tokens")))
+    details = table(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
+    spoken = table(usage.get("completion_tokens_details") or usage.get("output_tokens_details"))
+    read = min(count(details.get("cached_tokens")), prompt)
+    written = min(count(details.get("cache_write_tokens")), prompt - read)
+    parts = {"input_audio": count(details.get("audio_tokens")), "output_audio": count(spoken.get("audio_tokens"))}
+    tokens = Tokens(
+        input=prompt - read - written,
+        cache_read=read,
+        cache_write_5m=written,
+        output=output,
+        thinking=min(count(spoken.get("reasoning_tokens")), output),
+    )
+    choices = {"service_tier": tier} if isinstance(tier, str) else {}
+    return Used(tokens, {name: n for name, n in parts.items() if n}, searched, choices)

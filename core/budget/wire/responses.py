@@ -1,0 +1,126 @@
+"""OpenAI responses (https://platform.openai.com/docs/api-reference/responses and /responses-streaming).
+
+A stream ends with ``response.completed``, ``response.incomplete`` or ``response.failed``, which carry the whole answer with its usage.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.budget.wire import openai
+from core.budget.wire.base import (
+    Demand,
+    Fault,
+    LineReader,
+    Reader,
+    Refusal,
+    WholeReader,
+    event_of,
+    fault_of,
+    positive,
+    table,
+)
+
+LEAST_OUTPUT = 16
+"""The provider refuses a smaller ``max_output_tokens``."""
+
+ENDS = (b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"error"')
+
+
+class ResponsesWire:
+    """``POST /v1/responses``."""
+
+    name = "responses"
+    provider = "openai"
+    base_url = openai.BASE_URL
+    image_tokens = openai.IMAGE_TOKENS
+
+    def demand(self, body: dict[str, Any]) -> Demand:
+        """What the request asks for. Raises ValueError."""
+        model = body.get("model")
+        if not isinstance(model, str) or not model:
+            raise ValueError("you must provide a model parameter")
+        if body.get("background") is True:
+            raise ValueError("background: an answer that comes later cannot be metered; send the request without it")
+        output = positive(body, "max_output_tokens")
+        images, hidden, opaque = openai.sights(body.get("input"))
+        tools = body.get("tools")
+        kinds = (
+            {str(tool.get("type", "")) for tool in tools if isinstance(tool, dict)}
+            if isinstance(tools, list)
+            else set()
+        )
+        remote = kinds - {
+            "function",
+            "custom",
+            "local_shell",
+            "shell",
+            "apply_patch",
+            "web_search",
+            "web_search_preview",
+        }
+        opaque = (
+            opaque or bool(remote) or any(body.get(name) for name in ("previous_response_id", "conversation", "prompt"))
+        )
+        return Demand(
+            model=model,
+            stream=body.get("stream") is True,
+            output=output,
+            least=min(LEAST_OUTPUT, output or LEAST_OUTPUT),
+            searches=openai.searches(body),
+            opaque=opaque,
+            images=images,
+            hidden=hidden,
+            options=openai.options(body),
+        )
+
+    def adapt(self, body: dict[str, Any], model: str, output: int, *, cut: bool) -> dict[str, Any]:
+        """The request with the model that answers, and with less output where it is cut."""
+        return {**body, "model": model, **({"max_output_tokens": output} if cut else {})}
+
+    def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:  # noqa: ARG002 - read the same for all
+        """A reader for the answer."""
+        return _Stream() if demand.stream else _Whole()
+
+    def refusal(self, kind: Refusal, message: str) -> tuple[int, dict[str, Any]]:
+        """Status and body of the error."""
+        return openai.error(kind, message)
+
+    def auth(self, key: str) -> dict[str, str]:
+        """The header of a key."""
+        return {"authorization": f"Bearer {key}"}
+
+
+class _Stream(LineReader):
+    def _line(self, line: bytes) -> None:
+        head = line[:200]
+        if b".delta" in head:
+            self._grow(line, b'"delta":"')
+            return
+        if not any(mark in head for mark in ENDS):
+            return
+        event = event_of(line)
+        answer = table(event.get("response"))
+        match event.get("type"):
+            case "error":
+                self.fault = Fault(str(event.get("code") or "error")[:100], str(event.get("message") or "")[:500])
+            case "response.failed":
+                self.fault = fault_of(answer) or Fault("failed", "")
+        if isinstance(answer.get("usage"), dict):
+            _read(self, answer)
+
+
+class _Whole(WholeReader):
+    def _whole(self, value: dict[str, Any]) -> None:
+        self.fault = fault_of(value)
+        if isinstance(value.get("usage"), dict):
+            _read(self, value)
+
+
+def _read(reader: _Stream | _Whole, answer: Mapping[str, Any]) -> None:
+    output = answer.get("output")
+    looks = (
+        [item for item in output if table(item).get("type") == "web_search_call"] if isinstance(output, list) else []
+    )
+    reader.model = str(answer.get("model") or "") or None
+    reader._used = openai.read_usage(answer["usage"], answer.get("service_tier"), len(looks))  # noqa: SLF001 - the same module
+    reader.complete = True

@@ -1,0 +1,64 @@
+"""The demonstration as a command."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, ClassVar
+
+from core.commands.table import Context, command
+from core.demo.show import Happening, Outcome, corner, crew_at_work, happenings
+from storage.database import Role
+
+
+@dataclass(frozen=True, slots=True)
+class DemoReport:
+    """What came of the demonstration: the last item of its stream."""
+
+    tasks: tuple[Outcome, ...]
+    completed: int
+    seconds: float
+    cost_usd: Decimal
+    table: ClassVar[str] = "tasks"
+    closing: ClassVar[str] = (
+        "{completed} of 12 tasks completed and merged in {seconds:.0f} s; models cost ${cost_usd:.4f}"
+    )
+
+    @property
+    def exit_status(self) -> int:
+        """0 when every task was completed."""
+        return 0 if self.completed == len(self.tasks) else 1
+
+
+@command("demo", role=Role.VIEWER, offline=True)
+async def demo(
+    ctx: Context,
+    *,
+    headless: Annotated[bool, "Print what happens, also on a terminal"] = False,
+    keep: Annotated[bool, "Leave the repositories and the database of the demo behind"] = False,
+) -> AsyncIterator[Happening | DemoReport]:
+    """Show the whole job on sample repositories with a scripted model.
+
+    A dozen tasks on two small projects: agents edit, checks fail and pass, a question is answered, changes are
+    reviewed and merged. It needs no key and no network, and touches nothing of yours.
+    """
+    del headless  # without a screen to open, every demonstration is headless
+    start = ctx.now()
+    outcomes: list[Outcome] = []
+    yield Happening(
+        start, "", "demo", "two sample repositories, a dozen tasks, and a scripted model in place of a real one"
+    )
+    async with corner(ctx.paths, keep=keep) as where:
+        if keep:
+            yield Happening(ctx.now(), "", "demo", f"it stays in {where.paths.state.parent}")
+        async with crew_at_work(where, ctx.environ, ctx.cwd) as crew:
+            async for item in happenings(crew):
+                if isinstance(item, Outcome):
+                    outcomes.append(item)
+                else:
+                    yield item
+    yield DemoReport(
+        tasks=tuple(outcomes),
+        completed=sum(outcome.status == "completed" for outcome in outcomes),
+        seconds=(ctx.now() - start).total_seconds(),
+        cost_usd=sum((outcome.cost_usd for outcome in outcomes), Decimal(0)),
+    )
