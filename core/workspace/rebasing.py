@@ -4,6 +4,7 @@ Only the worktree of the task is used. Whatever happens, a conflict or the end o
 new base or exactly as before.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -39,11 +40,10 @@ async def rebase(worktree: Worktree, onto: str) -> RebaseResult:
     moved = replace(worktree, base_commit=onto)
     if await _is_ancestor(worktree, onto, before):
         write_record(moved)
-        return RebaseResult(True, moved, before)
+        return RebaseResult(ok=True, worktree=moved, head=before)
     await _require_clean(worktree)
     merges = await git("rev-list", "--max-count=1", "--merges", f"{onto}..{before}", at=worktree.repo.place)
-    mark = worktree.git_dir / _MARK
-    mark.write_text(before, "utf-8")
+    await _mark(worktree, before)
     conflict: tuple[tuple[str, ...], str] | None = None
     try:
         conflict = await (_merge if merges.stdout else _replay)(worktree, onto)
@@ -52,17 +52,17 @@ async def rebase(worktree: Worktree, onto: str) -> RebaseResult:
         raise
     if conflict is not None:
         await restore_after_crash(worktree)
-        return RebaseResult(False, worktree, before, *conflict)
-    mark.unlink()
+        return RebaseResult(ok=False, worktree=worktree, head=before, files=conflict[0], text=conflict[1])
+    (worktree.git_dir / _MARK).unlink()
     write_record(moved)
-    return RebaseResult(True, moved, await head_of(worktree))
+    return RebaseResult(ok=True, worktree=moved, head=await head_of(worktree))
 
 
 async def restore_after_crash(worktree: Worktree) -> None:
     """Undo a rebase of ours that did not come to its end, if there is one."""
     mark = worktree.git_dir / _MARK
     try:
-        before = mark.read_text("utf-8").strip()
+        before, *untracked = os.fsdecode(mark.read_bytes()).split("\0")
     except FileNotFoundError:
         return
     if is_commit_name(before):
@@ -71,6 +71,8 @@ async def restore_after_crash(worktree: Worktree) -> None:
         await git("update-ref", "-m", "quarterdeck: restored", worktree.ref, before, at=worktree.repo.place)
         await git("symbolic-ref", "HEAD", worktree.ref, at=admin_place(worktree))
         await git("reset", "--quiet", "--hard", before, at=at, timeout=LONG)
+        for name in set(await _untracked(worktree)) - set(untracked):
+            _delete(worktree, name)
     mark.unlink()
 
 
@@ -79,12 +81,34 @@ async def head_of(worktree: Worktree) -> str:
     return (await git("rev-parse", "--verify", worktree.ref, at=worktree.repo.place)).text
 
 
+async def _mark(worktree: Worktree, before: str) -> None:
+    """Note how to undo what begins now. Files that git wrote before it was stopped are known by not having been there."""
+    mark = worktree.git_dir / _MARK
+    scratch = mark.with_suffix(".new")
+    scratch.write_bytes(os.fsencode("\0".join([before, *await _untracked(worktree)])))
+    scratch.replace(mark)
+
+
+async def _untracked(worktree: Worktree) -> list[str]:
+    return (await git("ls-files", "--others", "--exclude-standard", "-z", at=place(worktree), timeout=LONG)).fields
+
+
+def _delete(worktree: Worktree, name: str) -> None:
+    path = worktree.path / name
+    if name.endswith("/"):  # a repository: git makes none here
+        return
+    path.unlink(missing_ok=True)
+    for folder in path.parents:
+        if folder == worktree.path or any(folder.iterdir()):
+            return
+        folder.rmdir()
+
+
 async def _replay(worktree: Worktree, onto: str) -> tuple[tuple[str, ...], str] | None:
-    upstream = onto
-    if not await _is_ancestor(worktree, worktree.base_commit, onto):
-        # The base was rewritten: what was taken out of it must not come back as the branch's own commits.
-        if await _is_ancestor(worktree, worktree.base_commit, worktree.ref):
-            upstream = worktree.base_commit
+    # Where the base was rewritten, what was taken out of it must not come back as the branch's own commits.
+    rewritten = not await _is_ancestor(worktree, worktree.base_commit, onto)
+    own = rewritten and await _is_ancestor(worktree, worktree.base_commit, worktree.ref)
+    upstream = worktree.base_commit if own else onto
     return await _attempt(
         worktree, "rebase", "--merge", "--no-autostash", "--no-autosquash", "--no-fork-point", "--no-rebase-merges",
         "--no-stat", "--empty=drop", "--onto", onto, upstream,
@@ -99,7 +123,7 @@ async def _merge(worktree: Worktree, onto: str) -> tuple[tuple[str, ...], str] |
 async def _attempt(worktree: Worktree, *command: str) -> tuple[tuple[str, ...], str] | None:
     """None where the command went well, else the files in conflict and what there is to say about them."""
     at = place(worktree)
-    settings = ("merge.conflictStyle=merge", "rebase.missingCommitsCheck=ignore", "rebase.autoStash=false")
+    settings = ("merge.conflictStyle=merge", "merge.verifySignatures=false", "rebase.missingCommitsCheck=ignore", "rebase.autoStash=false")
     said = await git(
         *command, at=at, settings=settings, environment=await identity(at), timeout=LONG, accept=(0, 1, 2, 128)
     )
