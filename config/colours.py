@@ -17,7 +17,10 @@ PALETTE: tuple[tuple[str, str], ...] = (
     ("#5b8f3a", "#a1c189"),
     ("#8a6f9e", "#bcaacb"),
 )
-"""Primary and accent. Each primary has a contrast of at least 3 to 1 both to black and to white (WCAG 2, relative luminance)."""
+"""Primary and accent.
+
+Each primary has a contrast of at least 3 to 1 both to black and to white (WCAG 2, relative luminance).
+"""
 
 _CSS = """
     aliceblue antiquewhite aqua aquamarine azure beige bisque black blanchedalmond blue blueviolet brown burlywood

@@ -1,9 +1,9 @@
 """What can go wrong, in the words that a person is given.
 
 Every failure that a caller can act on is a :class:`QuarterdeckError`. It says what happened and to which value
-(``message``) and what to do about it (``hint``). Faces translate it in one place each: the command line into an
-exit code, HTTP into a status, the screen into a toast. Anything else that escapes is a bug. The hierarchy lives in the lowest room
-because every room raises it.
+(``message``) and what to do about it (``hint``). Faces translate it in one place each: the command line into an exit
+code, HTTP into a status, the screen into a toast. Anything else that escapes is a bug. The hierarchy lives in the
+lowest room because every room raises it.
 """
 
 from typing import ClassVar

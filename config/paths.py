@@ -1,7 +1,8 @@
 """Where Quarterdeck keeps its things.
 
 With ``QD_HOME`` set everything lies under it; otherwise the XDG base directories hold it (``~/Library`` on macOS).
-Without ``QD_HOME``, ``HOME`` and a home directory in the user database, a folder per user below the temporary folder is used.
+Without ``QD_HOME``, ``HOME`` and a home directory in the user database, a folder per user below the temporary folder
+is used.
 """
 
 import hashlib

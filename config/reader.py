@@ -1,7 +1,8 @@
 """Reads the settings: defaults, then ``config.toml``, then what was set live in the database.
 
-A wrong value in the file is refused with its place, since a person wrote it there and can mend it. A wrong value in the database can only
-come from another version of the program: it is left out, with a warning, so that no engine stands still for it.
+A wrong value in the file is refused with its place, since a person wrote it there and can mend it. A wrong value in
+the database can only come from another version of the program: it is left out, with a warning, so that no engine
+stands still for it.
 """
 
 import difflib
@@ -86,7 +87,10 @@ def known_keys() -> dict[str, tuple[Any, str]]:
 
 
 def check_value(key: str, value: Any) -> Any:
-    """The value as the key's type has it. Raises :class:`NotFoundError` for the key, :class:`UsageError` for the value."""
+    """The value as the key's type has it.
+
+    Raises :class:`NotFoundError` for the key, :class:`UsageError` for the value.
+    """
     keys = known_keys()
     if key not in keys:
         near = difflib.get_close_matches(key, keys, 1)

@@ -87,7 +87,10 @@ class QueueSettings(BaseModel):
 
 
 class Settings(BaseModel):
-    """All settings. In ``config.toml`` each group is a table; in the database and for `qd settings` a key is ``group.name``."""
+    """All settings.
+
+    In ``config.toml`` each group is a table; in the database and for `qd settings` a key is ``group.name``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 

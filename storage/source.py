@@ -1,7 +1,7 @@
 """Which database is used, and how it is brought up.
 
-It is the one of ``QD_DATABASE_URL`` (or ``--database-url``, which a face puts in its place), else of ``database_url`` in
-``config.toml``, else the embedded one. ``DATABASE_URL`` is never read: it belongs to the person's own project.
+It is the one of ``QD_DATABASE_URL`` (or ``--database-url``, which a face puts in its place), else of ``database_url``
+in ``config.toml``, else the embedded one. ``DATABASE_URL`` is never read: it belongs to the person's own project.
 """
 
 import re
@@ -62,7 +62,10 @@ class Source:
 
 
 def find_database(paths: Paths, environ: Mapping[str, str], config: Mapping[str, Any] | None = None) -> Source:
-    """Where the database is; ``config`` saves reading the file again. Raises :class:`UsageError` for a wrong address."""
+    """Where the database is; ``config`` saves reading the file again.
+
+    Raises :class:`UsageError` for a wrong address.
+    """
     url = environ.get("QD_DATABASE_URL")
     if url is None or not url.strip():
         url = (read_config(paths, environ) if config is None else config).get("database_url")

@@ -34,9 +34,9 @@ class Finding:
 
     part: str
     status: Answer
-    needed: bool
     detail: str
     hint: str = ""
+    needed: bool = True
     columns: ClassVar[tuple[Column, ...]] = (
         Column("part", "part", "key"),
         Column("status", "status", "state"),
@@ -60,21 +60,22 @@ async def doctor(
 ) -> list[Finding]:
     """Say what works here: database, git, sandboxes, each adapter.
 
-    Each adapter that is installed does a small job with a scripted model, without key and network. The exit code is 1 when something
-    is missing that is needed; that an adapter is missing or fails counts only when an enabled agent uses it.
+    Each adapter that is installed does a small job with a scripted model, without key and network. The exit code is 1
+    when something is missing that is needed; that an adapter is missing or fails counts only when an enabled agent
+    uses it.
     """
     used: set[str] = set()
     findings = [_python(), _config(ctx), await _git(), _disk(ctx.paths.state)]
     try:
         db = await open_database(find_database(ctx.paths, ctx.environ))
     except QuarterdeckError as error:
-        findings.append(Finding("database", "failed", True, error.message, error.hint))
+        findings.append(Finding("database", "failed", error.message, error.hint))
     else:
         try:
             findings += await _database(ctx, db)
             used = await _used_adapters(ctx, db)
         except QuarterdeckError as error:
-            findings.append(Finding("database", "failed", True, error.message, error.hint))
+            findings.append(Finding("database", "failed", error.message, error.hint))
         finally:
             await db.close()
     findings += _sandboxes(ctx)
@@ -84,8 +85,8 @@ async def doctor(
 def _python() -> Finding:
     version = ".".join(str(part) for part in sys.version_info[:3])
     if sys.version_info[:2] < LEAST_PYTHON:
-        return Finding("python", "failed", True, version, "Quarterdeck needs Python 3.11 or newer")
-    return Finding("python", "ok", True, f"{version} ({sys.executable})")
+        return Finding("python", "failed", version, "Quarterdeck needs Python 3.11 or newer")
+    return Finding("python", "ok", f"{version} ({sys.executable})")
 
 
 def _config(ctx: Context) -> Finding:
@@ -93,11 +94,10 @@ def _config(ctx: Context) -> Finding:
     try:
         values = read_config(ctx.paths, ctx.environ)
     except QuarterdeckError as error:
-        return Finding("configuration", "failed", True, error.message, error.hint)
+        return Finding("configuration", "failed", error.message, error.hint)
     return Finding(
         "configuration",
         "ok",
-        True,
         f"{path}, {len(values)} settings" if path.exists() else f"{path} is not there: defaults",
     )
 
@@ -106,10 +106,10 @@ async def _git() -> Finding:
     text = await _first_line("git", "--version")
     found = re.search(r"(\d+)\.(\d+)(?:\.\d+)*", text or "")
     if not found:
-        return Finding("git", "missing", True, "git was not found", "install git 2.39 or newer")
+        return Finding("git", "missing", "git was not found", "install git 2.39 or newer")
     if (int(found[1]), int(found[2])) < LEAST_GIT:
-        return Finding("git", "failed", True, found[0], "Quarterdeck needs git 2.39 or newer")
-    return Finding("git", "ok", True, f"{found[0]} ({shutil.which('git')})")
+        return Finding("git", "failed", found[0], "Quarterdeck needs git 2.39 or newer")
+    return Finding("git", "ok", f"{found[0]} ({shutil.which('git')})")
 
 
 def _disk(state: Path) -> Finding:
@@ -117,10 +117,10 @@ def _disk(state: Path) -> Finding:
     free = shutil.disk_usage(folder).free
     shown = f"{free / 1e9:.1f} GB free for {state}"
     if not os.access(folder, os.W_OK):
-        return Finding("disk", "failed", True, f"{folder} may not be written", "set QD_HOME to a folder of yours")
+        return Finding("disk", "failed", f"{folder} may not be written", "set QD_HOME to a folder of yours")
     if free < LEAST_BYTES:
-        return Finding("disk", "failed", False, shown, "make room: worktrees and logs need some gigabytes")
-    return Finding("disk", "ok", True, shown)
+        return Finding("disk", "failed", shown, "make room: worktrees and logs need some gigabytes", needed=False)
+    return Finding("disk", "ok", shown)
 
 
 async def _database(ctx: Context, db: Database) -> list[Finding]:
@@ -130,17 +130,17 @@ async def _database(ctx: Context, db: Database) -> list[Finding]:
         vector = await rows.vector_version(connection)
         engine = await rows.engine_by_name(connection, engine_name(ctx.paths.state))
     mode = "embedded" if source.embedded else "external"
-    found = [Finding("database", "ok", True, f"Postgres {version}, {mode} ({source.shown})")]
+    found = [Finding("database", "ok", f"Postgres {version}, {mode} ({source.shown})")]
     if vector:
-        found.append(Finding("pgvector", "ok", True, vector))
+        found.append(Finding("pgvector", "ok", vector))
     else:
-        found.append(Finding("pgvector", "missing", True, "the server does not offer it", "install pgvector there"))
+        found.append(Finding("pgvector", "missing", "the server does not offer it", "install pgvector there"))
     if engine is not None and engine.alive:
         found.append(
-            Finding("engine", "ok", False, f"{engine.state}, pid {engine.pid}, up to {engine.max_parallel} runs")
+            Finding("engine", "ok", f"{engine.state}, pid {engine.pid}, up to {engine.max_parallel} runs", needed=False)
         )
     else:
-        found.append(Finding("engine", "note", False, "none runs on this host", "start it with `qd up`"))
+        found.append(Finding("engine", "note", "none runs on this host", "start it with `qd up`", needed=False))
     return found
 
 
@@ -153,7 +153,7 @@ def _sandboxes(ctx: Context) -> Iterable[Finding]:
     """Which programs that fence work in are there; none of them is needed."""
     for part, program in (("bubblewrap", "bwrap"), ("docker", "docker"), ("podman", "podman")):
         path = shutil.which(program, path=ctx.environ.get("PATH", os.defpath))
-        yield Finding(f"sandbox {part}", "ok" if path else "note", False, path or "not installed")
+        yield Finding(f"sandbox {part}", "ok" if path else "note", path or "not installed", needed=False)
 
 
 async def _adapters(ctx: Context, used: set[str], *, quick: bool) -> list[Finding]:
@@ -162,19 +162,21 @@ async def _adapters(ctx: Context, used: set[str], *, quick: bool) -> list[Findin
     try:
         found = adapters(ctx.paths, ctx.environ)
     except QuarterdeckError as error:
-        return [Finding("adapters", "failed", True, error.message, error.hint)]
+        return [Finding("adapters", "failed", error.message, error.hint)]
     findings = []
     for adapter in found:
         part, needed = f"adapter {adapter.name}", adapter.name in used
         program = adapter.find(ctx.environ)
         if program is None:
-            findings.append(Finding(part, "missing" if needed else "note", needed, "its program is not installed"))
+            findings.append(
+                Finding(part, "missing" if needed else "note", "its program is not installed", needed=needed)
+            )
         elif quick:
-            findings.append(Finding(part, "ok", needed, str(program)))
+            findings.append(Finding(part, "ok", str(program), needed=needed))
         else:
             check = await adapter.check(ctx.environ)
             detail = f"{check.version}: {check.detail}" if check.version else check.detail
-            findings.append(Finding(part, "ok" if check.ok else "failed", needed, detail))
+            findings.append(Finding(part, "ok" if check.ok else "failed", detail, needed=needed))
     return findings
 
 

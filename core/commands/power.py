@@ -1,6 +1,7 @@
 """Starts and stops the engine of this host and state folder.
 
-The engine is a process of its own that outlives `qd`. That it runs is what its lock says; how it is, its row in the database.
+The engine is a process of its own that outlives `qd`. That it runs is what its lock says; how it is, its row in the
+database.
 """
 
 import asyncio
@@ -85,7 +86,7 @@ async def down(
     grace = ctx.settings.run.interrupt_seconds + ctx.settings.run.terminate_seconds
     try:
         async with asyncio.timeout(STOP_SECONDS + (grace if stop_runs else 0)):
-            while _locked(ctx.paths.engine_lock):
+            while _locked(ctx.paths.engine_lock):  # noqa: ASYNC110 - another process's lock rings no bell
                 await asyncio.sleep(_LOOK_SECONDS)
     except TimeoutError:
         raise UnavailableError(

@@ -55,8 +55,9 @@ async def add_project(
 ) -> Project:
     """Put a repository under supervision.
 
-    A path is used where it lies, and its checkout is never touched; a URL is cloned into a folder of our own. Without --verify the checks are
-    those of its `.quarterdeck.toml`, else what its files say plainly (pytest, unittest, npm test, cargo test, go test).
+    A path is used where it lies, and its checkout is never touched; a URL is cloned into a folder of our own. Without
+    --verify the checks are those of its `.quarterdeck.toml`, else what its files say plainly (pytest, unittest, npm
+    test, cargo test, go test).
     """
     from core.commands.registering import check_base, detect, id_from, locate
 
@@ -174,7 +175,8 @@ async def resume_project(ctx: Context, id: Id) -> Project:  # noqa: A002
 async def remove_project(ctx: Context, id: Id) -> Project:  # noqa: A002
     """Take a project out of supervision, and delete its tasks with their runs and logs.
 
-    Refused while a task of it is in progress or in review. The repository stays as it is, with the branches of its tasks; so does the audit trail.
+    Refused while a task of it is in progress or in review. The repository stays as it is, with the branches of its
+    tasks; so does the audit trail.
     """
     async with ctx.db.transaction(ctx.who) as connection:
         await rows.hold_tasks(connection)

@@ -97,8 +97,8 @@ async def import_projects(
 ) -> list[ImportResult]:
     """Take in the projects of a `projects.json`; those that are there already are brought to what it says.
 
-    The file is checked as a whole before anything is changed. Fields that Quarterdeck does not know are kept. Paths in it are relative to
-    its folder. The exit code is 1 when one of the projects could not be taken in.
+    The file is checked as a whole before anything is changed. Fields that Quarterdeck does not know are kept. Paths
+    in it are relative to its folder. The exit code is 1 when one of the projects could not be taken in.
     """
     text, folder = _read(ctx, file)
     entries = _entries(text, file)

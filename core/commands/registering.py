@@ -1,4 +1,6 @@
-"""What is found out about a repository when it becomes a project: where it lies, its id, its stack, how its work is verified."""
+"""What is found out about a repository when it becomes a project: where it lies, its id, its stack, how its work is
+verified.
+"""
 
 import json
 import re
@@ -27,7 +29,10 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """What a work tree says of itself. ``words`` tells a person what was found; ``verify`` is empty where the repository's own file rules."""
+    """What a work tree says of itself.
+
+    ``words`` tells a person what was found; ``verify`` is empty where the repository's own file rules.
+    """
 
     stack: str | None
     verify: tuple[str, ...]
@@ -35,9 +40,11 @@ class Detected:
 
 
 async def locate(text: str, project: str, paths: Paths, cwd: Path) -> Located:
-    """Open the repository of a path, or clone that of a URL into our own folder (a clone that is there already is used).
+    """Open the repository of a path, or clone that of a URL into our own folder (a clone that is there already is
+    used).
 
-    Raises UsageError where there is no repository, ConflictError where another one is in the way, UnavailableError for the remote.
+    Raises UsageError where there is no repository, ConflictError where another one is in the way, UnavailableError
+    for the remote.
     """
     if _SECRET_IN_URL.match(text):
         raise UsageError(
@@ -79,7 +86,10 @@ def id_from(text: str) -> str:
 
 
 def detect(root: Path) -> Detected:
-    """The stack of a work tree and its checks, as far as files at its root say so plainly. Raises UsageError for a wrong project file."""
+    """The stack of a work tree and its checks, as far as files at its root say so plainly.
+
+    Raises UsageError for a wrong project file.
+    """
     stack, verify, words = _stack(root)
     named = read_project_file(root).verify
     if named is not None:
@@ -139,7 +149,9 @@ def _go(root: Path) -> tuple[str, tuple[str, ...]] | None:
 
 
 def _read(path: Path) -> str:
-    """The beginning of a file of the repository; empty where it is none, since it may be anything (a link, a fifo, a folder)."""
+    """The beginning of a file of the repository; empty where it is none, since it may be anything (a link, a fifo, a
+    folder).
+    """
     if not path.is_file() or path.is_symlink():
         return ""
     with path.open("rb") as file:

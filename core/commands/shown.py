@@ -1,16 +1,18 @@
 """How the results of commands look to people: declared beside the dataclass, drawn by a face.
 
-A result type may carry ``columns: ClassVar[tuple[Column, ...]]`` (what a table of it shows; without it all fields), and
-``empty: ClassVar[str]`` (what is said in place of an empty table, with the way to the first one). ``prints: ClassVar[str]`` names the field
-that is the whole of what a person wants to see, such as a diff. A property ``exit_status`` is the exit code of a command that did its job and
-has bad news.
+A result type may carry ``columns: ClassVar[tuple[Column, ...]]`` (what a table of it shows; without it all fields),
+and ``empty: ClassVar[str]`` (what is said in place of an empty table, with the way to the first one). ``prints:
+ClassVar[str]`` names the field that is the whole of what a person wants to see, such as a diff. A property
+``exit_status`` is the exit code of a command that did its job and has bad news.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 Style = Literal["text", "key", "state", "count", "usd", "time", "seconds", "bytes", "yes", "colour"]
-"""``key``: what the row is called; ``state``: glyph, word and colour; ``yes``: a tick for true; ``time``: relative to now."""
+"""``key``: what the row is called; ``state``: glyph, word and colour; ``yes``: a tick for true; ``time``: relative to
+now.
+"""
 
 
 @dataclass(frozen=True, slots=True)

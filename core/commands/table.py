@@ -1,9 +1,9 @@
 """The table of commands: everything that anybody can do.
 
-A command is an async function ``(context, …typed parameters) -> typed result``, declared with :func:`command`. Positional parameters
-are the arguments of the command line, keyword-only ones its options; ``Annotated[T, "words"]`` carries the help of each. Faces
-(command line, HTTP, MCP, screen) are generated from this table and call :func:`invoke`; permission, validation and the translation of errors
-happen here, once.
+A command is an async function ``(context, …typed parameters) -> typed result``, declared with :func:`command`.
+Positional parameters are the arguments of the command line, keyword-only ones its options; ``Annotated[T, "words"]``
+carries the help of each. Faces (command line, HTTP, MCP, screen) are generated from this table and call
+:func:`invoke`; permission, validation and the translation of errors happen here, once.
 
 Modules are imported by noun, on demand: `qd task list` never pays for what `qd knowledge index` needs.
 """
@@ -35,7 +35,13 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "worktree": ("core.commands.worktree",),
     "audit": ("core.commands.audit",),
     "settings": ("core.commands.setting",),
-    "": ("core.commands.general", "core.commands.power", "core.commands.doctor", "core.commands.demo"),
+    "": (
+        "core.commands.general",
+        "core.commands.power",
+        "core.commands.doctor",
+        "core.commands.demo",
+        "core.commands.completion",
+    ),
 }
 """Which modules hold the commands of a noun. The empty noun holds the words that stand alone (`status`, `up`, …)."""
 
@@ -57,7 +63,9 @@ _RANK = {Role.VIEWER: 0, Role.AGENT: 0, Role.SUPERVISOR: 1, Role.ADMIN: 2, Role.
 
 
 Kind = Literal["value", "flag", "switch"]
-"""How a face asks for a parameter: by a value, by a flag that is absent or given, or by a switch that may also be turned off."""
+"""How a face asks for a parameter: by a value, by a flag that is absent or given, or by a switch that may also be
+turned off.
+"""
 
 
 def utc_now() -> datetime:
@@ -96,6 +104,11 @@ class Parameter:
     """What stands for its value in help, such as ``USD``."""
     choices: tuple[str, ...]
     """All values that it takes; empty where they cannot be listed."""
+
+    @property
+    def option(self) -> str:
+        """How it is written on a command line when it is not positional: ``--max-cost``."""
+        return "--" + self.name.rstrip("_").replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +154,9 @@ def command(
 ) -> Callable[[F], F]:
     """Enter a function into the table under ``noun.verb``.
 
-    ``destructive``: faces ask a person before they invoke it, with the first sentence of its help. ``offline``: it needs no database (its
-    context has none). ``says``: one line for people in place of the result, with its fields: ``"task #{number} is {status}"``.
-    An async generator streams its results.
+    ``destructive``: faces ask a person before they invoke it, with the first sentence of its help. ``offline``: it
+    needs no database (its context has none). ``says``: one line for people in place of the result, with its fields:
+    ``"task #{number} is {status}"``. An async generator streams its results.
     """
 
     def enter(function: F) -> F:
@@ -197,7 +210,8 @@ def check_role(entry: Command, who: Principal) -> None:
 
 
 async def invoke(context: Context, name: str, arguments: Mapping[str, Any]) -> Any:
-    """Run one command with arguments by name, validated against its types; a streaming command returns its async iterator.
+    """Run one command with arguments by name, validated against its types; a streaming command returns its async
+    iterator.
 
     Raises the errors of :mod:`config.errors` and nothing else that a caller could have prevented.
     """
@@ -209,7 +223,10 @@ async def invoke(context: Context, name: str, arguments: Mapping[str, Any]) -> A
 
 
 def validated(entry: Command, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as the types of the command, defaults left to it. Raises :class:`UsageError` naming the parameter and the value."""
+    """The arguments as the types of the command, defaults left to it.
+
+    Raises :class:`UsageError` naming the parameter and the value.
+    """
     from pydantic import ValidationError
 
     known = {parameter.name: parameter for parameter in entry.parameters}

@@ -4,7 +4,6 @@ import textwrap
 from dataclasses import dataclass
 
 from core.commands.table import ABOUT, NOUNS, Command, Parameter, commands
-from core.faces.words import option_of
 
 _WIDTH = 96
 _GLOBAL = """\
@@ -52,6 +51,14 @@ def summary(entry: Command) -> str:
     return " ".join(entry.help.split("\n\n")[0].split())
 
 
+def prose(entry: Command) -> list[str]:
+    """Its help in lines of a readable width."""
+    paragraphs = [
+        textwrap.wrap(" ".join(part.split()), _WIDTH, break_on_hyphens=False) for part in entry.help.split("\n\n")
+    ]
+    return "\n\n".join("\n".join(lines) for lines in paragraphs).split("\n")
+
+
 def options_of(entry: Command) -> list[tuple[str, str]]:
     """Every parameter as it is written, with its words."""
     return [(_written(parameter), _words(parameter)) for parameter in entry.parameters]
@@ -84,7 +91,7 @@ def _command_page(entry: Command) -> str:
     lines = textwrap.wrap(
         usage(entry), _WIDTH, subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
     )
-    lines += ["", entry.help, ""]
+    lines += ["", *prose(entry), ""]
     if entry.parameters:
         lines += [*_table(options_of(entry)), ""]
     return "\n".join([*lines, f"Needs the role {entry.role}.", "", _GLOBAL])
@@ -101,7 +108,7 @@ def _usage_of(parameter: Parameter) -> str:
 def _written(parameter: Parameter) -> str:
     if parameter.positional:
         return parameter.metavar
-    option = option_of(parameter)
+    option = parameter.option
     if parameter.kind == "flag":
         return option
     if parameter.kind == "switch":

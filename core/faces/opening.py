@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-
-import asyncpg
+from typing import Never
 
 from config.errors import UnavailableError, UsageError
 from config.paths import Paths
@@ -29,15 +28,16 @@ class NoDatabase(Database):
     def __init__(self) -> None:
         """Nothing is opened."""
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+    def connection(self) -> Never:
         """Raises :class:`UnavailableError`, always."""
         raise UnavailableError("this command works without a database")
-        yield
 
 
 def principal(environ: Mapping[str, str]) -> Principal:
-    """The person at this terminal: the operating system's user, an admin unless ``QD_ROLE`` says less. Raises :class:`UsageError`."""
+    """The person at this terminal: the operating system's user, an admin unless ``QD_ROLE`` says less.
+
+    Raises :class:`UsageError`.
+    """
     import pwd
 
     try:
@@ -62,7 +62,8 @@ async def open_context(
 ) -> AsyncIterator[Context]:
     """A context for commands, its database open as long as the block lasts.
 
-    Raises :class:`UsageError` for a wrong configuration, :class:`UnavailableError` where the database cannot be reached or brought up.
+    Raises :class:`UsageError` for a wrong configuration, :class:`UnavailableError` where the database cannot be
+    reached or brought up.
     """
     who = principal(environ)
     if offline:

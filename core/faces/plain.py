@@ -1,6 +1,7 @@
 """Makes values fit to be shown: JSON for programs, harmless text for terminals.
 
-Text from agents and repositories is not trusted: what a terminal would obey (control characters, bidirectional overrides) becomes visible.
+Text from agents and repositories is not trusted: what a terminal would obey (control characters, bidirectional
+overrides) becomes visible.
 """
 
 import dataclasses
@@ -19,7 +20,9 @@ _UNSAFE_IN_JSON = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\
 
 
 def jsonable(value: Any) -> Any:
-    """A result as JSON has it: dataclasses become objects with their fields in order, times RFC 3339 in UTC, money and durations numbers."""
+    """A result as JSON has it: dataclasses become objects with their fields in order, times RFC 3339 in UTC, money
+    and durations numbers.
+    """
     match value:
         case None | bool() | int() | float():
             return value
@@ -56,7 +59,10 @@ def rfc3339(at: datetime) -> str:
 
 
 def harmless(text: str) -> str:
-    """Text with what a terminal would obey made visible; line breaks and tabs stay. Colours of a program's output go."""
+    """Text with what a terminal would obey made visible; line breaks and tabs stay.
+
+    Colours of a program's output go.
+    """
     return _COMMANDS.sub(_visible, _SGR.sub("", text).replace("\r\n", "\n"))
 
 

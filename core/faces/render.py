@@ -1,13 +1,13 @@
 """Draws results for people: a table for a list, key and value for one thing, a line for each item of a stream.
 
-A state is a glyph, a word and a colour, so that none of them carries meaning alone. Colours only where a terminal shows them; glyphs are plain
-ASCII where the output can hold no others. Rich is loaded with the first table.
+A state is a glyph, a word and a colour, so that none of them carries meaning alone. Colours only where a terminal
+shows them; glyphs are plain ASCII where the output can hold no others. Rich is loaded with the first table.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TextIO
@@ -131,7 +131,7 @@ def cell(screen: Screen, value: Any, style: Style) -> tuple[str, str]:
         case "time" if isinstance(value, datetime):
             return relative(value, screen.now), ""
         case "usd" if isinstance(value, Decimal | int | float):
-            return f"${value:,.2f}" if value == 0 or abs(value) >= Decimal("0.01") else f"${value:,.4f}", ""
+            return usd(float(value)), ""
         case "seconds" if isinstance(value, int | float | timedelta):
             return duration(value.total_seconds() if isinstance(value, timedelta) else value), ""
         case "bytes" if isinstance(value, int):
@@ -143,6 +143,11 @@ def cell(screen: Screen, value: Any, style: Style) -> tuple[str, str]:
         case "key":
             return one_line(str(value)), "bold"
     return _words(value, screen), ""
+
+
+def usd(amount: float) -> str:
+    """``$1,234.50``; what is less than a cent has four places."""
+    return f"${amount:,.2f}" if amount == 0 or abs(amount) >= 0.01 else f"${amount:,.4f}"
 
 
 def relative(at: datetime, now: datetime) -> str:
@@ -204,18 +209,16 @@ def _draw_list(screen: Screen, items: Sequence[Any]) -> None:
 
 def _draw_one(screen: Screen, item: Any) -> None:
     styles = {column.field: column.style for column in columns_of(type(item))}
-    rows = []
+    rows: list[tuple[str, str, str]] = []
     for field in dataclasses.fields(item):
         style = styles.get(field.name) or _style_by_name(field.name)
-        value = getattr(item, field.name)
-        for name, inner, inner_style in _expanded(field.name, value, style):
-            if isinstance(inner, datetime):
-                shown = f"{inner.astimezone():%Y-%m-%d %H:%M:%S} ({relative(inner, screen.now)})"
-                rows.append((name, shown, ""))
-            elif isinstance(inner, str) and inner_style == "text":
-                rows.append((name, harmless(inner), ""))
+        for name, value, inner_style in _expanded(field.name, getattr(item, field.name), style):
+            if isinstance(value, datetime):
+                rows.append((name, f"{value.astimezone():%Y-%m-%d %H:%M:%S} ({relative(value, screen.now)})", ""))
+            elif isinstance(value, str) and inner_style == "text":
+                rows.append((name, harmless(value), ""))
             else:
-                rows.append((name, *cell(screen, inner, inner_style)))
+                rows.append((name, *cell(screen, value, inner_style)))
     shown = [row for row in rows if row[1]]
     width = max((len(name) for name, _, _ in shown), default=0)
     for name, value, colour in shown:
@@ -299,10 +302,19 @@ def _console(screen: Screen) -> "Console":
     from rich.console import Console
 
     return Console(
-        file=screen.out, width=screen.width or 4000, color_system="standard" if screen.colour else None, legacy_windows=False,
-        force_terminal=screen.colour, no_color=not screen.colour, markup=False, highlight=False, emoji=False, soft_wrap=False,
-        force_interactive=False, force_jupyter=False, _environ={},
-    )  # fmt: skip
+        file=screen.out,
+        width=screen.width or 4000,
+        color_system="standard" if screen.colour else None,
+        force_terminal=screen.colour,
+        no_color=not screen.colour,
+        legacy_windows=False,
+        force_interactive=False,
+        force_jupyter=False,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        _environ={},
+    )
 
 
 def _print(screen: Screen, renderable: Any) -> None:

@@ -1,7 +1,8 @@
 """Reads a command line: which command, with which arguments, made from the table of commands.
 
-Global options (``--json``, ``--yes``, ``--database-url URL``, ``--help``) stand anywhere. Options are read by argparse; what is left over are the
-positional arguments, in their order, wherever they stand between the options. After ``--`` nothing is an option.
+Global options (``--json``, ``--yes``, ``--database-url URL``, ``--help``) stand anywhere. Options are read by
+argparse; what is left over are the positional arguments, in their order, wherever they stand between the options.
+After ``--`` nothing is an option.
 """
 
 import argparse
@@ -103,11 +104,6 @@ def find_topic(topic: Sequence[str]) -> tuple[str | None, Command | None]:
     return first, verbs[rest[0]]
 
 
-def option_of(parameter: Parameter) -> str:
-    """How a keyword-only parameter is written."""
-    return "--" + parameter.name.rstrip("_").replace("_", "-")
-
-
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str] | None]:
     """The words before and after the first ``--``; None where there is none."""
     if "--" not in argv:
@@ -143,7 +139,7 @@ def _request(entry: Command, words: Sequence[str], tail: Sequence[str] | None, o
     options = _globals(options, values)
     if options.help:
         return Request(options, entry, {}, tuple(filter(None, (entry.noun, entry.verb))))
-    known = [option_of(parameter) for parameter in entry.parameters if not parameter.positional]
+    known = [parameter.option for parameter in entry.parameters if not parameter.positional]
     _refuse_options(prog, left, (*known, *GLOBAL_OPTIONS))
     arguments = {name.removeprefix("="): value for name, value in values.items() if name.startswith("=")}
     arguments |= _assign(prog, [p for p in entry.parameters if p.positional], [*left, *(tail or ())])
@@ -168,7 +164,7 @@ def _add_option(parser: argparse.ArgumentParser, parameter: Parameter) -> None:
         more["action"] = argparse.BooleanOptionalAction
     elif parameter.repeated:
         more["action"] = "append"
-    parser.add_argument(option_of(parameter), **more)
+    parser.add_argument(parameter.option, **more)
 
 
 def _globals(before: Globals, values: dict[str, Any]) -> Globals:

@@ -3,6 +3,8 @@
 import os
 import time
 
+from core.keeper.wire import decode, encode
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -19,32 +21,12 @@ _RESERVED = 4096
 """Bytes set aside for the exit record, so that it can be written when a full disk is what ended the run."""
 
 
-class _Scan:
-    """What the scanner of the standard library wants to know."""
-
-    strict = True
-    object_hook = None
-    object_pairs_hook = None
-    parse_float = float
-    parse_int = int
-    parse_constant = float
-    memo: "dict[str, str]" = {}  # noqa: RUF012  the scanner clears it itself
-
-
 def take_spec() -> "dict[str, Any]":
     """Read what to run and delete the file, which carries the token of the run; raises OSError or ValueError."""
     with open(SPEC, "rb") as file:
-        text = file.read().decode()
+        content = file.read()
     os.unlink(SPEC)
-    try:
-        # The module `json` loads regular expressions, 6 ms on the way to the agent's first instruction.
-        from _json import make_scanner
-
-        spec = make_scanner(_Scan)(text, 0)[0]  # type: ignore[arg-type]  # any object with these names will do
-    except (ImportError, AttributeError, StopIteration):
-        import json
-
-        spec = json.loads(text)
+    spec = decode(content)
     if not isinstance(spec, dict):
         raise ValueError("spec.json holds no JSON object")
     return spec
@@ -75,9 +57,7 @@ def ending(reason: str, detail: str, started: float) -> "dict[str, Any]":
 
 def write_exit(record: "dict[str, Any]") -> None:
     """Write how the run ended: all of it or nothing, and on the disk when this returns."""
-    import json
-
-    content = json.dumps(record).encode() + b"\n"
+    content = encode(record).encode() + b"\n"
     file = os.open(EXIT + ".tmp", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.write(file, content)
@@ -95,9 +75,9 @@ def write_exit(record: "dict[str, Any]") -> None:
 
 def write_started(pid: int, started_at: float) -> None:
     """Write who runs. Not synced to the disk: after a power cut nobody runs any more."""
-    line = f'{{"pid": {pid}, "keeper_pid": {os.getpid()}, "started_at": "{rfc3339(started_at)}"}}\n'
+    line = encode({"pid": pid, "keeper_pid": os.getpid(), "started_at": rfc3339(started_at)})
     with open(STARTED + ".tmp", "wb") as file:
-        file.write(line.encode())
+        file.write(line.encode() + b"\n")
     os.rename(STARTED + ".tmp", STARTED)
 
 

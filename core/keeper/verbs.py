@@ -15,12 +15,12 @@ A request is ``{"do": VERB, …}``, the answer ``{"ok": true, …}`` or ``{"ok":
 """
 
 import binascii
-import json
 import time
 
 from core.keeper.pipes import INPUT_LIMIT
 from core.keeper.tree import memory
 from core.keeper.watch import Run
+from core.keeper.wire import decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,16 +54,16 @@ class Verbs:
     def answer(self, line: bytes) -> bytes:
         """Answer one line, whatever is in it."""
         try:
-            request = json.loads(line)
+            request = decode(line)
             verb = self._verbs.get(str(request.get("do"))) if isinstance(request, dict) else None
             if verb is None:
                 raise RefusedError("the request must be a JSON object with a known verb in 'do'")
             answer = {"ok": True, **verb(request)}
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, ImportError):  # it takes a module to say what is wrong with JSON
             answer = {"ok": False, "error": "the request is not JSON"}
         except RefusedError as error:
             answer = {"ok": False, "error": str(error)}
-        return json.dumps(answer).encode() + b"\n"
+        return encode(answer).encode() + b"\n"
 
     def _input(self, request: "dict[str, Any]") -> "dict[str, Any]":
         seq, data = request.get("seq"), request.get("data")

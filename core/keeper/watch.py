@@ -58,7 +58,6 @@ def keep(ready: int) -> int:
         _tell(ready)
         return 0
     # Loaded now, when the agent is on its way, and not when they are needed, when an upgrade may have moved them.
-    import json  # noqa: F401
     import resource  # noqa: F401  wait4 looks for it
 
     from core.keeper.verbs import Verbs

@@ -49,11 +49,11 @@ TRANSITIONS: dict[tuple[TaskStatus, TaskStatus], frozenset[By]] = {
     (_S.BLOCKED, _S.PENDING): _PEOPLE | _CREW,
     (_S.BLOCKED, _S.WAITING): _PEOPLE | _CREW,
     (_S.WAITING, _S.BLOCKED): _PEOPLE,
-    (_S.WAITING, _S.PENDING): _PEOPLE | _CREW | {By.TIMER},
+    (_S.WAITING, _S.PENDING): _PEOPLE | {By.TIMER},
     # given up: by a person, because a parent did not succeed, because the deadline has passed
-    (_S.PENDING, _S.CANCELLED): _PEOPLE | _CREW,
+    (_S.PENDING, _S.CANCELLED): _PEOPLE,
     (_S.BLOCKED, _S.CANCELLED): _EVERYBODY,
-    (_S.WAITING, _S.CANCELLED): _PEOPLE | _CREW,
+    (_S.WAITING, _S.CANCELLED): _PEOPLE,
     (_S.PENDING, _S.FAILED): frozenset({By.TIMER}),
     (_S.BLOCKED, _S.FAILED): _EVERYBODY,
     (_S.WAITING, _S.FAILED): frozenset({By.TIMER}),
@@ -66,7 +66,7 @@ TRANSITIONS: dict[tuple[TaskStatus, TaskStatus], frozenset[By]] = {
     (_S.IN_PROGRESS, _S.FAILED): _CREW,
     (_S.IN_PROGRESS, _S.CANCELLED): _CREW,
     # judged
-    (_S.REVIEW, _S.COMPLETED): _PEOPLE | _CREW,
+    (_S.REVIEW, _S.COMPLETED): _CREW,
     (_S.REVIEW, _S.PENDING): _PEOPLE | _CREW,
     (_S.REVIEW, _S.CANCELLED): _PEOPLE,
     # begun anew

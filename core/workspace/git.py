@@ -131,10 +131,12 @@ async def git(
     timeout: float = QUICK,  # noqa: ASYNC109 - the limit and what it ends belong together
     max_bytes: int = MAX_OUTPUT,
     accept: Sequence[int] = (0,),
+    holding: Sequence[int] = (),
 ) -> Output:
     """Run git in a repository that is named exactly (``Place``) or is looked for from a folder (``Path``).
 
-    Waits up to about 3 s for another git to let go of a lock file. ``settings`` are further ``-c`` values, ``timeout`` is in seconds.
+    Waits up to about 3 s for another git to let go of a lock file. ``settings`` are further ``-c`` values, ``timeout`` is in seconds,
+    ``holding`` are descriptors of locks that git keeps while it runs.
     Raises :class:`GitError` for an exit code that is not in ``accept``, ``UnavailableError`` where git is not installed.
     """
     options = [part for setting in settings for part in ("-c", setting)]
@@ -145,7 +147,7 @@ async def git(
         child_environment |= at.environment()
         cwd = at.work_tree or at.git_dir
     for pause in (*_LOCK_PAUSES, None):
-        output = await _run(argv, str(cwd), child_environment, stdin, timeout, max_bytes, args[0])
+        output = await _run(argv, str(cwd), child_environment, stdin, timeout, max_bytes, args[0], holding)
         if output.truncated or output.status in accept:
             return output
         if pause is None or not _LOCKED.search(output.stderr):
@@ -203,6 +205,7 @@ async def _run(
     seconds: float,
     max_bytes: int,
     verb: str,
+    holding: Sequence[int],
 ) -> Output:
     try:
         process = await asyncio.create_subprocess_exec(
@@ -213,6 +216,7 @@ async def _run(
             stdout=PIPE,
             stderr=PIPE,
             start_new_session=True,
+            pass_fds=holding,
         )
     except (FileNotFoundError, NotADirectoryError) as error:
         if not Path(cwd).is_dir():

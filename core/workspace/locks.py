@@ -1,6 +1,7 @@
 """Keeps engines that share a repository out of each other's way: a file lock in its git directory.
 
-The lock is ``flock``: the kernel lets go of it when its holder dies, so that none is ever stale.
+The lock is ``flock``: the kernel lets go of it when its holder dies, so that none is ever stale. A git that is handed the
+descriptor holds the lock too, and so outlives a killed engine without the next one running into it.
 """
 
 import asyncio
@@ -20,12 +21,15 @@ REMOTE = "qd-remote.lock"
 
 
 @contextlib.asynccontextmanager
-async def locked(git_dir: Path, name: str = LOCAL, *, patience: float = 300.0) -> AsyncIterator[None]:
-    """Hold a lock of a repository, waiting for it up to ``patience`` seconds; raises ``UnavailableError`` after that."""
+async def locked(git_dir: Path, name: str = LOCAL, *, patience: float = 300.0) -> AsyncIterator[int]:
+    """Hold a lock of a repository, waiting for it up to ``patience`` seconds; raises ``UnavailableError`` after that.
+
+    Yields the descriptor that holds it.
+    """
     descriptor = _open(git_dir / name)
     try:
         await _acquire(descriptor, git_dir / name, patience)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

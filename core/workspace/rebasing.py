@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from config.errors import ConflictError
 from core.workspace.checkout import Worktree, admin_place, is_commit_name, place, write_record
 from core.workspace.git import LONG, GitError, git, identity
+from core.workspace.locks import locked
 from core.workspace.snapshot import clear_half_done
 
 _MARK = "qd-rebase"
+_LOCK = "qd-rebase.lock"
 _MAX_TEXT = 100_000
 
 
@@ -33,9 +35,26 @@ async def rebase(worktree: Worktree, onto: str) -> RebaseResult:
     """Put the branch's own commits on ``onto``. A branch that contains merges is merged with it instead, for replaying its
     commits one by one would drop what was settled in them.
 
-    Raises ``ConflictError`` when the worktree has uncommitted changes.
+    Raises ``ConflictError`` when the worktree has uncommitted changes or is not on its branch.
     """
-    await restore_after_crash(worktree)
+    async with locked(worktree.git_dir, _LOCK) as lock:
+        await _restore(worktree)
+        return await _rebase(worktree, onto, lock)
+
+
+async def restore_after_crash(worktree: Worktree) -> None:
+    """Undo a rebase of ours that did not come to its end, if there is one; waits for a git that still works on it."""
+    if (worktree.git_dir / _MARK).exists():
+        async with locked(worktree.git_dir, _LOCK):
+            await _restore(worktree)
+
+
+async def head_of(worktree: Worktree) -> str:
+    """The tip of the worktree's branch."""
+    return (await git("rev-parse", "--verify", worktree.ref, at=worktree.repo.place)).text
+
+
+async def _rebase(worktree: Worktree, onto: str, lock: int) -> RebaseResult:
     before = await head_of(worktree)
     moved = replace(worktree, base_commit=onto)
     if await _is_ancestor(worktree, onto, before):
@@ -46,20 +65,19 @@ async def rebase(worktree: Worktree, onto: str) -> RebaseResult:
     await _mark(worktree, before)
     conflict: tuple[tuple[str, ...], str] | None = None
     try:
-        conflict = await (_merge if merges.stdout else _replay)(worktree, onto)
+        conflict = await (_merge if merges.stdout else _replay)(worktree, onto, lock)
     except BaseException:
-        await restore_after_crash(worktree)
+        await _restore(worktree)
         raise
     if conflict is not None:
-        await restore_after_crash(worktree)
+        await _restore(worktree)
         return RebaseResult(ok=False, worktree=worktree, head=before, files=conflict[0], text=conflict[1])
     (worktree.git_dir / _MARK).unlink()
     write_record(moved)
     return RebaseResult(ok=True, worktree=moved, head=await head_of(worktree))
 
 
-async def restore_after_crash(worktree: Worktree) -> None:
-    """Undo a rebase of ours that did not come to its end, if there is one."""
+async def _restore(worktree: Worktree) -> None:
     mark = worktree.git_dir / _MARK
     try:
         before, *untracked = os.fsdecode(mark.read_bytes()).split("\0")
@@ -74,11 +92,6 @@ async def restore_after_crash(worktree: Worktree) -> None:
         for name in set(await _untracked(worktree)) - set(untracked):
             _delete(worktree, name)
     mark.unlink()
-
-
-async def head_of(worktree: Worktree) -> str:
-    """The tip of the worktree's branch."""
-    return (await git("rev-parse", "--verify", worktree.ref, at=worktree.repo.place)).text
 
 
 async def _mark(worktree: Worktree, before: str) -> None:
@@ -104,28 +117,41 @@ def _delete(worktree: Worktree, name: str) -> None:
         folder.rmdir()
 
 
-async def _replay(worktree: Worktree, onto: str) -> tuple[tuple[str, ...], str] | None:
+async def _replay(worktree: Worktree, onto: str, lock: int) -> tuple[tuple[str, ...], str] | None:
     # Where the base was rewritten, what was taken out of it must not come back as the branch's own commits.
     rewritten = not await _is_ancestor(worktree, worktree.base_commit, onto)
     own = rewritten and await _is_ancestor(worktree, worktree.base_commit, worktree.ref)
     upstream = worktree.base_commit if own else onto
     return await _attempt(
-        worktree, "rebase", "--merge", "--no-autostash", "--no-autosquash", "--no-fork-point", "--no-rebase-merges",
+        worktree, lock, "rebase", "--merge", "--no-autostash", "--no-autosquash", "--no-fork-point", "--no-rebase-merges",
         "--no-stat", "--empty=drop", "--onto", onto, upstream,
     )  # fmt: skip
 
 
-async def _merge(worktree: Worktree, onto: str) -> tuple[tuple[str, ...], str] | None:
+async def _merge(worktree: Worktree, onto: str, lock: int) -> tuple[tuple[str, ...], str] | None:
     message = f"Merge {onto[:12]} into {worktree.branch}"
-    return await _attempt(worktree, "merge", "--no-ff", "--no-stat", "--no-autostash", "--no-log", "-m", message, onto)
+    return await _attempt(
+        worktree, lock, "merge", "--no-ff", "--no-stat", "--no-autostash", "--no-log", "-m", message, onto
+    )
 
 
-async def _attempt(worktree: Worktree, *command: str) -> tuple[tuple[str, ...], str] | None:
+async def _attempt(worktree: Worktree, lock: int, *command: str) -> tuple[tuple[str, ...], str] | None:
     """None where the command went well, else the files in conflict and what there is to say about them."""
     at = place(worktree)
-    settings = ("merge.conflictStyle=merge", "merge.verifySignatures=false", "rebase.missingCommitsCheck=ignore", "rebase.autoStash=false")
+    settings = (
+        "merge.conflictStyle=merge",
+        "merge.verifySignatures=false",
+        "rebase.missingCommitsCheck=ignore",
+        "rebase.autoStash=false",
+    )
     said = await git(
-        *command, at=at, settings=settings, environment=await identity(at), timeout=LONG, accept=(0, 1, 2, 128)
+        *command,
+        at=at,
+        settings=settings,
+        environment=await identity(at),
+        timeout=LONG,
+        accept=(0, 1, 2, 128),
+        holding=(lock,),
     )
     if said.status == 0:
         return None
@@ -147,6 +173,9 @@ async def _require_clean(worktree: Worktree) -> None:
     )
     if shown.stdout:
         raise ConflictError(f"{worktree.path} has uncommitted changes", "commit them to its branch before the rebase")
+    where = await git("symbolic-ref", "--quiet", "HEAD", at=place(worktree), accept=(0, 1))
+    if where.text != worktree.ref:
+        raise ConflictError(f"{worktree.path} is not on its branch {worktree.branch}", "commit its work to the branch first")
 
 
 async def _is_ancestor(worktree: Worktree, older: str, newer: str) -> bool:

@@ -57,14 +57,14 @@ async def create(repo: Repository, path: Path, branch: str, commit: str) -> Work
     path = path.parent.resolve() / path.name
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = Worktree(repo, path, branch, commit, repo.git_dir)
-    async with locked(repo.git_dir):
+    async with locked(repo.git_dir) as lock:
         if not path.exists():
             write_record(fresh)
-            added = await _add(fresh, "-b", branch, str(path), commit)
+            added = await _add(lock, fresh, "-b", branch, str(path), commit)
             if added is None:
                 return replace(fresh, git_dir=_admin_of_new(repo, path))
         try:
-            return await _take_up(fresh)
+            return await _take_up(lock, fresh)
         except BaseException:
             if not path.exists():
                 record_path(path).unlink(missing_ok=True)
@@ -128,9 +128,9 @@ def delete_folder(path: Path) -> bool:
     return not path.exists()
 
 
-async def _add(worktree: Worktree, *what: str) -> GitError | None:
+async def _add(lock: int, worktree: Worktree, *what: str) -> GitError | None:
     try:
-        await git("worktree", "add", "--quiet", *what, at=worktree.repo.place, timeout=LONG)
+        await git("worktree", "add", "--quiet", *what, at=worktree.repo.place, timeout=LONG, holding=(lock,))
     except GitError as error:
         if error.status is None:
             raise
@@ -150,9 +150,10 @@ def _admin_of_new(repo: Repository, path: Path) -> Path:
     return found
 
 
-async def _take_up(fresh: Worktree) -> Worktree:
+async def _take_up(lock: int, fresh: Worktree) -> Worktree:
     """Make the worktree where something of an earlier attempt stands in the way."""
     repo, path = fresh.repo, fresh.path
+    await _clear_unfinished(fresh)
     existing = await reopen(repo, path)
     if existing is not None and existing.branch == fresh.branch:
         return existing
@@ -162,11 +163,11 @@ async def _take_up(fresh: Worktree) -> Worktree:
     await _free_branch(fresh)
     known = await git("rev-parse", "--verify", "--quiet", fresh.ref, at=repo.place, accept=(0, 1))
     if known.status == 0:
-        error = await _add(fresh, str(path), fresh.branch)
+        error = await _add(lock, fresh, str(path), fresh.branch)
         fork = await git("merge-base", fresh.ref, fresh.base_commit, at=repo.place, accept=(0, 1))
         fresh = replace(fresh, base_commit=fork.text or fresh.base_commit)
     else:
-        error = await _add(fresh, "-b", fresh.branch, str(path), fresh.base_commit)
+        error = await _add(lock, fresh, "-b", fresh.branch, str(path), fresh.base_commit)
     if error is not None:
         if "refs/heads/qd' exists" in error.detail:
             raise ConflictError(
@@ -176,6 +177,17 @@ async def _take_up(fresh: Worktree) -> Worktree:
         raise error
     write_record(fresh)
     return replace(fresh, git_dir=_admin_of_new(repo, path))
+
+
+async def _clear_unfinished(fresh: Worktree) -> None:
+    """Delete a worktree whose making was cut short: no agent has been in it, and files are missing from it."""
+    admin = find_administrative(fresh.repo.git_dir, fresh.path)
+    try:
+        unfinished = admin is not None and (admin / "locked").read_text("utf-8", "replace").strip() == "initializing"
+    except OSError:
+        return
+    if unfinished and fresh.present:
+        await asyncio.to_thread(delete_folder, fresh.path)
 
 
 async def _free_branch(fresh: Worktree) -> None:

@@ -88,6 +88,21 @@ async def fit_slots(connection: asyncpg.Connection, name: str) -> None:
            on conflict (agent, slot) do nothing""",
         name,
     )
+    # What the agent is at already takes up slots too: its tasks are held, so that none of them ends meanwhile.
+    await connection.execute(
+        """with busy as materialized (
+             select t.number from task t join run r on r.task = t.number
+              where r.agent = $1 and r.status in ('starting', 'running', 'verifying') and t.status = 'in_progress'
+                and not exists (select 1 from agent_slot s where s.task = t.number)
+              order by t.number for no key update of t),
+           free as materialized (
+             select slot from agent_slot where agent = $1 and task is null order by slot for no key update skip locked)
+           update agent_slot s set task = b.number
+             from (select number, row_number() over () as n from busy) b
+             join (select slot, row_number() over () as n from free) f on f.n = b.n
+            where s.agent = $1 and s.slot = f.slot""",
+        name,
+    )
     await connection.execute(
         """delete from agent_slot s using agent a
             where a.name = $1 and s.agent = a.name and s.task is null

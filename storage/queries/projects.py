@@ -127,7 +127,9 @@ async def used_colours(connection: asyncpg.Connection) -> set[str]:
 
 
 async def hold_tasks(connection: asyncpg.Connection) -> None:
-    """Let nobody add, claim or change a task until the end of the transaction: a removal may not race with any of that."""
+    """Let nobody add, claim or change a task until the end of the transaction: a removal may not race with any of
+    that.
+    """
     await connection.execute("lock table task in share row exclusive mode")
 
 
@@ -151,7 +153,10 @@ async def in_the_way(connection: asyncpg.Connection, project: str) -> InTheWay:
 
 
 async def delete_project(connection: asyncpg.Connection, project: str) -> int:
-    """Delete a project with its tasks, their runs, questions and reviews; how many tasks. The caller holds the tasks."""
+    """Delete a project with its tasks, their runs, questions and reviews; how many tasks.
+
+    The caller holds the tasks.
+    """
     await connection.execute(
         """update task_body b set parent = null from task t, task c
             where t.number = b.parent and t.project = $1 and c.number = b.task and c.project <> $1""",

@@ -10,7 +10,7 @@ import asyncpg
 
 from config.errors import NotFoundError
 from storage.queries.permissions import allows
-from storage.queries.runs import add_input
+from storage.queries.runs import LIVE, add_input
 
 Decision = Literal["allow", "deny", "always"]
 
@@ -83,9 +83,15 @@ async def settle(
     Both happen in the caller's transaction, or neither does. The run is held before the question, as the end of a run does.
     """
     run: int | None = await connection.fetchval(
-        "select r.number from question q join run r on r.number = q.run where q.number = $1 for no key update of r",
+        """
+        select r.number from question q join run r on r.number = q.run
+         where q.number = $1 and r.status = any($2::text[]::run_status[]) for no key update of r
+        """,
         number,
+        list(LIVE),
     )
+    if run is None:
+        return False
     row = await connection.fetchrow(
         """
         update question set status = 'answered', answer = $2, decision = $3, answered_by = $4, answered_at = clock_timestamp()
@@ -96,10 +102,11 @@ async def settle(
         decision,
         actor,
     )
-    if row is None or run is None:
+    if row is None:
         return False
     data = {"question": number, "ref": row["ref"], "text": answer, "decision": decision, "data": row["data"]}
-    return await add_input(connection, run, "answer", data, actor) is not None
+    await add_input(connection, run, "answer", data, actor)
+    return True
 
 
 async def run_number(connection: asyncpg.Connection, number: int) -> int | None:

@@ -95,7 +95,7 @@ async def counts(connection: asyncpg.Connection, day: datetime, month: datetime)
 async def server_version(connection: asyncpg.Connection) -> str:
     """The version of the database server, as ``18.4``."""
     version: str = await connection.fetchval("show server_version")
-    return version.split()[0]
+    return version.split(maxsplit=1)[0]
 
 
 async def vector_version(connection: asyncpg.Connection) -> str | None:

@@ -238,6 +238,8 @@ async def test_a_connection_that_is_lost_is_tried_again(crew: Crew) -> None:
             writer.write((await reader.readline()).replace(b"do", b"ok"))
         elif losses:
             writer.transport.abort()
+        else:
+            await reader.readline()
         writer.close()
 
     path = crew.root / "unreliable"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from config.errors import ConflictError
-from core.keeper import client, tree
+from core.keeper import client, tree, wire
 from core.keeper.client import Limits
 from tests.keeper.conftest import Crew, until
 
@@ -170,3 +170,18 @@ async def test_a_second_keeper_leaves_the_folder_of_the_first_alone(crew: Crew) 
     _, complaint = await process.communicate()
     assert (process.returncode, complaint) == (1, b"another keeper holds this folder\n")
     assert (await client.status(kept.socket))["state"] == "running"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{}, {"a": None, "b": True, "c": -3, "d": 0.25, "e": {"f": ""}}, {'ü\n"\\\0\ud800': "\x1b[2J\u2028"}],
+)
+def test_the_keeper_speaks_json(value: dict[str, object]) -> None:
+    assert json.loads(wire.encode(value)) == value
+    assert wire.decode(json.dumps(value, indent=2).encode() + b"\r\n") == value
+
+
+@pytest.mark.parametrize("text", [b"", b" ", b"{", b"{}{}", b"nul", b'"\n"', b"\xff", b"[1,]"])
+def test_the_keeper_reads_nothing_but_json(text: bytes) -> None:
+    with pytest.raises(ValueError):
+        wire.decode(text)

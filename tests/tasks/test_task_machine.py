@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from config.errors import ConflictError, QuarterdeckError
 from core.tasks.edit import Edit, edit_task
@@ -64,12 +64,9 @@ class Queue(RuleBasedStateMachine):
 
         return bool(self.runner.run(within()))
 
-    @property
-    def numbers(self) -> list[int]:
-        return [row["number"] for row in self.sql("select number from task order by number")]
-
-    def pick(self, at: int) -> int | None:
-        numbers = self.numbers
+    def pick(self, at: int, *states: TaskStatus) -> int | None:
+        """One of the tasks, in one of these states where some are given."""
+        numbers = [number for number in sorted(self.before) if not states or self.before[number] in states]
         return numbers[at % len(numbers)] if numbers else None
 
     def held(self, at: int) -> asyncpg.Record | None:
@@ -98,7 +95,7 @@ class Queue(RuleBasedStateMachine):
     )
     def add(self, project: str, agent: str, priority: int, parents: list[int], starts: Any, on_failure: str, most: int) -> None:
         self.by = By.PERSON
-        known = self.numbers
+        known = sorted(self.before)
         item = {
             "project": project, "title": "t", "agent": agent, "priority": priority, "on_failure": on_failure, "max_attempts": most,
             "after": [known[at % len(known)] for at in parents] if known else [],
@@ -117,6 +114,15 @@ class Queue(RuleBasedStateMachine):
         self.by = By.ENGINE
         if held := self.held(at):
             self.value("select task_finish($1, $2, $3, 'because', $4)", held["number"], held["lease_token"], outcome, pause)
+
+    @rule(outcome=st.sampled_from(["completed", "completed", "completed", "review", "failed"]))
+    def work_for_a_while(self, outcome: str) -> None:
+        """Claim and end one task after the other."""
+        for _ in range(3):
+            self.claim(1, ["any", "one"])
+            self.check_changes(self.states())
+            self.finish(0, outcome, None)
+            self.check_changes(self.states())
 
     @rule(at=index, wait=st.sampled_from(["time", "person", "budget"]), pause=st.sampled_from([None, HOUR]))
     def set_aside(self, at: int, wait: str, pause: Any) -> None:
@@ -137,17 +143,20 @@ class Queue(RuleBasedStateMachine):
         if number := self.pick(at):
             self.value("select task_cancel($1, 'no')", number)
 
-    @rule(at=index)
-    def retry(self, at: int) -> None:
+    @rule(at=index, starts=st.sampled_from([None, None, HOUR]))
+    def retry(self, at: int, starts: Any) -> None:
         self.by = By.PERSON
-        if number := self.pick(at):
-            self.attempt(tasks.move(self.connection, number, ["failed", "cancelled"], "pending", fresh=True))
+        if number := self.pick(at, S.FAILED, S.CANCELLED):
+            date = starts and datetime.now(UTC) + starts
+            self.attempt(
+                tasks.move(self.connection, number, ["failed", "cancelled"], "pending", not_before=date, fresh=True)
+            )
 
     @rule(at=index, to=st.sampled_from(["completed", "completed", "pending", "cancelled"]))
     def judge(self, at: int, to: str) -> None:
-        self.by = By.PERSON
-        if number := self.pick(at):
-            self.attempt(tasks.move(self.connection, number, ["review"], to))
+        self.by = By.ENGINE if to == "completed" else By.PERSON
+        if number := self.pick(at, S.REVIEW):
+            assert self.attempt(tasks.move(self.connection, number, ["review"], to))
 
     @rule(at=index, parents=st.lists(index, max_size=3))
     def rewire(self, at: int, parents: list[int]) -> None:
@@ -201,26 +210,23 @@ class Queue(RuleBasedStateMachine):
 
     @rule(at=index)
     def delete(self, at: int) -> None:
-        number = self.pick(at)
-        if number and self.before.get(number) != S.IN_PROGRESS:
-            waiting = self.do(tasks.children(self.connection, number))
-            if "blocked" not in waiting.values():
-                self.do(tasks.remove(self.connection, number))
-                self.deleted.add(number)
+        number = self.pick(at, *(set(S) - {S.IN_PROGRESS}))
+        if number and "blocked" not in self.do(tasks.children(self.connection, number)).values():
+            self.do(tasks.remove(self.connection, number))
+            self.deleted.add(number)
 
     @rule(project=st.sampled_from(["p", "q"]))
     def pause_or_resume(self, project: str) -> None:
         self.sql("update load set paused = not paused where project = $1", project)
 
-    @precondition(lambda self: bool(self.before))
     @rule()
     def sweep_finds_nothing(self) -> None:
         assert self.value("select task_sweep()") == 0
 
     @invariant()
     def every_promise_is_kept(self) -> None:
+        self.check_changes(self.states())
         now = {row["number"]: row for row in self.sql("select *, status::text as state from task")}
-        self.check_changes({number: S(row["state"]) for number, row in now.items()})
         self.check_dependencies()
         for row in now.values():
             check_row(row)
@@ -229,6 +235,9 @@ class Queue(RuleBasedStateMachine):
         assert not self.sql("select 1 from load where running > max_parallel"), "a project is beyond its limit"
         busy = sum(row["agent"] == "one" and row["state"] == S.IN_PROGRESS for row in now.values())
         assert busy <= 1, "an agent is beyond its limit"
+
+    def states(self) -> dict[int, TaskStatus]:
+        return {row["number"]: S(row["status"]) for row in self.sql("select number, status::text from task")}
 
     def check_changes(self, now: dict[int, TaskStatus]) -> None:
         for number, status in now.items():
@@ -277,7 +286,11 @@ def _drive(dsn: str) -> None:
             run_state_machine_as_test(
                 machine,
                 settings=settings(
-                    max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck), database=None
+                    max_examples=80,
+                    stateful_step_count=50,
+                    deadline=None,
+                    suppress_health_check=list(HealthCheck),
+                    database=None,
                 ),
             )
         finally:

@@ -23,7 +23,10 @@ def test_passwords_and_tokens_in_addresses_are_not_shown() -> None:
     shown = redact(
         "https://pat:s3cret@host/x https://ghp_tok@host/x ssh://git@host/x ssh://git:pw@host/x https://h/x?access_token=abc&y=1"
     )
-    assert shown == "https://***@host/x https://***@host/x ssh://git@host/x ssh://git:***@host/x https://h/x?access_token=***&y=1"
+    assert (
+        shown
+        == "https://***@host/x https://***@host/x ssh://git@host/x ssh://git:***@host/x https://h/x?access_token=***&y=1"
+    )
 
 
 async def test_an_error_of_git_is_redacted(repo: Repository) -> None:
@@ -33,7 +36,13 @@ async def test_an_error_of_git_is_redacted(repo: Repository) -> None:
 
 
 def test_no_variable_of_git_is_inherited() -> None:
-    dirty = {"GIT_DIR": "/x", "GIT_INDEX_FILE": "y", "GIT_SSH_COMMAND": "evil", "PATH": "/bin", "GIT_CONFIG_NOSYSTEM": "1"}
+    dirty = {
+        "GIT_DIR": "/x",
+        "GIT_INDEX_FILE": "y",
+        "GIT_SSH_COMMAND": "evil",
+        "PATH": "/bin",
+        "GIT_CONFIG_NOSYSTEM": "1",
+    }
     assert clean_environment(dirty) == {"PATH": "/bin", "GIT_CONFIG_NOSYSTEM": "1"}
 
 
@@ -77,7 +86,9 @@ async def test_a_lock_that_another_git_holds_is_waited_for(repo: Repository) -> 
     assert run_git(repo.path, "rev-parse", "qd-test")
 
 
-async def test_the_repository_s_own_user_commits_else_quarterdeck(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_repository_s_own_user_commits_else_quarterdeck(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (await identity(repo.place))["GIT_COMMITTER_EMAIL"] == "quarterdeck@localhost"
     monkeypatch.delenv("HOME")
     assert (await identity(repo.place))["GIT_AUTHOR_NAME"] == "Quarterdeck"
@@ -86,7 +97,9 @@ async def test_the_repository_s_own_user_commits_else_quarterdeck(repo: Reposito
     assert await identity(repo.place) == {}
 
 
-async def test_ssh_is_what_the_person_configured_not_what_stands_in_the_repository(repo: Repository, home: Path) -> None:
+async def test_ssh_is_what_the_person_configured_not_what_stands_in_the_repository(
+    repo: Repository, home: Path
+) -> None:
     run_git(repo.path, "config", "core.sshCommand", "evil")
     assert (await ssh_environment(repo.place))["GIT_SSH_COMMAND"].startswith("ssh -o BatchMode=yes")
     (home / ".gitconfig").write_text("[core]\n\tsshCommand = ssh -i ~/.ssh/work\n")

@@ -47,7 +47,15 @@ def trap(tmp_path: Path) -> Path:
     program.chmod(0o755)
     hooks = tmp_path / "hooks"
     hooks.mkdir()
-    for name in ("pre-commit", "post-checkout", "pre-rebase", "reference-transaction", "post-index-change", "pre-push", "post-merge"):
+    for name in (
+        "pre-commit",
+        "post-checkout",
+        "pre-rebase",
+        "reference-transaction",
+        "post-index-change",
+        "pre-push",
+        "post-merge",
+    ):
         shutil.copy(program, hooks / name)
     return program
 
@@ -115,7 +123,9 @@ async def test_hooks_and_monitors_in_the_repository_s_configuration_are_not_run(
     assert not (tmp_path / "it-ran").exists()
 
 
-async def test_a_link_to_the_person_s_checkout_in_place_of_the_worktree_is_refused(worktree: Worktree, person: Path) -> None:
+async def test_a_link_to_the_person_s_checkout_in_place_of_the_worktree_is_refused(
+    worktree: Worktree, person: Path
+) -> None:
     before = fingerprint(person)
     shutil.rmtree(worktree.path)
     worktree.path.symlink_to(person)
@@ -144,7 +154,9 @@ async def test_special_files_do_not_stop_a_snapshot(worktree: Worktree) -> None:
     assert await commit_all(worktree, "m")
 
 
-async def test_a_forged_record_inside_the_worktree_means_nothing(worktree: Worktree, tmp_path: Path, trap: Path) -> None:
+async def test_a_forged_record_inside_the_worktree_means_nothing(
+    worktree: Worktree, tmp_path: Path, trap: Path
+) -> None:
     root = worktree.path.parent.parent
     forged = make_repository(root / "project" / "forged")
     append(forged / ".git/config", EVERYTHING_THAT_RUNS.format(evil=trap, hooks=tmp_path / "hooks"))

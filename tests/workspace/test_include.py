@@ -17,7 +17,14 @@ def source(person: Path, worktree: Worktree) -> Path:
     """The person's checkout, with ignored files in it."""
     for root in (person, worktree.path):
         write(root, _dot_gitignore=IGNORED)
-    write(person, _dot_env="SECRET=1", app___dot_env="SECRET=2", config__local__a="a", config__local__deep__b="b", x_dot_log="l")
+    write(
+        person,
+        _dot_env="SECRET=1",
+        app___dot_env="SECRET=2",
+        config__local__a="a",
+        config__local__deep__b="b",
+        x_dot_log="l",
+    )
     (person / ".env").chmod(0o600)
     return person
 
@@ -61,11 +68,17 @@ async def test_links_are_followed_only_within_the_checkout(worktree: Worktree, s
     (source / ".env.out").symlink_to(tmp_path / "outside" / "secret")
     (source / ".env.in").symlink_to(".env")
     (source / "config" / "local" / "dir").symlink_to(tmp_path / "outside")
-    assert await include(worktree, source, [".env.*", "config/local"]) == [".env.in", "config/local/a", "config/local/deep/b"]
+    assert await include(worktree, source, [".env.*", "config/local"]) == [
+        ".env.in",
+        "config/local/a",
+        "config/local/deep/b",
+    ]
     assert (worktree.path / ".env.in").read_text() == "SECRET=1"
 
 
-async def test_a_link_in_the_worktree_does_not_lead_a_copy_outside(worktree: Worktree, source: Path, tmp_path: Path) -> None:
+async def test_a_link_in_the_worktree_does_not_lead_a_copy_outside(
+    worktree: Worktree, source: Path, tmp_path: Path
+) -> None:
     (tmp_path / "outside").mkdir()
     (worktree.path / "config").symlink_to(tmp_path / "outside")
     (worktree.path / "app").write_text("a file in the way")

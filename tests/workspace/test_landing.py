@@ -57,7 +57,9 @@ async def test_landing_again_after_a_crash_does_nothing(person: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("change", ["unstaged", "staged", "deleted"])
-async def test_a_checkout_of_the_base_with_changes_refuses_and_is_not_touched(person: Path, tmp_path: Path, change: str) -> None:
+async def test_a_checkout_of_the_base_with_changes_refuses_and_is_not_touched(
+    person: Path, tmp_path: Path, change: str
+) -> None:
     worktree = await worker(person, tmp_path)
     if change == "deleted":
         (person / "b.txt").unlink()
@@ -75,7 +77,9 @@ async def test_a_checkout_of_the_base_with_changes_refuses_and_is_not_touched(pe
     assert fingerprint(person) == before
 
 
-async def test_an_untracked_file_that_would_be_overwritten_refuses_and_is_not_touched(person: Path, tmp_path: Path) -> None:
+async def test_an_untracked_file_that_would_be_overwritten_refuses_and_is_not_touched(
+    person: Path, tmp_path: Path
+) -> None:
     worktree = await worker(person, tmp_path)
     write(person, work1_dot_txt="mine, not committed")
     before = fingerprint(person)
@@ -103,7 +107,12 @@ async def test_changes_on_another_branch_do_not_hinder_and_are_not_touched(perso
     before = fingerprint(person)
     landed = await merge(worktree)
     after = fingerprint(person)
-    assert (after.head, after.state, after.index, after.files) == (before.head, before.state, before.index, before.files)
+    assert (after.head, after.state, after.index, after.files) == (
+        before.head,
+        before.state,
+        before.index,
+        before.files,
+    )
     assert run_git(person, "rev-parse", "main") == landed.commit
 
 
@@ -126,7 +135,9 @@ def merging_into_main(person: Path) -> None:
 
 
 @pytest.mark.parametrize("state", [rebasing_main, bisecting_main, merging_into_main], ids=lambda state: state.__name__)
-async def test_a_base_in_the_middle_of_something_refuses_and_is_not_touched(person: Path, tmp_path: Path, state: object) -> None:
+async def test_a_base_in_the_middle_of_something_refuses_and_is_not_touched(
+    person: Path, tmp_path: Path, state: object
+) -> None:
     commit(person, "another", n_dot_txt="n")
     assert callable(state)
     state(person)

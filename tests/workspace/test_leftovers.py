@@ -53,7 +53,9 @@ async def test_unmerged_work_is_salvaged_before_it_is_cleaned(worktree: Worktree
     assert list(worktree.path.parent.iterdir()) == []
 
 
-async def test_what_was_salvaged_or_merged_needs_no_other_snapshot(worktree: Worktree, root: Path, person: Path) -> None:
+async def test_what_was_salvaged_or_merged_needs_no_other_snapshot(
+    worktree: Worktree, root: Path, person: Path
+) -> None:
     own = commit(worktree.path, "own", own_dot_txt="x")
     await salvage(worktree, "r1")
     (found,) = await leftovers(root, set())
@@ -82,7 +84,9 @@ async def test_an_empty_folder_is_cleaned(worktree: Worktree, root: Path) -> Non
     assert not found.path.exists()
 
 
-async def test_a_worktree_that_the_repository_has_forgotten_is_salvaged_too(worktree: Worktree, root: Path, person: Path) -> None:
+async def test_a_worktree_that_the_repository_has_forgotten_is_salvaged_too(
+    worktree: Worktree, root: Path, person: Path
+) -> None:
     write(worktree.path, loose_dot_txt="l")
     shutil.rmtree(worktree.git_dir)
     (found,) = await leftovers(root, set())

@@ -103,7 +103,9 @@ async def test_uncommitted_changes_refuse_a_rebase(worktree: Worktree, person: P
     assert (worktree.path / "a.txt").read_text() == "uncommitted"
 
 
-async def test_a_cancelled_rebase_leaves_the_worktree_as_before(worktree: Worktree, person: Path, tmp_path: Path) -> None:
+async def test_a_cancelled_rebase_leaves_the_worktree_as_before(
+    worktree: Worktree, person: Path, tmp_path: Path
+) -> None:
     before = commit(worktree.path, "own", own_dot_txt="x")
     commit(person, "attributes", _dot_gitattributes="*.slow filter=slow\n", c_dot_txt="c")
     moved = commit(person, "moved", large_dot_slow="content")

@@ -89,7 +89,9 @@ async def test_a_clone_is_whole_or_not_there(person: Path, tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["clone"]
 
 
-async def test_the_default_base_is_the_remote_s_then_the_usual_names_then_the_current_branch(tmp_path: Path, home: Path) -> None:
+async def test_the_default_base_is_the_remote_s_then_the_usual_names_then_the_current_branch(
+    tmp_path: Path, home: Path
+) -> None:
     _, mine = make_remote(tmp_path / "r")
     run_git(mine, "checkout", "--quiet", "-b", "feature")
     assert await default_base(await open_repository(mine)) == "main"

@@ -14,7 +14,7 @@ from config.errors import UnavailableError
 from core.workspace.locks import locked
 from core.workspace.repository import Repository, base_commit, open_repository
 from core.workspace.worktree import create, remove
-from workspace_kit import fingerprint, run_git
+from workspace_kit import commit, fingerprint, run_git
 
 ENGINE = """
 import asyncio, json, sys
@@ -46,7 +46,7 @@ def test_ten_worktrees_made_at_once_by_two_processes(person: Path, tmp_path: Pat
         )
         for numbers in (range(5), range(5, 10))
     ]  # fmt: skip
-    made = {}
+    made: dict[int, str] = {}
     for engine in engines:
         out, err = engine.communicate(timeout=120)
         assert engine.returncode == 0, err
@@ -82,6 +82,33 @@ def test_ten_worktrees_made_at_once_by_two_event_loops(person: Path, tmp_path: P
     assert failures == []
     assert run_git(person, "worktree", "list").count("\n") == 0
     assert len(run_git(person, "branch", "--list", "qd/*").splitlines()) == 10
+
+
+async def test_a_worktree_that_a_killed_engine_was_making_is_waited_for_and_taken_up(person: Path, tmp_path: Path) -> None:
+    commit(person, "slow", _dot_gitattributes="*.slow filter=slow\n", z_dot_slow="content")
+    wait = f"touch '{tmp_path}/slowly'; until [ -e '{tmp_path}/release' ]; do sleep 0.02; done; cat"
+    run_git(person, "config", "filter.slow.smudge", wait)
+    root = Path(__file__).resolve().parents[2]
+    engine = subprocess.Popen(
+        [sys.executable, "-c", ENGINE, str(person), str(tmp_path / "wt"), "1"],
+        cwd=root, env=os.environ | {"PYTHONPATH": str(root)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(60):
+            while not (tmp_path / "slowly").exists():
+                await asyncio.sleep(0.01)
+    finally:
+        engine.kill()
+        engine.wait()
+    repo = await open_repository(person)
+    with pytest.raises(UnavailableError):
+        async with locked(repo.git_dir, patience=0):
+            pass
+    again = asyncio.create_task(create(repo, tmp_path / "wt" / "1", "qd/1-x", await base_commit(repo, "main")))
+    (tmp_path / "release").touch()
+    worktree = await again
+    assert (worktree.path / "z.slow").read_text() == "content"
+    assert run_git(worktree.path, "status", "--porcelain") == ""
 
 
 async def test_the_lock_is_held_by_one_at_a_time_and_waited_for(repo: Repository) -> None:

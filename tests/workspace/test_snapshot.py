@@ -28,7 +28,9 @@ async def test_nothing_to_commit_is_none(worktree: Worktree) -> None:
     assert await is_empty_change(worktree)
 
 
-async def test_changed_new_and_deleted_files_are_committed_and_ignored_ones_are_not(worktree: Worktree, person: Path) -> None:
+async def test_changed_new_and_deleted_files_are_committed_and_ignored_ones_are_not(
+    worktree: Worktree, person: Path
+) -> None:
     write(worktree.path, a_dot_txt="changed", new__file_dot_txt="new", x_dot_log="ignored")
     (worktree.path / "b.txt").unlink()
     made = await commit_all(worktree, "The work\n\nof an agent")
@@ -120,7 +122,9 @@ async def test_repositories_made_inside_are_kept_as_files(worktree: Worktree, pe
     assert await commit_all(worktree, "again") is None
 
 
-async def test_a_repository_that_the_agent_committed_as_a_link_is_kept_as_files(worktree: Worktree, person: Path) -> None:
+async def test_a_repository_that_the_agent_committed_as_a_link_is_kept_as_files(
+    worktree: Worktree, person: Path
+) -> None:
     make_repository(worktree.path / "app", main_dot_py="print()")
     run_git(worktree.path, "add", "app")
     run_git(worktree.path, "commit", "-q", "-m", "link")
@@ -134,7 +138,9 @@ async def test_worktrees_inside_are_left_out_of_the_branch_but_salvaged(worktree
     assert files_of(person, await salvage(worktree, "r1"))["nested/idea.txt"] == "uncommitted"
 
 
-async def test_a_salvage_keeps_untracked_staged_and_deleted_and_touches_nothing(worktree: Worktree, person: Path) -> None:
+async def test_a_salvage_keeps_untracked_staged_and_deleted_and_touches_nothing(
+    worktree: Worktree, person: Path
+) -> None:
     write(worktree.path, a_dot_txt="staged", untracked_dot_txt="u", x_dot_log="ignored")
     run_git(worktree.path, "add", "a.txt")
     write(worktree.path, a_dot_txt="and changed again")
@@ -190,8 +196,10 @@ async def test_commits_are_salvaged_after_the_folder_is_gone(worktree: Worktree,
     assert await would_be_lost(worktree, ignoring=("refs/heads/qd/*", "refs/qd/salvage/*"))
 
 
-async def test_changes_in_a_submodule_are_salvaged(worktree: Worktree, person: Path, tmp_path: Path, home: Path) -> None:
-    (home / ".gitconfig").write_text("[protocol \"file\"]\n\tallow = always\n")
+async def test_changes_in_a_submodule_are_salvaged(
+    worktree: Worktree, person: Path, tmp_path: Path, home: Path
+) -> None:
+    (home / ".gitconfig").write_text('[protocol "file"]\n\tallow = always\n')
     lib = make_repository(tmp_path / "lib")
     run_git(worktree.path, "submodule", "--quiet", "add", str(lib), "lib")
     bare = await commit_all(worktree, "with lib")

@@ -134,7 +134,15 @@ def a_linked_worktree(root: Path) -> Path:
 
 def with_hooks_that_leave_a_trace(root: Path) -> Path:
     person = make_repository(root / "p")
-    for name in ("post-checkout", "pre-commit", "commit-msg", "pre-rebase", "post-rewrite", "reference-transaction", "post-commit"):
+    for name in (
+        "post-checkout",
+        "pre-commit",
+        "commit-msg",
+        "pre-rebase",
+        "post-rewrite",
+        "reference-transaction",
+        "post-commit",
+    ):
         hook = person / ".git/hooks" / name
         hook.parent.mkdir(exist_ok=True)
         hook.write_text(f"#!/bin/sh\ntouch '{person}/ran-{name}'\n")
@@ -149,7 +157,9 @@ STATES = [
 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
-async def test_a_whole_task_leaves_the_person_s_repository_as_it_was(state: Callable[[Path], Path], tmp_path: Path) -> None:
+async def test_a_whole_task_leaves_the_person_s_repository_as_it_was(
+    state: Callable[[Path], Path], tmp_path: Path
+) -> None:
     person = state(tmp_path)
     repo = await open_repository(person)
     before = fingerprint(person)
@@ -193,7 +203,9 @@ async def test_the_worktree_stands_on_a_new_branch_at_the_base(worktree: Worktre
     assert run_git(person, "config", "--get-regexp", "branch.qd.*", check=False) == ""
 
 
-async def test_two_git_processes_make_a_worktree(repo: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_git_processes_make_a_worktree(
+    repo: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[tuple[str, ...]] = []
 
     async def counted(*args: str, **options: object) -> object:
@@ -208,7 +220,9 @@ async def test_two_git_processes_make_a_worktree(repo: Repository, tmp_path: Pat
     assert [call[0] for call in calls] == ["for-each-ref", "worktree"]
 
 
-async def test_a_branch_of_an_earlier_attempt_is_taken_up_as_it_is(worktree: Worktree, person: Path, tmp_path: Path) -> None:
+async def test_a_branch_of_an_earlier_attempt_is_taken_up_as_it_is(
+    worktree: Worktree, person: Path, tmp_path: Path
+) -> None:
     write(worktree.path, kept_dot_txt="kept")
     kept = await commit_all(worktree, "first attempt")
     await remove(worktree, merged_or_salvaged=False)
@@ -224,6 +238,14 @@ async def test_a_worktree_that_was_made_just_before_a_crash_is_taken_up(worktree
     again = await create(worktree.repo, worktree.path, worktree.branch, worktree.base_commit)
     assert again == worktree
     assert (again.path / "begun.txt").exists()
+
+
+async def test_a_worktree_whose_making_was_cut_short_is_made_anew(worktree: Worktree) -> None:
+    (worktree.git_dir / "locked").write_text("initializing")
+    (worktree.path / "a.txt").unlink()
+    again = await create(worktree.repo, worktree.path, worktree.branch, worktree.base_commit)
+    assert (again.path / "a.txt").exists()
+    assert not (again.git_dir / "locked").exists()
 
 
 async def test_a_stale_entry_is_pruned_for_its_own_path_only(worktree: Worktree, person: Path, tmp_path: Path) -> None:
@@ -269,7 +291,7 @@ async def test_submodules_are_checked_out_or_noted(tmp_path: Path, home: Path) -
     note = await update_submodules(worktree)
     assert note is not None
     assert "the submodules could not be checked out" in note
-    (home / ".gitconfig").write_text("[protocol \"file\"]\n\tallow = always\n")
+    (home / ".gitconfig").write_text('[protocol "file"]\n\tallow = always\n')
     assert await update_submodules(worktree) is None
     assert (worktree.path / "lib" / "a.txt").exists()
     await remove(worktree, merged_or_salvaged=False)
@@ -327,7 +349,9 @@ async def test_a_branch_that_the_person_looks_at_is_not_deleted_under_them(workt
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make what an engine may not delete")
-async def test_what_may_not_be_deleted_stays_and_the_worktree_is_gone_nonetheless(worktree: Worktree, person: Path) -> None:
+async def test_what_may_not_be_deleted_stays_and_the_worktree_is_gone_nonetheless(
+    worktree: Worktree, person: Path
+) -> None:
     junk = worktree.path / "junk"
     junk.mkdir()
     (junk / "file").write_text("x")
@@ -340,13 +364,17 @@ async def test_what_may_not_be_deleted_stays_and_the_worktree_is_gone_nonetheles
     assert str(worktree.path) not in run_git(person, "worktree", "list")
 
 
-async def test_worktrees_that_an_agent_made_inside_its_own_are_forgotten_with_it(worktree: Worktree, person: Path) -> None:
+async def test_worktrees_that_an_agent_made_inside_its_own_are_forgotten_with_it(
+    worktree: Worktree, person: Path
+) -> None:
     run_git(worktree.path, "worktree", "add", "-q", "-b", "nested", str(worktree.path / ".agents" / "n"))
     await remove(worktree, merged_or_salvaged=True)
     assert run_git(person, "worktree", "list").count("\n") == 0
 
 
-async def test_everything_works_without_a_home(repo: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_everything_works_without_a_home(
+    repo: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("HOME")
     worktree = await create(repo, tmp_path / "wt", "qd/1-x", await base_commit(repo, "main"))
     write(worktree.path, x_dot_txt="x")

@@ -42,7 +42,11 @@ def make_repository(path: Path, **files: str) -> Path:
     """A repository with one commit on main."""
     path.mkdir(parents=True)
     run_git(path, "init", "--quiet")
-    commit(path, "First", **(files or {"a_dot_txt": "one\ntwo\nthree\n", "b_dot_txt": "b\n", "_dot_gitignore": "*.log\n.env\n"}))
+    commit(
+        path,
+        "First",
+        **(files or {"a_dot_txt": "one\ntwo\nthree\n", "b_dot_txt": "b\n", "_dot_gitignore": "*.log\n.env\n"}),
+    )
     return path
 
 
@@ -74,7 +78,8 @@ def fingerprint(checkout: Path) -> Fingerprint:
     bare = run_git(checkout, "rev-parse", "--is-inside-work-tree") != "true"
     root = git_dir if bare else Path(run_git(checkout, "rev-parse", "--show-toplevel"))
     state = "\n".join(
-        f"{name}: {(git_dir / name).exists()}" for name in ("MERGE_HEAD", "rebase-merge", "rebase-apply", "BISECT_LOG", "FETCH_HEAD")
+        f"{name}: {(git_dir / name).exists()}"
+        for name in ("MERGE_HEAD", "rebase-merge", "rebase-apply", "BISECT_LOG", "FETCH_HEAD")
     )
     refs = run_git(checkout, "for-each-ref", "--format=%(refname) %(objectname)")
     files = {}

@@ -242,7 +242,10 @@ begin
         if v_name <> all(v_limited) then v_agent := v_name; exit; end if;
         select array_agg(slot) into v_slots from (
           select s.slot from agent_slot s join agent a on a.name = s.agent
-           where s.agent = v_name and s.task is null and s.slot <= a.max_parallel limit v_room for no key update of s skip locked) free;
+           where s.agent = v_name and s.task is null and s.slot <= a.max_parallel
+           limit least(v_room, (select greatest(a.max_parallel - count(b.task), 0) from agent a join agent_slot b on b.agent = a.name
+                                 where a.name = v_name group by a.max_parallel))
+           for no key update of s skip locked) free;
         if v_slots is not null then v_agent := v_name; v_room := least(v_room, cardinality(v_slots)); exit; end if;
       end loop;
       continue when v_agent is null;

@@ -1,0 +1,195 @@
+"""The gateway's dealings with the ledger: reserve with patience, settle without fail, keep the lease.
+
+A settle is never lost with the database: it is tried again until it is stored or the gateway ends, and then the sweep presumes it.
+"""
+
+import asyncio
+import hashlib
+from collections import OrderedDict, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from config.errors import UnavailableError
+from storage.database import Database
+from storage.queries import budget
+from storage.queries.budget import Ask, Basis, Bearer, Final, Grant, Tokens
+
+KNOWN_SECONDS = 5.0
+"""How long a token that was good is let in without a look at the database; the reserve looks in any case."""
+
+RETRY = 0.25
+"""Seconds between two looks at a budget that is busy, where no settle of this gateway wakes the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How a charge ends."""
+
+    charge: UUID
+    status: Final
+    cost: int = 0
+    tokens: Tokens | None = None
+    basis: Basis = "measured"
+    note: str | None = None
+    model: str | None = None
+
+
+class Books:
+    """Reserves and settles for one gateway process. ``run`` must be running."""
+
+    def __init__(self, db: Database, gateway: int, *, lease: float) -> None:
+        self._db = db
+        self._gateway = gateway
+        self._lease = timedelta(seconds=lease)
+        self._group: asyncio.TaskGroup | None = None
+        self._turns: dict[object, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._settled = asyncio.Condition()
+        self._known: OrderedDict[bytes, tuple[float, Bearer]] = OrderedDict()
+        self._pending = 0
+        self.topics: set[str] = set()
+        """What changed since the bell was last rung."""
+        self.changed = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep the lease and sweep until told to stop; then wait for the settles that are under way."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            while not stop.is_set():
+                try:
+                    async with self._db.connection() as connection:
+                        await budget.heartbeat(connection, self._gateway, self._lease)
+                        while await budget.sweep(connection):
+                            self._ring("budget")
+                except UnavailableError:
+                    pass  # the next beat may reach it; calls are refused meanwhile, since they cannot be reserved
+                await _wait(stop, self._lease.total_seconds() / 3)
+        self._group = None
+
+    async def resign(self) -> None:
+        """The lease is over at once: what is still reserved counts as spent."""
+        async with self._db.connection() as connection:
+            await budget.resign(connection, self._gateway)
+
+    @property
+    def pending(self) -> int:
+        """Settles that are not stored yet."""
+        return self._pending
+
+    async def bearer(self, token: str, *, fresh: bool = False) -> Bearer | None:
+        """The live run that a token belongs to. Raises UnavailableError."""
+        digest = digest_of(token)
+        now = asyncio.get_running_loop().time()
+        seen = self._known.get(digest)
+        if seen and not fresh and now - seen[0] < KNOWN_SECONDS:
+            return seen[1]
+        async with self._db.connection() as connection:
+            found = await budget.bearer(connection, digest)
+        if found is None:
+            self._known.pop(digest, None)
+            return None
+        self._known[digest] = (now, found)
+        while len(self._known) > 10_000:
+            self._known.popitem(last=False)
+        return found
+
+    async def reserve(self, ask: Ask, token: str, patience: float) -> Grant:
+        """Reserve, waiting up to ``patience`` seconds for what others have reserved. Raises UnavailableError.
+
+        Calls that wait for the same budget take turns, so that a crowd does not ask the database all at once.
+        """
+        digest = digest_of(token)
+        grant = await self._reserve(ask, digest, patient=patience > 0)
+        if grant.outcome != "busy" or patience <= 0:
+            return grant
+        deadline = asyncio.get_running_loop().time() + patience
+        turn = self._turns[grant.budget, grant.key]
+        try:
+            async with asyncio.timeout_at(deadline), turn:
+                while grant.outcome == "busy":
+                    async with self._settled:
+                        await _notified(self._settled, RETRY)
+                    grant = await self._reserve(ask, digest, patient=True)
+        except TimeoutError:
+            grant = await self._reserve(ask, digest, patient=False)
+        return grant
+
+    async def _reserve(self, ask: Ask, digest: bytes, *, patient: bool) -> Grant:
+        async with self._db.connection() as connection:
+            grant = await budget.reserve(connection, ask, digest, self._gateway, patient=patient)
+        if grant.outcome == "dead":
+            self._known.pop(digest, None)
+        elif grant.outcome in ("limit", "granted"):
+            self._ring("budget")
+        return grant
+
+    def settle(self, settlement: Settlement) -> "asyncio.Task[None]":
+        """Settle in the background, until it is stored."""
+        if self._group is None:
+            raise RuntimeError("the books are closed")
+        self._pending += 1
+        return self._group.create_task(self._settle(settlement))
+
+    async def _settle(self, item: Settlement) -> None:
+        try:
+            for attempt in range(10_000):
+                try:
+                    async with self._db.connection() as connection:
+                        await budget.settle(
+                            connection,
+                            item.charge,
+                            item.status,
+                            item.cost,
+                            item.tokens,
+                            basis=item.basis,
+                            note=item.note,
+                            model=item.model,
+                        )
+                    break
+                except UnavailableError:
+                    await asyncio.sleep(min(0.05 * 2 ** min(attempt, 6), 2.0))
+        finally:
+            self._pending -= 1
+        self._ring("budget", "charge")
+        async with self._settled:
+            self._settled.notify_all()
+
+    def notice(self, run: int, kind: str, text: str, data: Mapping[str, Any]) -> None:
+        """Have the engine tell something about a run; lost when the database is away."""
+        if self._group is not None:
+            self._group.create_task(self._notice(run, kind, text, data))
+
+    async def _notice(self, run: int, kind: str, text: str, data: Mapping[str, Any]) -> None:
+        try:
+            async with self._db.connection() as connection:
+                await budget.add_notice(connection, run, kind, text, data)
+        except UnavailableError:
+            return
+        self._ring("budget", f"notice:{run}")
+
+    def _ring(self, *topics: str) -> None:
+        self.topics.update(topics)
+        self.changed.set()
+
+
+def digest_of(token: str) -> bytes:
+    """What the database knows of a token."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+async def _notified(condition: asyncio.Condition, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await condition.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,196 @@
+"""Health of a service: what its answers say about it, and when it may be asked again.
+
+A circuit is closed, open until a time, or half open: then one call tries. It opens at once where the provider says so in its structured
+fields (a wrong key, an exhausted account, a rate limit with its reset), and after several failures in a row else.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+
+from core.budget.wire.base import Fault, table
+
+FAILURES = 5
+"""Failures in a row that open a circuit."""
+
+KEY_SECONDS = 600.0
+"""How long a service with a wrong key is left alone; a new key closes its circuit at once."""
+
+QUOTA_SECONDS = 900.0
+"""How long a provider whose own account is exhausted is left alone."""
+
+LONGEST = 6 * 3600.0
+"""A provider's reset is believed up to this many seconds."""
+
+Kind = Literal["key", "quota", "rate", "server"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What an answer says about the health of its service."""
+
+    kind: Kind
+    reason: str
+    seconds: float | None = None
+    """How long to leave it alone, where the provider says so."""
+
+
+def trouble_of(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Trouble | None:
+    """Judge an answer by its structured fields; None: the service is well (the request may be wrong all the same)."""
+    if status < 400:
+        return None
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = {}
+    error = table(table(value).get("error"))
+    kinds = {str(error.get(name)) for name in ("type", "code", "status")}
+    if status == 401 or "authentication_error" in kinds or "invalid_api_key" in kinds:
+        return Trouble("key", "the provider does not accept the key", KEY_SECONDS)
+    if status == 402 or kinds & {"billing_error", "insufficient_quota"}:
+        return Trouble("quota", "the provider's own account is exhausted", QUOTA_SECONDS)
+    if status == 429:
+        return Trouble("rate", "the provider's rate limit is reached", reset_in(headers, error, now))
+    if status >= 500 or status == 408:
+        return Trouble("server", f"the provider answered {status}", retry_after(headers, now))
+    return None
+
+
+def trouble_in_stream(fault: Fault | None) -> Trouble | None:
+    """Judge an error in the middle of an answer."""
+    if fault is None or fault.kind in ("invalid_request_error", "content_filter", "refusal"):
+        return None
+    if fault.kind in ("rate_limit_error", "rate_limit_exceeded", "RESOURCE_EXHAUSTED"):
+        return Trouble("rate", "the provider's rate limit is reached")
+    return Trouble("server", f"the provider broke off: {fault.kind}")
+
+
+def reset_in(headers: Mapping[str, str], error: Mapping[str, Any], now: datetime) -> float | None:
+    """Seconds until a rate limit is over, as the provider says; None when it does not.
+
+    Read are ``retry-after``, Anthropic's ``anthropic-ratelimit-*-reset``, OpenAI's ``x-ratelimit-reset-*`` (of the limits
+    that have nothing remaining) and Gemini's ``RetryInfo``.
+    """
+    found = [retry_after(headers, now)]
+    for name, value in headers.items():
+        name = name.lower()
+        if not name.startswith(("anthropic-ratelimit-", "x-ratelimit-reset-")):
+            continue
+        if name.startswith("x-"):
+            remaining = headers.get(name.replace("-reset-", "-remaining-"), "0")
+            found.append(_duration(value) if remaining == "0" else None)
+        elif name.endswith("-reset"):
+            remaining = headers.get(name.removesuffix("-reset") + "-remaining", "0")
+            found.append(_moment(value, now) if remaining == "0" else None)
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else []:
+        if str(table(detail).get("@type", "")).endswith("RetryInfo"):
+            found.append(_duration(str(table(detail).get("retryDelay", ""))))
+    seconds = [value for value in found if value is not None]
+    return min(max(seconds), LONGEST) if seconds else None
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """The header ``retry-after`` (seconds or a date) or ``retry-after-ms`` in seconds."""
+    if (text := headers.get("retry-after-ms")) and (seconds := _number(text)) is not None:
+        return min(seconds / 1000, LONGEST)
+    text = headers.get("retry-after") or ""
+    seconds = _number(text)
+    if seconds is None and text:
+        seconds = _moment(text, now)
+    return None if seconds is None else min(max(seconds, 0.0), LONGEST)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
+
+
+def _duration(text: str) -> float | None:
+    """``1m30.5s``, ``250ms``, ``2h``."""
+    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:([\d.]+)s)?(?:([\d.]+)ms)?", text.strip())
+    if not parts or not text.strip():
+        return None
+    hours, minutes, seconds, milliseconds = (_number(part or "0") or 0.0 for part in parts.groups())
+    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
+
+
+def _moment(text: str, now: datetime) -> float | None:
+    """Seconds until a date (RFC 3339, RFC 1123 or Unix seconds)."""
+    if (number := _number(text)) is not None:
+        moment = datetime.fromtimestamp(min(number, 4e9), UTC)
+    else:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            try:
+                moment = parsedate_to_datetime(text)
+            except ValueError:
+                return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max((moment - now).total_seconds(), 0.0)
+
+
+class Circuit:
+    """The circuit of one service. Times come in as parameters."""
+
+    def __init__(self, *, until: datetime | None = None, failures: int = 0, reason: str | None = None) -> None:
+        self.until = until
+        """Open until then; None: closed."""
+        self.failures = failures
+        self.reason = reason
+        self._probing = False
+
+    @property
+    def state(self) -> Literal["closed", "open", "half_open"]:
+        """As it is stored and shown."""
+        if self._probing:
+            return "half_open"
+        return "open" if self.until else "closed"
+
+    def admits(self, now: datetime) -> bool:
+        """Whether a call may pass. The first after the time is up is the one that tries."""
+        if self.until is None:
+            return True
+        if now < self.until or self._probing:
+            return False
+        self._probing = True
+        return True
+
+    def opens_in(self, now: datetime) -> float:
+        """Seconds until a call may try."""
+        if self.until is None:
+            return 0.0
+        return max((self.until - now).total_seconds(), 0.25 if self._probing else 0.0)
+
+    def succeed(self) -> bool:
+        """A call went well; True when that changed something."""
+        changed = self.until is not None or self.failures > 0
+        self.until, self.failures, self.reason, self._probing = None, 0, None, False
+        return changed
+
+    def fail(self, trouble: Trouble, now: datetime) -> bool:
+        """A call met trouble; True when the circuit is open now."""
+        self._probing = False
+        self.failures += 1
+        self.reason = trouble.reason
+        if trouble.kind == "server" and self.failures < FAILURES and self.until is None:
+            return False
+        excess = self.failures - (FAILURES if trouble.kind == "server" else 1)
+        seconds = trouble.seconds if trouble.seconds is not None else min(5.0 * 2 ** max(min(excess, 6), 0), 300.0)
+        until = now + timedelta(seconds=max(seconds, 0.5))
+        self.until = max(self.until, until) if self.until else until
+        return True
+
+    def let_go(self) -> None:
+        """The call that tried ended without saying anything about the service."""
+        self._probing = False

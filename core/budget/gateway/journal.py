@@ -1,0 +1,74 @@
+"""What is written of the traffic: nothing, unless ``gateway.log`` asks for it; never a key or a token."""
+
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+from core.budget.gateway.books import Settlement
+
+MOST = 1_000_000
+"""Bytes of a body that are written."""
+
+_TOKEN = re.compile(r"qdr_[A-Za-z0-9_-]{20,}|sk-[A-Za-z0-9_-]{16,}|AIza[A-Za-z0-9_-]{30,}")
+
+
+class Journal:
+    """Appends JSON lines to a file. ``secrets`` gives every key that is in memory at the time."""
+
+    def __init__(
+        self, path: Path, level: Literal["nothing", "calls", "bodies"], secrets: Callable[[], list[str]]
+    ) -> None:
+        self._path = path
+        self._level = level
+        self._secrets = secrets
+        self._bodies: OrderedDict[UUID, bytearray] = OrderedDict()
+
+    def sent(self, run: int, service: str, model: str, body: bytes) -> None:
+        """A request leaves."""
+        if self._level != "nothing":
+            entry: dict[str, Any] = {
+                "event": "sent",
+                "run": run,
+                "service": service,
+                "model": model,
+                "bytes": len(body),
+            }
+            if self._level == "bodies":
+                entry["body"] = body[:MOST].decode("utf-8", "replace")
+            self._write(entry)
+
+    def passed(self, charge: UUID, chunk: bytes) -> None:
+        """A part of an answer passes."""
+        if self._level == "bodies":
+            kept = self._bodies.setdefault(charge, bytearray())
+            kept += chunk[: MOST - len(kept)]
+            while len(self._bodies) > 200:
+                self._bodies.popitem(last=False)
+
+    def settled(self, run: int, settlement: Settlement) -> None:
+        """A call is over."""
+        if self._level != "nothing":
+            entry: dict[str, Any] = {
+                "event": settlement.status,
+                "run": run,
+                "charge": str(settlement.charge),
+                "cost_micro": settlement.cost,
+                "basis": settlement.basis,
+                "note": settlement.note,
+            }
+            if body := self._bodies.pop(settlement.charge, None):
+                entry["body"] = body.decode("utf-8", "replace")
+            self._write(entry)
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        line = json.dumps({"at": datetime.now(UTC).isoformat(), **entry}, ensure_ascii=False)
+        for secret in self._secrets():
+            line = line.replace(secret, "***")
+        with self._path.open("a", encoding="utf-8") as file:
+            self._path.chmod(0o600)
+            file.write(_TOKEN.sub("***", line) + "\n")

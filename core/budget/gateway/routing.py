@@ -1,0 +1,209 @@
+"""Which services may answer a call, in which order, with which key and at which price."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from uuid import UUID
+
+from config.errors import UnavailableError
+from core.budget.gateway.circuit import Circuit, Trouble
+from core.budget.prices import CATALOGUES, Card, PriceBook, Rates, Used, read_catalogue
+from core.budget.wire.base import Demand, Wire, input_bound
+from core.secrets.store import SecretStore, find, service_key
+from storage.database import Database
+from storage.queries import budget
+from storage.queries.budget import Ask, Service
+
+PROTOCOLS = {"anthropic": {"anthropic"}, "openai": {"openai", "other"}, "gemini": {"gemini"}}
+"""Which providers' services speak the protocol of a wire."""
+
+MOST_OUTPUT = 131_072
+"""Tokens of output that no model of today exceeds; what a request is bounded by that does not say."""
+
+
+_FREE = Rates(0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The services that may answer a call, in their order."""
+
+    links: tuple[Service, ...]
+    foreign: Service | None = None
+    """Where the chain goes on with a service that speaks another protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What one service would take for a call, at worst."""
+
+    ask: Ask
+    card: Card
+    model: str
+    free: bool
+    """A subscription: tokens, calls and runs count, dollars do not."""
+
+    def cost(self, used: Used) -> int:
+        """The true price in micro-dollars."""
+        return 0 if self.free else self.card.cost(used)
+
+
+class Services:
+    """The services as the database has them, their circuits, keys and prices; ``load`` brings them up to date."""
+
+    def __init__(self, db: Database, secrets: SecretStore, book: PriceBook | None = None) -> None:
+        self._db = db
+        self._secrets = secrets
+        self._book = book or PriceBook({})
+        self._catalogues: set[str] | None = set() if book is None else None
+        self._services: dict[str, Service] = {}
+        self._keys: dict[tuple[str, str], str | None] = {}
+        self._circuits: dict[str, Circuit] = {}
+        self._heads: dict[str, list[Service]] = {}
+
+    async def load(self) -> None:
+        """Read services, circuits and the price lists that they need; forget the keys, to be read again. Raises UnavailableError."""
+        async with self._db.connection() as connection:
+            found = await budget.services(connection)
+        catalogues = {service.catalogue or CATALOGUES[service.provider] for service in found}
+        if self._catalogues is not None and not catalogues <= self._catalogues:
+            self._book = await read_catalogue(catalogues | self._catalogues)
+            self._catalogues |= catalogues
+        self._services = {service.name: service for service in found}
+        stand_ins = {service.fallback for service in found}
+        self._heads = {
+            protocol: sorted((s for s in found if s.provider in providers), key=lambda s: s.name in stand_ins)
+            for protocol, providers in PROTOCOLS.items()
+        }
+        self._keys.clear()
+        for service in found:
+            self._take_circuit(service)
+        for name in set(self._circuits) - set(self._services):
+            del self._circuits[name]
+
+    def _take_circuit(self, service: Service) -> None:
+        """What another gateway or a person has said of it; our own knowledge goes before the database's while it is open here."""
+        known = self._circuits.get(service.name)
+        if known is None or service.circuit == "closed":
+            self._circuits[service.name] = Circuit(
+                until=service.open_until if service.circuit != "closed" else None,
+                failures=known.failures if known and known.until is None else service.failures,
+                reason=service.reason,
+            )
+        elif known.until is None and service.open_until:
+            known.until, known.reason = service.open_until, service.reason
+
+    def circuit(self, service: Service) -> Circuit:
+        """The circuit of a service."""
+        return self._circuits.setdefault(service.name, Circuit())
+
+    async def key(self, service: Service, project: str) -> str | None:
+        """The project's own key for a service, else the shared one. Raises UnavailableError when the store does not open."""
+        at = (service.name, project)
+        if at not in self._keys:
+            self._keys[at] = await asyncio.to_thread(find, self._secrets, service_key(service.name), project)
+        return self._keys[at]
+
+    def secrets(self) -> list[str]:
+        """Every key that is in memory: what a log must not show."""
+        return [key for key in self._keys.values() if key]
+
+    def chain(self, wire: Wire, model: str) -> Chain:
+        """The service that takes this model, and who stands in for it, one after the other."""
+        heads = [s for s in self._heads.get(wire.provider, []) if _serves(s, model)]
+        if not heads:
+            return Chain(())
+        links: list[Service] = []
+        foreign: Service | None = None
+        at: Service | None = next((s for s in heads if not s.suspended), heads[0])
+        while at is not None and at not in links:
+            if at.provider not in PROTOCOLS[wire.provider]:
+                foreign = at
+                break
+            links.append(at)
+            at = self._services.get(at.fallback) if at.fallback else None
+        return Chain(tuple(links), foreign)
+
+    def quote(
+        self, service: Service, wire: Wire, demand: Demand, size: int, charge: UUID, instead: Service | None
+    ) -> Quote | None:
+        """The worst case of a call at a service; None when nobody knows the price of its model. ``size``: bytes of the request."""
+        model = demand.model if instead is None else mapped(service.model_map, demand.model)
+        card = self._book.card(
+            service.provider,
+            model,
+            datetime.now(UTC),
+            catalogue=service.catalogue,
+            overrides=service.prices,
+            worst=service.worst_price,
+        )
+        free = service.kind == "quota"
+        if card is None:
+            if not free:
+                return None
+            card = Card(((0, _FREE),))
+        prompt = input_bound(wire, demand, size, card.window)
+        met = [] if free else card.worst(prompt, demand.options)
+        rate = max((r.dearest_input(writes_5m=demand.writes_5m, writes_1h=demand.writes_1h) for r in met), default=0)
+        search = max((r.search for r in met), default=0) * demand.searches
+        wanted = min(demand.output or MOST_OUTPUT, MOST_OUTPUT * 8)
+        ask = Ask(
+            id=charge,
+            service=service.name,
+            model=model,
+            input_tokens=prompt,
+            input_micro=-(-prompt * rate // 1_000_000) + -(-search // 1000),
+            output=wanted,
+            least=min(demand.least, wanted),
+            output_rate=max((r.dearest_output() for r in met), default=0),
+            choices=demand.choices,
+            instead_of=f"{instead.name}/{demand.model}" if instead else None,
+        )
+        return Quote(ask, card, model, free)
+
+    async def report(self, service: Service, trouble: Trouble | None) -> bool:
+        """An answer said something about the health of its service; True when it is out of order now."""
+        circuit = self.circuit(service)
+        before = circuit.state
+        if trouble is None:
+            is_open, changed = False, circuit.succeed()
+        else:
+            is_open = circuit.fail(trouble, datetime.now(UTC))
+            changed = is_open or before != circuit.state
+        if changed:
+            await self._store(service, circuit, told=is_open and before == "closed")
+        return is_open
+
+    async def _store(self, service: Service, circuit: Circuit, *, told: bool) -> None:
+        try:
+            async with self._db.connection() as connection:
+                await budget.store_circuit(
+                    connection, service.name, circuit.state, circuit.until, circuit.failures, circuit.reason
+                )
+                if told and circuit.opens_in(datetime.now(UTC)) >= 60:
+                    text = f"service {service.name} is down: {circuit.reason}"
+                    await budget.add_alert(connection, "down", "service", service.name, text, period=circuit.until)
+        except UnavailableError:
+            return  # the circuit in memory holds; the next change stores it again
+
+
+def mapped(model_map: Mapping[str, str], model: str) -> str:
+    """The model that a service speaks in place of another."""
+    for glob, target in model_map.items():
+        if fnmatchcase(model, glob):
+            return str(target)
+    return model
+
+
+def unpriced(service: Service, model: str) -> str:
+    """The sentence for a model that nobody knows."""
+    return (
+        f"the price of the model {model[:100]!r} at service {service.name} is not known; set it with"
+        f" `qd service price {service.name} MODEL --input USD --output USD`, or declare a worst case with --worst"
+    )
+
+
+def _serves(service: Service, model: str) -> bool:
+    return not service.models or any(fnmatchcase(model, glob) for glob in service.models)
