@@ -1,8 +1,9 @@
 """Prints the price list of providers as JSON: run as a process of its own, for its memory.
 
-``genai-prices`` holds a thousand models as objects, 80 MB of them; the gateway needs three providers of it. So a short-lived
-process reads the list and prints what :mod:`core.budget.prices` keeps: for each provider, in the list's order, every model with its
-matching rule, its prices by date, and the variants that a request may choose (service tier, speed).
+``genai-prices`` holds a thousand models as objects, 80 MB of them; the gateway needs three providers of it. So a
+short-lived process reads the list and prints what :mod:`core.budget.prices` keeps: for each provider, in the list's
+order, every model with its matching rule, its prices by date, and the variants that a request may choose (service
+tier, speed).
 
 Usage: ``python -P -m core.budget.catalogue PROVIDER…``
 """

@@ -1,7 +1,8 @@
 """How the price list of ``genai-prices`` is read: which entry a model's name finds, and which of its prices hold now.
 
-The list itself is plain data from :mod:`core.budget.catalogue`. The rules are those of the package (``types.py`` there): the first
-model that matches, the last period that is active, dates and times of day in UTC; a test holds them against it.
+The list itself is plain data from :mod:`core.budget.catalogue`. The rules are those of the package (``types.py``
+there): the first model that matches, the last period that is active, dates and times of day in UTC; a test holds them
+against it.
 """
 
 import re

@@ -1,8 +1,8 @@
 """What a call costs: the price list of ``genai-prices``, with the person's own prices before it.
 
-Prices are integers, micro-dollars per million tokens; a call's cost is rounded up to a whole micro-dollar. A model that neither
-knows is priced at the service's declared worst case, or is no model: never at zero. The list is read once, by a process of its own
-(:mod:`core.budget.catalogue`).
+Prices are integers, micro-dollars per million tokens; a call's cost is rounded up to a whole micro-dollar. A model
+that neither knows is priced at the service's declared worst case, or is no model: never at zero. The list is read
+once, by a process of its own (:mod:`core.budget.catalogue`).
 """
 
 import asyncio
@@ -64,7 +64,7 @@ class Rates:
 class Used:
     """What a call used: tokens, parts of them that are priced apart, searches, and the choices that set the price."""
 
-    tokens: Tokens = Tokens()
+    tokens: Tokens = field(default_factory=Tokens)
     parts: Mapping[str, int] = field(default_factory=dict)
     searches: int = 0
     choices: Mapping[str, str] = field(default_factory=dict)
@@ -103,12 +103,12 @@ class Card:
         """Micro-dollars of a call, rounded up."""
         tokens = used.tokens
         rates = self.rates(tokens.prompt, used.choices)
-        parts = sum(
+        parts: int = sum(
             min(count, getattr(tokens, PARTS[name])) * (rates.parts[name] - getattr(rates, PARTS[name]))
             for name, count in used.parts.items()
             if name in rates.parts
         )
-        total = parts + sum(getattr(tokens, name) * getattr(rates, name) for name in CLASSES)
+        total: int = parts + sum(getattr(tokens, name) * getattr(rates, name) for name in CLASSES)
         return -(-total // MILLION) + -(-used.searches * rates.search // 1000)
 
     def worst(self, prompt: int, choices: Mapping[str, str]) -> list[Rates]:
@@ -206,7 +206,9 @@ def own_card(prices: str, *, known: bool) -> Card:
 
 
 def check_prices(table: Mapping[str, Any]) -> None:
-    """Raise UsageError unless these are prices: ``input`` and ``output`` at least, numbers of USD per million tokens."""
+    """Raise UsageError unless these are prices: ``input`` and ``output`` at least, numbers of USD per million
+    tokens.
+    """
     known = {*CLASSES, "search", "window"}
     for name, value in table.items():
         if name not in known:
@@ -224,8 +226,11 @@ def check_prices(table: Mapping[str, Any]) -> None:
             )
 
 
-def _card(entry: Mapping[str, Any], now: datetime) -> Card:
+def _card(entry: Mapping[str, Any], now: datetime) -> Card | None:
+    """None where the list has no price for tokens of a prompt: a model of another kind, or a gap in the list."""
     prices = listed.prices_at(entry, now)
+    if "input_mtok" not in prices:
+        return None
     variants = tuple(
         (variant["choice"], _tiers({**prices, **variant["prices"]}))
         for variant in entry["variants"]

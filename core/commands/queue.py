@@ -29,7 +29,7 @@ async def show_queue(ctx: Context) -> Queue:
     return Queue(bool(paused), tasks, tasks.get("in_progress", 0), sum(one.alive for one in engines))
 
 
-@command("queue.pause", role=Role.SUPERVISOR, says="the queue is paused; what runs goes on ({running} in progress)")
+@command("queue.pause", role=Role.ADMIN, says="the queue is paused; what runs goes on ({running} in progress)")
 async def pause_queue(ctx: Context) -> Queue:
     """Start no more tasks, in any project. What runs goes on."""
     await store_setting(ctx, "queue.paused", value=True)
@@ -37,7 +37,7 @@ async def pause_queue(ctx: Context) -> Queue:
     return await show_queue(ctx)
 
 
-@command("queue.resume", role=Role.SUPERVISOR, says="the queue is open")
+@command("queue.resume", role=Role.ADMIN, says="the queue is open")
 async def resume_queue(ctx: Context) -> Queue:
     """Start tasks again."""
     await store_setting(ctx, "queue.paused", value=False)

@@ -2,8 +2,9 @@
 
 A result type may carry ``columns: ClassVar[tuple[Column, ...]]`` (what a table of it shows; without it all fields),
 and ``empty: ClassVar[str]`` (what is said in place of an empty table, with the way to the first one). ``prints:
-ClassVar[str]`` names the field that is the whole of what a person wants to see, such as a diff. A property
-``exit_status`` is the exit code of a command that did its job and has bad news.
+ClassVar[str]`` names the field that is the whole of what a person wants to see, such as a diff. The last item of a
+stream may name one of its fields as ``table``, which is drawn as one, and a line ``closing`` to stand below it. A
+property ``exit_status`` is the exit code of a command that did its job and has bad news.
 """
 
 from dataclasses import dataclass

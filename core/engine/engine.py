@@ -273,13 +273,14 @@ class Engine:
             grace = self.runtime.settings.run.interrupt_seconds + self.runtime.settings.run.terminate_seconds + 15
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=grace)
+        holds = bool(self.lives)
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=10)
         with contextlib.suppress(UnavailableError, TimeoutError):
             async with asyncio.timeout(5), self.runtime.db.connection() as connection:
-                await rows.set_engine_state(connection, self.runtime.engine, "stopped", 86400.0 if self.lives else 0.0)
+                await rows.set_engine_state(connection, self.runtime.engine, "stopped", 86400.0 if holds else 0.0)
             self.runtime.bell.ring("engine")
             await self.runtime.bell.flush()
 

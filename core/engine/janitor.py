@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 from config.errors import QuarterdeckError
+from core.agents.adapter import adapters
 from core.engine.life import stop_processes
 from core.engine.prompt import base_environment
 from core.engine.runtime import Runtime
@@ -50,6 +51,8 @@ async def _clear(runtime: Runtime, path: Path, status: str, run_id: UUID, reposi
     if status != "completed":
         await worktree.salvage(tree, str(run_id))
     await worktree.remove(tree, merged_or_salvaged=True, delete_branch=True)
+    for adapter in adapters(runtime.paths, runtime.environ):
+        await asyncio.to_thread(shutil.rmtree, adapter.state_of(path), ignore_errors=True)
 
 
 async def _tear_down(runtime: Runtime, tree: Worktree, run_id: UUID) -> None:

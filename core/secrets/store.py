@@ -54,7 +54,9 @@ def find(store: SecretStore, name: str, project: str) -> str | None:
 
 
 def open_store(paths: Paths, environ: Mapping[str, str]) -> SecretStore:
-    """The store of this installation. Raises UsageError for an unknown ``QD_SECRETS``, UnavailableError without a keyring."""
+    """The store of this installation. Raises UsageError for an unknown ``QD_SECRETS``, UnavailableError without a
+    keyring.
+    """
     wanted = environ.get("QD_SECRETS") or ("file" if environ.get("QD_HOME") else "auto")
     if wanted not in ("auto", "keyring", "file"):
         raise UsageError(f"QD_SECRETS is {wanted!r}", "it is keyring or file")

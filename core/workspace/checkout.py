@@ -1,8 +1,8 @@
 """A worktree of ours and the record of it.
 
-An agent can write whatever it likes into its worktree, ``.git`` included. So git is never pointed at the folder: it is told the
-administrative folder in the repository, the shared folder and the work tree, each by name. What a worktree was made as is
-recorded beside it, where a sandboxed agent cannot write.
+An agent can write whatever it likes into its worktree, ``.git`` included. So git is never pointed at the folder: it
+is told the administrative folder in the repository, the shared folder and the work tree, each by name. What a
+worktree was made as is recorded beside it, where a sandboxed agent cannot write.
 """
 
 import contextlib
@@ -42,7 +42,8 @@ class Worktree:
 
 
 def place(worktree: Worktree, *, index: Path | None = None) -> Place:
-    """Where git works for this worktree. Raises :class:`GitError` when the folder is gone or was replaced by a link."""
+    """Where git works for this worktree. Raises :class:`GitError` when the folder is gone or was replaced by a
+    link."""
     if not worktree.present:
         raise GitError("worktree", -1, f"there is no folder {worktree.path}")
     return Place(admin_place(worktree).git_dir, worktree.repo.git_dir, worktree.path, index)
@@ -92,7 +93,8 @@ def read_record(path: Path) -> Record | None:
 
 
 def administrative(git_dir: Path) -> Iterator[tuple[Path, Path]]:
-    """Every linked worktree that the repository knows of: its administrative folder and its work tree, there or not."""
+    """Every linked worktree that the repository knows of: its administrative folder and its work tree, there or
+    not."""
     with contextlib.suppress(FileNotFoundError):
         for admin in sorted((git_dir / "worktrees").iterdir()):
             with contextlib.suppress(OSError, ValueError):

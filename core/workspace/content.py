@@ -1,7 +1,8 @@
 """The content of a work tree, written as a git tree through an index that is thrown away.
 
-Repositories that an agent made inside its worktree would be lost: git takes them for submodules and stores no more than the name
-of a commit. Their files are taken in as plain files. Git itself never looks into them, for their configuration may be the agent's.
+Repositories that an agent made inside its worktree would be lost: git takes them for submodules and stores no more
+than the name of a commit. Their files are taken in as plain files. Git itself never looks into them, for their
+configuration may be the agent's.
 """
 
 import contextlib
@@ -34,7 +35,8 @@ def scratch_index(worktree: Worktree) -> Iterator[Path]:
 async def write_branch_tree(worktree: Worktree, index: Path) -> str:
     """Write what belongs on the branch; ``index`` agrees with the tree afterwards.
 
-    A submodule stays one, at the commit that is checked out in it; worktrees that the agent made inside its own are left out.
+    A submodule stays one, at the commit that is checked out in it; worktrees that the agent made inside its own are
+    left out.
     """
     return await _write(worktree, index, _for_branch)
 
@@ -46,7 +48,8 @@ async def write_snapshot_tree(worktree: Worktree, index: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Nested:
-    """A folder with a repository of its own. ``link``: the commit that the index names for it; None where it is not in the index."""
+    """A folder with a repository of its own. ``link``: the commit that the index names for it; None where it is not
+    in the index."""
 
     path: str
     link: str | None
@@ -74,7 +77,7 @@ async def _write(worktree: Worktree, index: Path, judge: _Judge) -> str:
         links = await _refill(worktree, at)  # the agent's index is damaged
     loose = [field[:-1] for field in (await _untracked(at)).fields if field.endswith("/")]
     await _add(at, [*links, *loose])
-    for nested in await _describe(worktree, at, links, loose):
+    for nested in await _describe(worktree, links, loose):
         verdict = await judge(worktree, nested)
         await _put(at, nested, verdict)
     return (await git("write-tree", at=at, timeout=LONG)).text
@@ -90,12 +93,20 @@ async def _refill(worktree: Worktree, at: Place) -> dict[str, str]:
 
 
 async def _links(at: Place) -> dict[str, str]:
-    listed = await git("ls-files", "--stage", "-z", at=at, timeout=LONG, max_bytes=_LISTING)
-    links = {}
+    """The commits that the index names, by path; one that a merge left in conflict is settled for our side first."""
+    listed = await git("ls-files", "--stage", "-t", "-z", at=at, timeout=LONG, max_bytes=_LISTING)
+    links: dict[str, str] = {}
+    unsettled: dict[bytes, str] = {}
     for entry in listed.stdout.split(b"\0"):
-        if entry.startswith(b"160000 "):
-            head, _, name = entry.partition(b"\t")
-            links[os.fsdecode(name)] = head.split()[1].decode()
+        head, _, name = entry.partition(b"\t")
+        if head[2:].startswith(b"160000 ") and not head.startswith(b"S"):  # S: outside of a sparse checkout
+            commit, stage = head[2:].decode().split()[1:]
+            if stage != "0":
+                unsettled[name] = commit if stage == "2" else unsettled.get(name, commit)
+            links[os.fsdecode(name)] = unsettled.get(name, commit)
+    for name, commit in unsettled.items():
+        lines = (b"0 %s\t%s\0" % (b"0" * len(commit), name), b"160000 %s\t%s\0" % (commit.encode(), name))
+        await git("update-index", "-z", "--index-info", at=at, stdin=b"".join(lines))
     return links
 
 
@@ -107,7 +118,7 @@ async def _add(at: Place, without: Sequence[str]) -> None:
     )
 
 
-async def _describe(worktree: Worktree, at: Place, links: dict[str, str], loose: Sequence[str]) -> list[_Nested]:
+async def _describe(worktree: Worktree, links: dict[str, str], loose: Sequence[str]) -> list[_Nested]:
     if not links and not loose:
         return []
     if len(links) + len(loose) > _NESTED_LIMIT:

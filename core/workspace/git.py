@@ -1,8 +1,9 @@
 """Runs git: the one place of the house that does.
 
-What a repository or an agent wrote may not make git run anything: hooks, file system monitors, external diffs, editors,
-pagers and askpass programs are off, and nothing of the caller's ``GIT_*`` environment gets through. Every call has a time
-limit and a bound on its output; a cancelled call ends the whole process group, politely first so that git removes its lock files.
+What a repository or an agent wrote may not make git run anything: hooks, file system monitors, external diffs,
+editors, pagers and askpass programs are off, and nothing of the caller's ``GIT_*`` environment gets through. Every
+call has a time limit and a bound on its output; a cancelled call ends the whole process group, politely first so that
+git removes its lock files.
 """
 
 import asyncio
@@ -72,7 +73,8 @@ _GRACE = 2.0
 
 
 class GitError(QuarterdeckError):
-    """A git command failed; ``verb`` is its name, ``status`` its exit code (None: out of time), ``detail`` its last lines."""
+    """A git command failed; ``verb`` is its name, ``status`` its exit code (None: out of time), ``detail`` its last
+    lines."""
 
     def __init__(self, verb: str, status: int | None, detail: str) -> None:
         how = "ran out of time" if status is None else f"failed with exit code {status}"
@@ -135,9 +137,9 @@ async def git(
 ) -> Output:
     """Run git in a repository that is named exactly (``Place``) or is looked for from a folder (``Path``).
 
-    Waits up to about 3 s for another git to let go of a lock file. ``settings`` are further ``-c`` values, ``timeout`` is in seconds,
-    ``holding`` are descriptors of locks that git keeps while it runs.
-    Raises :class:`GitError` for an exit code that is not in ``accept``, ``UnavailableError`` where git is not installed.
+    Waits up to about 3 s for another git to let go of a lock file. ``settings`` are further ``-c`` values,
+    ``timeout`` is in seconds, ``holding`` are descriptors of locks that git keeps while it runs. Raises
+    :class:`GitError` for an exit code that is not in ``accept``, ``UnavailableError`` where git is not installed.
     """
     options = [part for setting in settings for part in ("-c", setting)]
     argv = ["git", *SETTINGS, *options, *args]
@@ -187,7 +189,8 @@ async def identity(at: Place) -> dict[str, str]:
 
 
 async def ssh_environment(at: Place | Path) -> dict[str, str]:
-    """The ssh command of the person (never of the repository, where an agent may have written it), or plain ssh that asks nothing."""
+    """The ssh command of the person (never of the repository, where an agent may have written it), or plain ssh that
+    asks nothing."""
     scoped = await git("config", "--show-scope", "--get-all", "core.sshCommand", at=at, accept=(0, 1, 128))
     command = "ssh -o BatchMode=yes -o ControlMaster=no"
     for line in scoped.text.splitlines():

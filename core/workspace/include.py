@@ -1,6 +1,7 @@
 """Ignored files that a worktree needs, such as ``.env``, copied from the person's checkout.
 
-Only what git ignores in the worktree too is copied, so that nothing of it can end up in a commit; what is there already stays.
+Only what git ignores in the worktree too is copied, so that nothing of it can end up in a commit; what is there
+already stays.
 """
 
 import asyncio
@@ -22,9 +23,11 @@ MAX_FILES = 20_000
 async def include(
     worktree: Worktree, source: Path, patterns: Sequence[str], *, max_bytes: int = MAX_BYTES
 ) -> list[str]:
-    """Copy what matches the patterns (globs relative to ``source``; a folder means all in it); returns the paths copied.
+    """Copy what matches the patterns (globs relative to ``source``; a folder means all in it); returns the paths
+    copied.
 
-    Links are followed only within ``source``. Raises ``UsageError`` for a pattern that leads outside and when it is more than ``max_bytes``.
+    Links are followed only within ``source``. Raises ``UsageError`` for a pattern that leads outside and when it is
+    more than ``max_bytes``.
     """
     for pattern in patterns:
         if not is_relative_inside(pattern):

@@ -1,7 +1,8 @@
 """Lands a branch on its base: on the remote where one has the base, else in the repository itself.
 
-It lands by a push that only goes forward, so that git alone decides, in one step, whether the base is still what the gates were
-run on. A checkout of the base is brought forward when it is clean, and is the reason for a refusal when it is not.
+It lands by a push that only goes forward, so that git alone decides, in one step, whether the base is still what the
+gates were run on. A checkout of the base is brought forward when it is clean, and is the reason for a refusal when it
+is not.
 """
 
 import re
@@ -43,7 +44,8 @@ class BaseMovedError(ConflictError):
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """``commit`` is on ``branch`` now: the branch's own tip, or the merge of it. ``remote`` is None for the repository itself."""
+    """``commit`` is on ``branch`` now: the branch's own tip, or the merge of it. ``remote`` is None for the
+    repository itself."""
 
     commit: str
     branch: str
@@ -60,8 +62,9 @@ class _Checkout:
 async def land(worktree: Worktree, base: str, *, method: Method, message: str) -> Landed:
     """Put the work of a branch on its base; a branch that is there already has landed.
 
-    Raises :class:`BaseMovedError` unless the branch stands on the present base, ``ConflictError`` when a checkout of the base has
-    changes or is in the middle of something, or the remote refuses, ``UnavailableError`` when the remote cannot be reached.
+    Raises :class:`BaseMovedError` unless the branch stands on the present base, ``ConflictError`` when a checkout of
+    the base has changes or is in the middle of something, or the remote refuses, ``UnavailableError`` when the remote
+    cannot be reached.
     """
     repo = worktree.repo
     async with locked(repo.git_dir, REMOTE):
@@ -139,7 +142,8 @@ async def _push(
     return await git(
         "push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no",
         f"--receive-pack={receive}", "--", to, f"{commit}:refs/heads/{target.branch}",
-        at=repo.outward, environment=environment, settings=("push.pushOption=",), timeout=_PUSH_SECONDS, accept=range(256),
+        at=repo.outward, environment=environment, settings=("push.pushOption=",), timeout=_PUSH_SECONDS,
+        accept=range(256),
     )  # fmt: skip
 
 
@@ -192,7 +196,8 @@ async def _refuse_unfit(checkout: _Checkout, base: str) -> None:
 
 
 async def _main_work_tree(repo: Repository) -> Path | None:
-    """The main work tree where configuration puts it somewhere else, as in a submodule; git's own listing does not know."""
+    """The main work tree where configuration puts it somewhere else, as in a submodule; git's own listing does not
+    know."""
     shown = await git("config", "--type=path", "--get", "core.worktree", at=repo.place, accept=(0, 1))
     return (repo.git_dir / shown.text).resolve() if shown.text else None
 

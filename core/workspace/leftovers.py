@@ -44,7 +44,8 @@ async def leftovers(worktrees_root: Path, known: Set[Path]) -> list[Leftover]:
 
 
 async def clean(leftover: Leftover) -> str | None:
-    """Remove a leftover and its branch, after a snapshot of what would be lost; returns the ref of the snapshot, if one was needed.
+    """Remove a leftover and its branch, after a snapshot of what would be lost; returns the ref of the snapshot, if
+    one was needed.
 
     Raises ``ConflictError`` for a folder that may hold work but of which no repository is known.
     """

@@ -1,7 +1,7 @@
 """Keeps engines that share a repository out of each other's way: a file lock in its git directory.
 
-The lock is ``flock``: the kernel lets go of it when its holder dies, so that none is ever stale. A git that is handed the
-descriptor holds the lock too, and so outlives a killed engine without the next one running into it.
+The lock is ``flock``: the kernel lets go of it when its holder dies, so that none is ever stale. A git that is handed
+the descriptor holds the lock too, and so outlives a killed engine without the next one running into it.
 """
 
 import asyncio

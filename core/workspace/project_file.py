@@ -38,7 +38,8 @@ class ProjectFile:
 
 
 def read_project_file(root: Path) -> ProjectFile:
-    """Read the file from a work tree; an absent one sets nothing. Raises ``UsageError`` naming what is wrong with it."""
+    """Read the file from a work tree; an absent one sets nothing. Raises ``UsageError`` naming what is wrong with
+    it."""
     path = root / NAME
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -62,7 +63,8 @@ async def read_project_file_at(repo: Repository, commit: str) -> ProjectFile:
 
 
 def parse_project_file(content: bytes, name: str) -> ProjectFile:
-    """Parse the content of the file called ``name``. Raises ``UsageError`` naming the file, the key, the value and the remedy."""
+    """Parse the content of the file called ``name``. Raises ``UsageError`` naming the file, the key, the value and
+    the remedy."""
     if len(content) > _MAX_BYTES:
         raise UsageError(f"{name} is larger than {_MAX_BYTES // 1024} kB", "keep long scripts in files of their own")
     try:

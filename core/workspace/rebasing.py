@@ -1,7 +1,7 @@
 """Brings a branch onto a base that has moved.
 
-Only the worktree of the task is used. Whatever happens, a conflict or the end of the engine, it stands afterwards either on the
-new base or exactly as before.
+Only the worktree of the task is used. Whatever happens, a conflict or the end of the engine, it stands afterwards
+either on the new base or exactly as before.
 """
 
 import os
@@ -21,7 +21,8 @@ _MAX_TEXT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class RebaseResult:
-    """How a rebase ended. On a conflict ``worktree`` and ``head`` are as before, ``files`` and ``text`` tell of it."""
+    """How a rebase ended. On a conflict ``worktree`` and ``head`` are as before, ``files`` and ``text`` tell of
+    it."""
 
     ok: bool
     worktree: Worktree
@@ -32,8 +33,8 @@ class RebaseResult:
 
 
 async def rebase(worktree: Worktree, onto: str) -> RebaseResult:
-    """Put the branch's own commits on ``onto``. A branch that contains merges is merged with it instead, for replaying its
-    commits one by one would drop what was settled in them.
+    """Put the branch's own commits on ``onto``. A branch that contains merges is merged with it instead, for
+    replaying its commits one by one would drop what was settled in them.
 
     Raises ``ConflictError`` when the worktree has uncommitted changes or is not on its branch.
     """
@@ -95,7 +96,8 @@ async def _restore(worktree: Worktree) -> None:
 
 
 async def _mark(worktree: Worktree, before: str) -> None:
-    """Note how to undo what begins now. Files that git wrote before it was stopped are known by not having been there."""
+    """Note how to undo what begins now. Files that git wrote before it was stopped are known by not having been
+    there."""
     mark = worktree.git_dir / _MARK
     scratch = mark.with_suffix(".new")
     scratch.write_bytes(os.fsencode("\0".join([before, *await _untracked(worktree)])))
@@ -123,8 +125,8 @@ async def _replay(worktree: Worktree, onto: str, lock: int) -> tuple[tuple[str, 
     own = rewritten and await _is_ancestor(worktree, worktree.base_commit, worktree.ref)
     upstream = worktree.base_commit if own else onto
     return await _attempt(
-        worktree, lock, "rebase", "--merge", "--no-autostash", "--no-autosquash", "--no-fork-point", "--no-rebase-merges",
-        "--no-stat", "--empty=drop", "--onto", onto, upstream,
+        worktree, lock, "rebase", "--merge", "--no-autostash", "--no-autosquash", "--no-fork-point",
+        "--no-rebase-merges", "--no-stat", "--empty=drop", "--onto", onto, upstream,
     )  # fmt: skip
 
 
@@ -175,7 +177,9 @@ async def _require_clean(worktree: Worktree) -> None:
         raise ConflictError(f"{worktree.path} has uncommitted changes", "commit them to its branch before the rebase")
     where = await git("symbolic-ref", "--quiet", "HEAD", at=place(worktree), accept=(0, 1))
     if where.text != worktree.ref:
-        raise ConflictError(f"{worktree.path} is not on its branch {worktree.branch}", "commit its work to the branch first")
+        raise ConflictError(
+            f"{worktree.path} is not on its branch {worktree.branch}", "commit its work to the branch first"
+        )
 
 
 async def _is_ancestor(worktree: Worktree, older: str, newer: str) -> bool:

@@ -29,7 +29,8 @@ _SCP = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:(?!//)\S+")
 class Repository:
     """A git repository as it was registered.
 
-    ``path`` is a work tree (the main one or a linked one) or a bare repository; ``git_dir`` is what all its worktrees share.
+    ``path`` is a work tree (the main one or a linked one) or a bare repository; ``git_dir`` is what all its worktrees
+    share.
     """
 
     path: Path
@@ -68,7 +69,8 @@ class RepositoryStatus:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a base branch lives: on ``remote``, or in the repository itself where that is None; ``commit`` is its tip as known here."""
+    """Where a base branch lives: on ``remote``, or in the repository itself where that is None; ``commit`` is its tip
+    as known here."""
 
     branch: str
     remote: str | None
@@ -150,7 +152,8 @@ async def clone(url: str, into: Path) -> Repository:
 
 
 async def default_base(repo: Repository) -> str:
-    """The branch that work starts from when nobody says: the remote's, else the usual names, else the current branch."""
+    """The branch that work starts from when nobody says: the remote's, else the usual names, else the current
+    branch."""
     initial = (await git("config", "--get", "init.defaultBranch", at=repo.place, accept=(0, 1))).text
     usual = [name for name in (initial, "main", "master") if name and _is_plain(name)]
     listed = await git(
@@ -169,7 +172,8 @@ async def default_base(repo: Repository) -> str:
 
 
 async def fetch(repo: Repository, *, if_older_than: float, base: str | None = None) -> None:
-    """Fetch ``base`` (all branches where it is None) from the remote, if there is one and the last time is ``if_older_than`` s ago.
+    """Fetch ``base`` (all branches where it is None) from the remote, if there is one and the last time is
+    ``if_older_than`` s ago.
 
     Raises ``UnavailableError`` when the remote cannot be reached; the branch fetched last stays usable.
     """
@@ -192,7 +196,8 @@ def forget_fetch(repo: Repository) -> None:
 
 
 async def base_commit(repo: Repository, base: str) -> str:
-    """The commit that work on ``base`` starts from: the fetched one where a remote has that branch, else the local one.
+    """The commit that work on ``base`` starts from: the fetched one where a remote has that branch, else the local
+    one.
 
     Raises ``NotFoundError`` for a branch that neither has.
     """

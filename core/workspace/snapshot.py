@@ -1,7 +1,7 @@
 """Keeps what is in a worktree: as a commit on its branch, or as a snapshot under ``refs/qd/salvage``.
 
-Nothing of the agent's state has to be sound for that: its HEAD may be detached, a merge or rebase half done, its own ``.git``
-rewritten, the folder gone.
+Nothing of the agent's state has to be sound for that: its HEAD may be detached, a merge or rebase half done, its own
+``.git`` rewritten, the folder gone.
 """
 
 import re
@@ -44,8 +44,8 @@ class _Heads:
 async def commit_all(worktree: Worktree, message: str) -> str | None:
     """Bring everything in the worktree that is not ignored onto its branch, on top of all that branch and HEAD had.
 
-    Afterwards HEAD is on the branch, the index agrees, and no merge or rebase is half done. Returns the new tip, None where
-    the branch held everything already.
+    Afterwards HEAD is on the branch, the index agrees, and no merge or rebase is half done. Returns the new tip, None
+    where the branch held everything already.
     """
     heads = await _heads(worktree)
     with scratch_index(worktree) as index:
@@ -81,7 +81,8 @@ async def salvage(worktree: Worktree, run_id: str) -> str | None:
 
 
 async def would_be_lost(worktree: Worktree, *, ignoring: Sequence[str] = (OUR_BRANCHES,)) -> bool:
-    """Whether the worktree has content or commits that no ref keeps; refs that match a pattern in ``ignoring`` do not count."""
+    """Whether the worktree has content or commits that no ref keeps; refs that match a pattern in ``ignoring`` do not
+    count."""
     return await _unsaved(worktree, await _heads(worktree), await _content(worktree), ignoring)
 
 

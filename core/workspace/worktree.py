@@ -29,8 +29,8 @@ from core.workspace.snapshot import OUR_BRANCHES, commit_all, salvage, would_be_
 from core.workspace.submodules import update_submodules
 
 __all__ = [
-    "DiffStat", "FileStat", "RebaseResult", "Worktree", "branch_name", "commit_all", "create", "diff", "diff_stat", "head",
-    "include", "is_empty_change", "rebase", "remove", "reopen", "salvage", "update_submodules", "would_be_lost",
+    "DiffStat", "FileStat", "RebaseResult", "Worktree", "branch_name", "commit_all", "create", "diff", "diff_stat",
+    "head", "include", "is_empty_change", "rebase", "remove", "reopen", "salvage", "update_submodules", "would_be_lost",
 ]  # fmt: skip
 
 _SLUG_LENGTH = 40
@@ -51,8 +51,8 @@ def branch_name(number: int, title: str) -> str:
 async def create(repo: Repository, path: Path, branch: str, commit: str) -> Worktree:
     """Make a worktree at ``path`` on a new branch that starts at ``commit``.
 
-    What an earlier attempt left is taken up: the branch as it is, and a worktree of that branch at that very path. Raises
-    ``ConflictError`` when the path or the branch is in use for something else.
+    What an earlier attempt left is taken up: the branch as it is, and a worktree of that branch at that very path.
+    Raises ``ConflictError`` when the path or the branch is in use for something else.
     """
     path = path.parent.resolve() / path.name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,8 @@ async def create(repo: Repository, path: Path, branch: str, commit: str) -> Work
 
 
 async def reopen(repo: Repository, path: Path) -> Worktree | None:
-    """The worktree at ``path`` as it was made, with a rebase of ours that a crash interrupted undone; None where there is none."""
+    """The worktree at ``path`` as it was made, with a rebase of ours that a crash interrupted undone; None where
+    there is none."""
     path = path.parent.resolve() / path.name
     record, admin = read_record(path), find_administrative(repo.git_dir, path)
     if record is None or admin is None or Path(record.git_dir) != repo.git_dir:
@@ -96,8 +97,9 @@ async def is_empty_change(worktree: Worktree) -> bool:
 async def remove(worktree: Worktree, *, merged_or_salvaged: bool, delete_branch: bool = False) -> None:
     """Remove the folder, what the repository knows of it and, where asked, the branch.
 
-    Raises ``ConflictError`` when that would lose work, unless the caller knows it ``merged_or_salvaged``. Files that may not be deleted
-    (made as root from inside a container) stay behind in the folder; the worktree is gone nonetheless.
+    Raises ``ConflictError`` when that would lose work, unless the caller knows it ``merged_or_salvaged``. Files that
+    may not be deleted (made as root from inside a container) stay behind in the folder; the worktree is gone
+    nonetheless.
     """
     if not merged_or_salvaged:
         gone = (OUR_BRANCHES,) if delete_branch else ()
@@ -139,7 +141,8 @@ async def _add(lock: int, worktree: Worktree, *what: str) -> GitError | None:
 
 
 def _admin_of_new(repo: Repository, path: Path) -> Path:
-    """The administrative folder of a worktree that no agent has been in yet: its own pointer can be trusted, after a look."""
+    """The administrative folder of a worktree that no agent has been in yet: its own pointer can be trusted, after a
+    look."""
     pointer = os.fsdecode((path / ".git").read_bytes()).removeprefix("gitdir: ").removesuffix("\n")
     admin = Path(pointer)
     if admin.parent.resolve() == (repo.git_dir / "worktrees").resolve() and admin.is_dir():

@@ -4,7 +4,7 @@ Each function is one statement; the rules live in the database (``budget_reserve
 Money is whole micro-dollars (millionths of a USD).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -175,6 +175,20 @@ async def register(
 async def heartbeat(connection: asyncpg.Connection, gateway: int, lease: timedelta) -> None:
     """Renew the lease of all that a gateway has reserved."""
     await connection.execute("select gateway_heartbeat($1, $2)", gateway, lease)
+
+
+async def strays(connection: asyncpg.Connection, gateway: int, held: Sequence[UUID]) -> list[UUID]:
+    """Charges that the database holds reserved for a gateway which does not know of them: replies that were lost.
+
+    Only those between half a minute and an hour old are looked at: younger ones may be on their way. Index: charge_at.
+    """
+    rows = await connection.fetch(
+        """select id from charge where gateway = $1 and status = 'reserved' and id <> all($2)
+              and at between clock_timestamp() - interval '1 hour' and clock_timestamp() - interval '30 s'""",
+        gateway,
+        list(held),
+    )
+    return [row["id"] for row in rows]
 
 
 async def resign(connection: asyncpg.Connection, gateway: int) -> None:

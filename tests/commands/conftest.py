@@ -7,6 +7,7 @@ import pytest
 
 from config.paths import Paths
 from storage.server import server_dsn
+from tests.command_line import CommandLine, command_line
 from tests.crew import Crew, crew_on
 from tests.postgres import _execute, apart
 
@@ -23,3 +24,9 @@ async def crew(_shared: str, tmp_path: Path) -> AsyncIterator[Crew]:
     """A database with nothing but the project ``app`` and the agent ``coder``, and no engine."""
     async with crew_on(_shared, tmp_path) as crew:
         yield crew
+
+
+@pytest.fixture
+def qd(migrated_database: str, tmp_path: Path) -> CommandLine:
+    """`qd` on a database of this test alone."""
+    return command_line(migrated_database, tmp_path)

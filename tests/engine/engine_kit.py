@@ -197,6 +197,15 @@ class Site:
         )
         assert not gaps, [dict(row) for row in gaps]
 
+    async def tree(self, task: int) -> Path | None:
+        """The worktree of a task's latest run."""
+        tree = await self.sql.fetchval("select worktree from run where task = $1 order by number desc limit 1", task)
+        return Path(tree) if tree else None
+
+    async def ended(self, folder: str) -> bool:
+        """Whether the agent of a run folder has ended and its keeper is gone."""
+        return keeper.read_exit(Path(folder)) is not None and not keeper.alive(Path(folder))
+
     async def tidy(self) -> None:
         """Nothing is left of runs that have ended: no process, no worktree of a task that is over."""
         await self.until(self._nothing_left)

@@ -1,4 +1,4 @@
-"""Everything at once: adds with parents, claims, ends, cancels, retries, dying engines, timers, on the same few tasks."""
+"""Everything at once on the same few tasks: adds with parents, claims, ends, cancels, retries, deaths, timers."""
 
 import asyncio
 import random
@@ -144,17 +144,22 @@ class _Actor:
         await self.come_alive()
 
     async def beat(self) -> None:
-        await self.connection.execute(
-            "update task set claimed_at = claimed_at - interval '1 minute' where number = any($1)",
-            sorted(self.chance.sample(self.mix.recent, min(3, len(self.mix.recent)))),
-        )
+        await self._nudge("claimed_at = claimed_at - interval '1 minute'", _OLD_ENOUGH)
         await queue.heartbeat(self.connection, self.engine, HOUR, [])
 
     async def timers(self) -> None:
-        await self.connection.execute(
-            "update task set not_before = clock_timestamp() where number in (select number from task where wait = 'time'"
-            " order by number for no key update skip locked)"
-        )
+        await self._nudge("not_before = clock_timestamp()", "wait = 'time'")
         await queue.promote(self.connection)
         await queue.expire(self.connection)
         await queue.sweep(self.connection)
+
+    async def _nudge(self, change: str, which: str) -> None:
+        """Let time pass for some tasks, waiting for nobody."""
+        await self.connection.execute(
+            f"""update task set {change} where number = any(array(
+                  select number from task where {which} and random() < 0.5 for no key update skip locked))"""
+        )
+
+
+_OLD_ENOUGH = "status = 'in_progress' and not exists (select 1 from task_after where child = number)"
+"""A task with parents cannot be made to look as if it was claimed earlier: they ended before that."""

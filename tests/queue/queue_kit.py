@@ -1,4 +1,4 @@
-"""Builders for the tests of the queue: a small world of projects, agents and an engine, and broken variants of its functions."""
+"""Builders for the tests of the queue: a small world of projects, agents and an engine, and ways to break the queue."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -67,7 +67,7 @@ class World:
     async def task(self, number: int) -> asyncpg.Record:
         """The row of a task, with its reason."""
         row = await self.owner.fetchrow(
-            "select t.*, b.reason, b.feedback, b.cron from task t join task_body b on b.task = t.number where number = $1",
+            "select t.*, reason, feedback, cron from task t join task_body b on b.task = t.number where number = $1",
             number,
         )
         assert row is not None

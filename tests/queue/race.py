@@ -1,7 +1,7 @@
 """The race: many claimers, projects and agents with limits, dependencies, every outcome, and zombies that report late.
 
-What is watched: a constraint refuses a project above its limit at once; a sampler compares limits with rows in one snapshot; the
-replies to the claimers show double claims; and the audit trail is replayed afterwards.
+What is watched: a constraint refuses a project above its limit at once; a sampler compares limits with rows in one
+snapshot; the replies to the claimers show double claims; and the audit trail is replayed afterwards.
 """
 
 import asyncio
@@ -34,6 +34,8 @@ class Race:
     """Whether the database itself refuses a project above its limit; else it is left to the sampler and the trail."""
     violations: list[str] = field(default_factory=list)
     claims: Counter[tuple[int, int]] = field(default_factory=Counter)
+    batches: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Which tasks (number, token) were claimed together: they are one moment of the trail."""
     ends: Counter[int] = field(default_factory=Counter)
     plain: set[int] = field(default_factory=set)
     """Tasks that could start from the beginning."""
@@ -68,7 +70,7 @@ async def run(world: World, race: Race) -> Race:
 
 
 async def _prepare(world: World, race: Race) -> None:
-    """Projects with limits of 1 to 5, agents with and without one, and all tasks; a tenth of them wait for two others."""
+    """Projects with limits of 1 to 5, agents with and without one, and all tasks; a tenth of them wait for others."""
     for name in FREE:
         await world.agent(name)
     for name, limit in LIMITED.items():
@@ -123,7 +125,9 @@ async def _claimer(connection: asyncpg.Connection, race: Race, engine: int, chan
 async def _claim(connection: asyncpg.Connection, race: Race, engine: int, chance: random.Random) -> list[Claimed]:
     most = chance.choice((1, 1, 2, 4))
     claimed = await queue.claim(connection, engine, most, chance.sample(AGENTS, len(AGENTS)))
+    batch = len(race.claims)
     for task in claimed:
+        race.batches[task.number, task.lease_token] = batch
         race.claims[task.number, task.lease_token] += 1
         if race.claims[task.number, task.lease_token] > 1:
             race.wrong(f"#{task.number} was given out twice with token {task.lease_token}")
@@ -173,20 +177,21 @@ async def _sample(connection: asyncpg.Connection, race: Race) -> None:
 async def _replay(owner: asyncpg.Connection, race: Race) -> None:
     """Read the audit trail from the beginning.
 
-    A claim is written after its project's row was locked, and an end before that row is let go: at no moment of the trail
-    may more be held than the limit. Claims of one lane stand in it in the order in which they were made: those of tasks that were
-    ready from the beginning, taken for the first time, must be sorted by priority and number.
+    A claim is written after its project's row was locked, and an end before that row is let go: at no moment of the
+    trail may more be held than the limit. Claims of one lane stand in it in the order in which they were made: those of
+    tasks that were ready from the beginning, taken for the first time, must be sorted by priority and number.
     """
     limits = dict(await owner.fetch("select project, max_parallel from load"))
     tasks = {r["number"]: r for r in await owner.fetch("select number, project, agent, priority from task")}
     held: Counter[str] = Counter()
     tokens: Counter[tuple[int, str]] = Counter()
     ends: Counter[int] = Counter()
-    lanes: defaultdict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    lanes: defaultdict[tuple[str, str], dict[int, list[tuple[int, int]]]] = defaultdict(dict)
     seen: set[int] = set()
     for row in await owner.fetch(
         """
-        select key::bigint as number, before ->> 'status' as before, after ->> 'status' as after, after ->> 'token' as token
+        select key::bigint as number, before ->> 'status' as before, after ->> 'status' as after,
+               after ->> 'token' as token
           from audit where kind = 'task' and action = 'update' and after ? 'status' order by at, id
         """
     ):
@@ -197,7 +202,8 @@ async def _replay(owner: asyncpg.Connection, race: Race) -> None:
             if held[task["project"]] > limits[task["project"]]:
                 race.violations.append(f"{task['project']} held {held[task['project']]} in the trail")
             if number in race.plain and number not in seen:
-                lanes[task["project"], task["agent"]].append((-task["priority"], number))
+                lane = lanes[task["project"], task["agent"]]
+                lane.setdefault(race.batches[number, int(row["token"])], []).append((-task["priority"], number))
             seen.add(number)
         elif row["before"] == "in_progress":
             held[task["project"]] -= 1
@@ -207,6 +213,7 @@ async def _replay(owner: asyncpg.Connection, race: Race) -> None:
         race.violations.append("a token was given out twice in the trail")
     if any(n > 1 for n in ends.values()):
         race.violations.append("a task ended twice in the trail")
-    race.violations += [
-        f"lane {name} was worked on out of order" for name, lane in lanes.items() if lane != sorted(lane)
-    ]
+    for name, batches in lanes.items():
+        taken = [place for batch in batches.values() for place in sorted(batch)]
+        if taken != sorted(taken):
+            race.violations.append(f"lane {name} was worked on out of order")

@@ -26,11 +26,10 @@ async def _add_while_the_parent_ends(world: World) -> str:
     engine = await world.register()
     parent = await world.add()
     [claimed] = await world.claim(engine)
-    async with connected(world.dsn) as other, asyncio.TaskGroup() as group:
-        async with world.engine.transaction():
-            assert await queue.finish(world.engine, parent, claimed.lease_token, "completed") == "completed"
-            adding = group.create_task(add(other, [{"project": "p", "title": "child", "after": [parent]}]))
-            await _settled(world, adding, other)
+    async with connected(world.dsn) as other, asyncio.TaskGroup() as group, world.engine.transaction():
+        assert await queue.finish(world.engine, parent, claimed.lease_token, "completed") == "completed"
+        adding = group.create_task(add(other, [{"project": "p", "title": "child", "after": [parent]}]))
+        await _settled(world, adding, other)
     [child] = adding.result()
     return await world.status(child)
 
@@ -60,12 +59,11 @@ async def test_two_parents_that_end_at_once_release_their_child_once(queue_world
     parents = [await queue_world.add(), await queue_world.add()]
     child = await queue_world.add(after=parents)
     tokens = {task.number: task.lease_token for task in await queue_world.claim(engine, 2)}
-    async with connected(queue_world.dsn) as other, asyncio.TaskGroup() as group:
-        async with queue_world.engine.transaction():
-            await queue.finish(queue_world.engine, parents[0], tokens[parents[0]], "completed")
-            ending = group.create_task(queue.finish(other, parents[1], tokens[parents[1]], "completed"))
-            await _settled(queue_world, ending, other)
-            assert not ending.done()
+    async with connected(queue_world.dsn) as other, asyncio.TaskGroup() as group, queue_world.engine.transaction():
+        await queue.finish(queue_world.engine, parents[0], tokens[parents[0]], "completed")
+        ending = group.create_task(queue.finish(other, parents[1], tokens[parents[1]], "completed"))
+        await _settled(queue_world, ending, other)
+        assert not ending.done()
     assert await queue_world.status(child) == "pending"
     assert await queue_world.wrong() == {}
 
@@ -87,12 +85,11 @@ async def test_claimers_of_one_project_wait_for_each_other_and_then_go_on(queue_
     await queue_world.project()
     engine = await queue_world.register()
     numbers = [await queue_world.add(), await queue_world.add()]
-    async with connected(queue_world.dsn) as other, asyncio.TaskGroup() as group:
-        async with queue_world.engine.transaction():
-            [first] = await queue_world.claim(engine)
-            waiting = group.create_task(queue.claim(other, engine, 1, ["a"]))
-            await _settled(queue_world, waiting, other)
-            assert not waiting.done()
+    async with connected(queue_world.dsn) as other, asyncio.TaskGroup() as group, queue_world.engine.transaction():
+        [first] = await queue_world.claim(engine)
+        waiting = group.create_task(queue.claim(other, engine, 1, ["a"]))
+        await _settled(queue_world, waiting, other)
+        assert not waiting.done()
     [second] = waiting.result()
     assert [first.number, second.number] == numbers
 

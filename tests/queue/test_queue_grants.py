@@ -22,38 +22,39 @@ WRITES = (
 )
 
 
-@pytest.mark.parametrize("statement", WRITES)
-async def test_a_viewer_reads_and_cannot_write(queue_world: World, statement: str) -> None:
+async def test_a_viewer_reads_and_cannot_write(queue_world: World) -> None:
     await queue_world.project()
     await queue_world.register()
     number = await queue_world.add()
     async with connected(queue_world.dsn, "viewer", "a guest") as guest:
         assert await guest.fetchval("select count(*) from task") == 1
         assert await queue.reconcile(guest)
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await guest.execute(statement)
+        for statement in WRITES:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await guest.execute(statement)
     assert await queue_world.status(number) == "pending"
 
 
-@pytest.mark.parametrize("role", ["viewer", "agent", "supervisor", "admin", "engine"])
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "update audit set actor = 'nobody'",
-        "delete from audit",
-        "truncate audit",
-        "insert into audit (actor, role, kind, key, action) values ('me', 'admin', 'task', '1', 'update')",
-        "alter table audit disable trigger all",
-        "drop table audit",
-        "alter table task disable trigger audit",
-        "set session_replication_role = replica",
-        "create or replace function qd_audit_task() returns trigger language plpgsql as 'begin return null; end'",
-    ],
+FORGERIES = (
+    "update audit set actor = 'nobody'",
+    "delete from audit",
+    "truncate audit",
+    "insert into audit (actor, role, kind, key, action) values ('me', 'admin', 'task', '1', 'update')",
+    "alter table audit disable trigger all",
+    "drop table audit",
+    "alter table task disable trigger audit",
+    "set session_replication_role = replica",
+    "create or replace function qd_audit_task() returns trigger language plpgsql as 'begin return null; end'",
 )
-async def test_nobody_can_change_the_audit_trail(queue_world: World, role: str, statement: str) -> None:
+
+
+@pytest.mark.parametrize("role", ["viewer", "agent", "supervisor", "admin", "engine"])
+async def test_nobody_can_change_the_audit_trail(queue_world: World, role: str) -> None:
     async with connected(queue_world.dsn, role) as connection:
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await connection.execute(statement)
+        await connection.execute(f"set session authorization qd_{role}")
+        for statement in FORGERIES:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(statement)
 
 
 async def test_a_forged_search_path_does_not_lead_the_audit_astray(queue_world: World) -> None:

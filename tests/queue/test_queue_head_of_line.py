@@ -26,10 +26,13 @@ async def _fill(world: World, *, blocked: int = 0, full: int = 0, disabled: int 
             """
             with made as (
               insert into task (project, agent, priority, status, waiting_on)
-              select case kind when 'full' then 'full' else 'open' end, case kind when 'disabled' then 'off' else '' end,
-                     case kind when 'ready' then 3 else 5 end, case kind when 'blocked' then 'blocked' else 'pending' end::task_status,
+              select case kind when 'full' then 'full' else 'open' end,
+                     case kind when 'disabled' then 'off' else '' end,
+                     case kind when 'ready' then 3 else 5 end,
+                     case kind when 'blocked' then 'blocked' else 'pending' end::task_status,
                      (kind = 'blocked')::int
-                from (values ('blocked', $1::int), ('full', $2), ('disabled', $3), ('ready', $4)) shape (kind, n), generate_series(1, n)
+                from (values ('blocked', $1::int), ('full', $2), ('disabled', $3), ('ready', $4)) shape (kind, n),
+                     generate_series(1, n)
               returning number)
             insert into task_body (task, title) select number, 'work' from made
             """,
@@ -54,7 +57,8 @@ async def _explained(world: World) -> AsyncIterator[tuple[asyncpg.Connection, li
         """      declare v_plan json; begin
         execute format($q$explain (analyze, buffers, format json) select t.number from task t
            where t.project = %L and t.agent = %L and t.status = 'pending'
-           order by t.priority desc, t.number limit %s for no key update of t skip locked$q$, v_lane.project, v_lane.agent, v_room) into v_plan;
+           order by t.priority desc, t.number limit %s for no key update of t skip locked$q$,
+           v_lane.project, v_lane.agent, v_room) into v_plan;
         raise notice '%', v_plan;
       end;
       select array_agg(number) filter (where priority = best) into v_taken from (""",
@@ -67,10 +71,15 @@ async def _explained(world: World) -> AsyncIterator[tuple[asyncpg.Connection, li
 
 SHAPES = {
     "nothing in the way": {"ready": 100},
-    "half blocked": {"blocked": MANY // 2, "ready": MANY // 2},
-    "half in a full project": {"full": MANY // 2, "ready": MANY // 2},
-    "half for a disabled agent": {"disabled": MANY // 2, "ready": MANY // 2},
-    "all of it": {"blocked": MANY // 4, "full": MANY // 4, "disabled": MANY // 4, "ready": MANY // 4},
+    "half blocked": {"blocked": MANY // 10, "ready": MANY // 10},
+    "half in a full project": {"full": MANY // 10, "ready": MANY // 10},
+    "half for a disabled agent": {"disabled": MANY // 10, "ready": MANY // 10},
+    "a hundred thousand of all sorts": {
+        "blocked": MANY // 4,
+        "full": MANY // 4,
+        "disabled": MANY // 4,
+        "ready": MANY // 4,
+    },
 }
 
 

@@ -1,4 +1,4 @@
-"""Sixteen claimers at once: no double claim, no limit exceeded at any moment, priorities respected, every end counted once."""
+"""Sixteen claimers at once: no double claim, no limit exceeded at any moment, priorities respected, every end once."""
 
 import pytest
 from queue_kit import World, break_function

@@ -73,13 +73,20 @@ class Queue(RuleBasedStateMachine):
         rows = self.sql("select number, lease_token from task where status = 'in_progress' order by number")
         return rows[at % len(rows)] if rows else None
 
-    @initialize()
-    def world(self) -> None:
+    @initialize(graph=st.lists(st.tuples(st.sampled_from(AGENTS), st.sets(st.integers(1, 4), max_size=3)), min_size=5, max_size=9))
+    def world(self, graph: list[tuple[str, set[int]]]) -> None:
+        """Two projects, two agents, an engine, and tasks of which each waits for some of the four before it."""
         for project, most in (("p", 3), ("q", 1)):
             self.sql("insert into project (id, name, repo, path) values ($1, $1, '/r', '/r')", project)
             self.sql("insert into load (project, max_parallel) values ($1, $2)", project, most)
         self.sql("insert into agent (name, adapter, max_parallel) values ('any', 'command', null), ('one', 'command', 1)")
         self.engine = self.register()
+        for agent, back in graph:
+            numbers = sorted(self.states(), reverse=True)
+            after = [numbers[steps - 1] for steps in back if steps <= len(numbers)]
+            item = {"project": "p", "title": "t", "agent": agent, "after": after, "max_attempts": 2}
+            self.do(tasks.add_many(self.connection, [item]))
+        self.before = self.states()
 
     def register(self) -> int:
         return int(self.value("select engine_register('e', 'h', 1, '1', 9, '1 hour')"))
@@ -115,14 +122,14 @@ class Queue(RuleBasedStateMachine):
         if held := self.held(at):
             self.value("select task_finish($1, $2, $3, 'because', $4)", held["number"], held["lease_token"], outcome, pause)
 
-    @rule(outcome=st.sampled_from(["completed", "completed", "completed", "review", "failed"]))
-    def work_for_a_while(self, outcome: str) -> None:
+    @rule(outcomes=st.lists(st.sampled_from(["completed"] * 6 + ["review", "failed", "retry"]), min_size=1, max_size=5))
+    def work(self, outcomes: list[str]) -> None:
         """Claim and end one task after the other."""
-        for _ in range(3):
+        for outcome in outcomes:
             self.claim(1, ["any", "one"])
-            self.check_changes(self.states())
+            self.every_promise_is_kept()
             self.finish(0, outcome, None)
-            self.check_changes(self.states())
+            self.every_promise_is_kept()
 
     @rule(at=index, wait=st.sampled_from(["time", "person", "budget"]), pause=st.sampled_from([None, HOUR]))
     def set_aside(self, at: int, wait: str, pause: Any) -> None:
@@ -184,7 +191,7 @@ class Queue(RuleBasedStateMachine):
         self.sql("update task set not_before = clock_timestamp() where not_before is not null and status = 'waiting'")
         self.value("select task_promote()")
 
-    @rule(at=index)
+    @rule(at=st.integers(0, 60))
     def deadline_comes(self, at: int) -> None:
         self.by = By.TIMER
         if number := self.pick(at):
@@ -193,11 +200,11 @@ class Queue(RuleBasedStateMachine):
                 pass
             self.sql("update task set deadline = null where number = $1", number)
 
-    @rule()
-    def engine_dies(self) -> None:
+    @rule(most=st.integers(1, 3))
+    def engine_dies(self, most: int) -> None:
         self.by = By.ENGINE
         self.sql("update engine set lease_until = clock_timestamp() - interval '1 s'")
-        while self.value("select engine_rescue(2)"):
+        while self.value("select engine_rescue($1)", most):
             pass
         self.engine = self.register()
 
@@ -286,7 +293,7 @@ def _drive(dsn: str) -> None:
             run_state_machine_as_test(
                 machine,
                 settings=settings(
-                    max_examples=80,
+                    max_examples=100,
                     stateful_step_count=50,
                     deadline=None,
                     suppress_health_check=list(HealthCheck),

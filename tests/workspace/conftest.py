@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from workspace_kit import make_repository
 
 from core.workspace.repository import Repository, base_commit, open_repository
 from core.workspace.worktree import Worktree, create
-from workspace_kit import make_repository
 
 
 @pytest.fixture(autouse=True)

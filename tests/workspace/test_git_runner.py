@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+from workspace_kit import run_git
 
 from config.errors import UnavailableError
 from core.workspace.git import GitError, Place, clean_environment, git, identity, redact, ssh_environment
 from core.workspace.repository import Repository
-from workspace_kit import run_git
 
 
 async def test_a_failure_names_the_verb_the_exit_code_and_git_s_own_words(repo: Repository) -> None:

@@ -5,13 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from workspace_kit import commit, fingerprint, make_repository, run_git, write
 
 from config.errors import QuarterdeckError
 from core.workspace.git import GitError
 from core.workspace.leftovers import clean, leftovers
 from core.workspace.rebasing import rebase
 from core.workspace.worktree import Worktree, commit_all, diff, diff_stat, head, remove, salvage
-from workspace_kit import commit, fingerprint, make_repository, run_git, write
 
 EVERYTHING_THAT_RUNS = """
 [core]

@@ -4,10 +4,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from workspace_kit import write
 
 from config.errors import UsageError
 from core.workspace.worktree import Worktree, commit_all, include
-from workspace_kit import write
 
 IGNORED = "*.log\n.env\n.env.*\nconfig/local/\nnode_modules/\n"
 

@@ -4,13 +4,13 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from test_repository import advance
+from workspace_kit import commit, fingerprint, make_remote, make_repository, run_git, write
 
 from config.errors import ConflictError, UnavailableError
 from core.workspace.landing import BaseMovedError, Landed, land
 from core.workspace.repository import base_commit, open_repository
 from core.workspace.worktree import Worktree, create, rebase
-from test_repository import advance
-from workspace_kit import commit, fingerprint, make_remote, make_repository, run_git, write
 
 
 async def worker(person: Path, place: Path, number: int = 1) -> Worktree:

@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
+from workspace_kit import commit, run_git, write
 
 from config.errors import ConflictError
 from core.workspace.leftovers import clean, leftovers
 from core.workspace.repository import Repository, base_commit
 from core.workspace.worktree import Worktree, create, salvage
-from workspace_kit import commit, run_git, write
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from workspace_kit import commit
 
 from config.errors import UsageError
 from core.workspace.project_file import ProjectFile, parse_project_file, read_project_file, read_project_file_at
 from core.workspace.repository import Repository
-from workspace_kit import commit
 
 
 def test_an_absent_file_sets_nothing(tmp_path: Path) -> None:
@@ -16,7 +16,8 @@ def test_an_absent_file_sets_nothing(tmp_path: Path) -> None:
 
 def test_strings_and_lists_of_strings_are_taken(tmp_path: Path) -> None:
     (tmp_path / ".quarterdeck.toml").write_text(
-        'verify = "make test"\nsetup = ["a", "b"]\nbase = "develop"\ninclude = [".env", "config/*.local"]\nqueue = "work/tasks"\n'
+        'verify = "make test"\nsetup = ["a", "b"]\nbase = "develop"\n'
+        'include = [".env", "config/*.local"]\nqueue = "work/tasks"\n'
     )
     assert read_project_file(tmp_path) == ProjectFile(
         verify=("make test",), setup=("a", "b"), base="develop", include=(".env", "config/*.local"), queue="work/tasks"

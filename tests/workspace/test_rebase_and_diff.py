@@ -4,12 +4,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from workspace_kit import commit, fingerprint, run_git, write
 
 from config.errors import ConflictError
 from core.workspace import rebasing
 from core.workspace.git import GitError
 from core.workspace.worktree import Worktree, commit_all, diff, diff_stat, head, rebase, reopen
-from workspace_kit import commit, fingerprint, run_git, write
 
 
 async def test_a_base_that_has_not_moved_changes_nothing(worktree: Worktree) -> None:

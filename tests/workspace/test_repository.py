@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from workspace_kit import commit, fingerprint, make_remote, make_repository, run_git, write
 
 from config.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from core.workspace.repository import (
@@ -16,7 +17,6 @@ from core.workspace.repository import (
     resolve_repo_argument,
     status,
 )
-from workspace_kit import commit, fingerprint, make_remote, make_repository, run_git, write
 
 
 async def test_a_folder_without_repository_is_refused_with_the_remedy(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from workspace_kit import commit, fingerprint, run_git
 
 from config.errors import UnavailableError
 from core.workspace.locks import locked
 from core.workspace.repository import Repository, base_commit, open_repository
 from core.workspace.worktree import create, remove
-from workspace_kit import commit, fingerprint, run_git
 
 ENGINE = """
 import asyncio, json, sys
@@ -42,7 +42,8 @@ def test_ten_worktrees_made_at_once_by_two_processes(person: Path, tmp_path: Pat
     engines = [
         subprocess.Popen(
             [sys.executable, "-c", ENGINE, str(person), str(tmp_path / "wt"), *map(str, numbers)],
-            cwd=root, env=os.environ | {"PYTHONPATH": str(root)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=root, env=os.environ | {"PYTHONPATH": str(root)}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )
         for numbers in (range(5), range(5, 10))
     ]  # fmt: skip
@@ -84,7 +85,9 @@ def test_ten_worktrees_made_at_once_by_two_event_loops(person: Path, tmp_path: P
     assert len(run_git(person, "branch", "--list", "qd/*").splitlines()) == 10
 
 
-async def test_a_worktree_that_a_killed_engine_was_making_is_waited_for_and_taken_up(person: Path, tmp_path: Path) -> None:
+async def test_a_worktree_that_a_killed_engine_was_making_is_waited_for_and_taken_up(
+    person: Path, tmp_path: Path
+) -> None:
     commit(person, "slow", _dot_gitattributes="*.slow filter=slow\n", z_dot_slow="content")
     wait = f"touch '{tmp_path}/slowly'; until [ -e '{tmp_path}/release' ]; do sleep 0.02; done; cat"
     run_git(person, "config", "filter.slow.smudge", wait)
@@ -138,7 +141,10 @@ async def test_a_lock_that_is_not_let_go_is_an_error_in_the_end(repo: Repository
 
 
 async def test_a_dead_engine_holds_no_lock(repo: Repository) -> None:
-    program = "import fcntl, os, sys, time; fcntl.flock(os.open(sys.argv[1], os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX); print('held', flush=True); time.sleep(300)"
+    program = (
+        "import fcntl, os, sys, time; fcntl.flock(os.open(sys.argv[1], os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX); "
+        "print('held', flush=True); time.sleep(300)"
+    )
     holder = subprocess.Popen([sys.executable, "-c", program, str(repo.git_dir / "qd.lock")], stdout=subprocess.PIPE)
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"

@@ -5,10 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from workspace_kit import commit, fingerprint, make_repository, run_git, write
 
 from config.errors import UsageError
-from core.workspace.worktree import Worktree, commit_all, head, is_empty_change, remove, salvage, would_be_lost
-from workspace_kit import commit, fingerprint, make_repository, run_git, write
+from core.workspace.repository import Repository, base_commit
+from core.workspace.worktree import Worktree, commit_all, create, head, is_empty_change, remove, salvage, would_be_lost
 
 
 def files_of(person: Path, commit_name: str | None) -> dict[str, str]:
@@ -209,6 +210,42 @@ async def test_changes_in_a_submodule_are_salvaged(
     assert kept in run_git(person, "ls-tree", bumped or "", "lib")
     write(worktree.path / "lib", loose_dot_txt="uncommitted")
     assert files_of(person, await salvage(worktree, "r1"))["lib/loose.txt"] == "uncommitted"
+
+
+async def test_a_conflict_about_a_submodule_does_not_stop_it(
+    worktree: Worktree, person: Path, tmp_path: Path, home: Path
+) -> None:
+    (home / ".gitconfig").write_text('[protocol "file"]\n\tallow = always\n')
+    lib = make_repository(tmp_path / "lib")
+    run_git(worktree.path, "submodule", "--quiet", "add", str(lib), "lib")
+    start = commit(worktree.path, "with lib")
+    inner = run_git(worktree.path / "lib", "rev-parse", "HEAD")
+    theirs = commit(worktree.path / "lib", "theirs", t_dot_txt="t")
+    commit(worktree.path, "theirs")
+    run_git(worktree.path, "checkout", "-q", "--detach", start)
+    run_git(worktree.path / "lib", "checkout", "-q", inner)
+    ours = commit(worktree.path / "lib", "ours", o_dot_txt="o")
+    commit(worktree.path, "ours")
+    run_git(worktree.path, "merge", worktree.branch, check=False)
+    assert run_git(worktree.path, "ls-files", "--unmerged")
+    assert await salvage(worktree, "r1")
+    made = await commit_all(worktree, "m")
+    assert ours in run_git(person, "ls-tree", made or "", "lib")
+    assert theirs != ours
+
+
+async def test_a_submodule_outside_of_a_sparse_checkout_stays(repo: Repository, person: Path, tmp_path: Path) -> None:
+    lib = make_repository(tmp_path / "lib")
+    run_git(person, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(lib), "out/lib")
+    commit(person, "with lib", in__a_dot_txt="a", out__b_dot_txt="b")
+    run_git(person, "sparse-checkout", "set", "in")
+    worktree = await create(repo, tmp_path / "sparse" / "1", "qd/2-x", await base_commit(repo, "main"))
+    assert not (worktree.path / "out").exists()
+    assert await commit_all(worktree, "m") is None
+    write(worktree.path, in__new_dot_txt="n", beside__the__cone_dot_txt="c")
+    made = await commit_all(worktree, "m")
+    names = run_git(person, "ls-tree", "-r", "--name-only", made or "").split()
+    assert {"out/lib", "out/b.txt", "in/new.txt", "beside/the/cone.txt"} <= set(names)
 
 
 async def test_an_edit_within_the_same_tick_as_the_index_is_not_missed(worktree: Worktree, person: Path) -> None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from test_repository import leave_mid_rebase
+from workspace_kit import commit, fingerprint, make_repository, run_git, write
 
 from config.errors import ConflictError
 from core.workspace.git import git
@@ -25,8 +27,6 @@ from core.workspace.worktree import (
     salvage,
     update_submodules,
 )
-from test_repository import leave_mid_rebase
-from workspace_kit import commit, fingerprint, make_repository, run_git, write
 
 
 @pytest.mark.parametrize(

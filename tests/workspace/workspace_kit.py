@@ -1,4 +1,5 @@
-"""Builders of real repositories, and the fingerprint by which a test sees whether a person's repository was touched."""
+"""Builders of real repositories, and the fingerprint by which a test sees whether a person's repository was
+touched."""
 
 import os
 import subprocess

@@ -1,6 +1,7 @@
 """The gateway's dealings with the ledger: reserve with patience, settle without fail, keep the lease.
 
-A settle is never lost with the database: it is tried again until it is stored or the gateway ends, and then the sweep presumes it.
+A settle is never lost with the database: it is tried again until it is stored or the gateway ends, and then the sweep
+presumes it.
 """
 
 import asyncio
@@ -49,6 +50,7 @@ class Books:
         self._settled = asyncio.Condition()
         self._known: OrderedDict[bytes, tuple[float, Bearer]] = OrderedDict()
         self._pending = 0
+        self._held: set[UUID] = set()
         self.topics: set[str] = set()
         """What changed since the bell was last rung."""
         self.changed = asyncio.Event()
@@ -63,6 +65,8 @@ class Books:
                         await budget.heartbeat(connection, self._gateway, self._lease)
                         while await budget.sweep(connection):
                             self._ring("budget")
+                        for stray in await budget.strays(connection, self._gateway, tuple(self._held)):
+                            self._give_back(stray)
                 except UnavailableError:
                     pass  # the next beat may reach it; calls are refused meanwhile, since they cannot be reserved
                 await _wait(stop, self._lease.total_seconds() / 3)
@@ -105,7 +109,8 @@ class Books:
         if grant.outcome != "busy" or patience <= 0:
             return grant
         deadline = asyncio.get_running_loop().time() + patience
-        turn = self._turns[grant.budget, grant.key]
+        place = (grant.budget, grant.key)
+        turn = self._turns[place]
         try:
             async with asyncio.timeout_at(deadline), turn:
                 while grant.outcome == "busy":
@@ -114,11 +119,39 @@ class Books:
                     grant = await self._reserve(ask, digest, patient=True)
         except TimeoutError:
             grant = await self._reserve(ask, digest, patient=False)
+        finally:
+            if not turn.locked():
+                self._turns.pop(place, None)
         return grant
 
     async def _reserve(self, ask: Ask, digest: bytes, *, patient: bool) -> Grant:
-        async with self._db.connection() as connection:
-            grant = await budget.reserve(connection, ask, digest, self._gateway, patient=patient)
+        """One try. A caller that goes away, or a reply that is lost, leaves nothing reserved."""
+        if self._group is None:
+            raise UnavailableError("the gateway is ending", "try again")
+        task = self._group.create_task(self._ask(ask, digest, patient=patient))
+        self._held.add(ask.id)
+        try:
+            grant = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda _: self._give_back(ask.id))
+            raise
+        if grant is None:
+            self._give_back(ask.id)
+            raise UnavailableError("the database does not answer", "see `qd doctor`")
+        if grant.outcome != "granted":
+            self._held.discard(ask.id)
+        return grant
+
+    def _give_back(self, charge: UUID) -> None:
+        if self._group is not None:
+            self.settle(Settlement(charge, "released", note="the call did not take place"))
+
+    async def _ask(self, ask: Ask, digest: bytes, *, patient: bool) -> Grant | None:
+        try:
+            async with self._db.connection() as connection:
+                grant = await budget.reserve(connection, ask, digest, self._gateway, patient=patient)
+        except UnavailableError:
+            return None  # told by the caller: an error in this task would end the whole group
         if grant.outcome == "dead":
             self._known.pop(digest, None)
         elif grant.outcome in ("limit", "granted"):
@@ -152,6 +185,7 @@ class Books:
                     await asyncio.sleep(min(0.05 * 2 ** min(attempt, 6), 2.0))
         finally:
             self._pending -= 1
+            self._held.discard(item.charge)
         self._ring("budget", "charge")
         async with self._settled:
             self._settled.notify_all()

@@ -18,16 +18,18 @@ from config.errors import UnavailableError
 from config.settings import GatewaySettings
 from core.budget.gateway import headers
 from core.budget.gateway.books import Books, Settlement
-from core.budget.gateway.circuit import trouble_in_stream, trouble_of
+from core.budget.gateway.circuit import Trouble, trouble_in_stream, trouble_of
 from core.budget.gateway.journal import Journal
 from core.budget.gateway.routing import Quote, Services, unpriced
 from core.budget.prices import Used
 from core.budget.wire import Demand, Reader, Refusal, Wire
 from core.budget.wire.base import dump
-from storage.queries.budget import Bearer, Grant, Service, Tokens
+from storage.queries.budget import Basis, Bearer, Grant, Service, Tokens
 
 BYTES_PER_TOKEN = 2
-"""Text that was streamed with no count of its tokens is taken for one token in so many bytes: more than it is, as a rule."""
+"""Text that was streamed with no count of its tokens is taken for one token in so many bytes: more than it is, as
+a rule.
+"""
 
 STAND_IN_PATIENCE = 2.0
 """Seconds that a call waits for room when another service could answer it instead."""
@@ -115,9 +117,7 @@ class Calls:
             self._services.circuit(service).let_go()
             return No(Refusal.UNAVAILABLE, f"the ledger cannot be reached ({error.message})", 2, service=service.name)
         except asyncio.CancelledError:
-            # The client hung up while the reserve was under way: whether it was stored is not known, so it is released by its id.
             self._services.circuit(service).let_go()
-            self._books.settle(Settlement(quoted.ask.id, "released", note="the client hung up before the call"))
             raise
         if grant.outcome != "granted":
             self._services.circuit(service).let_go()
@@ -283,14 +283,10 @@ class _Exchange:
         trouble = trouble_in_stream(self._reader.fault)
         self._settle(broken or (f"error in the stream: {self._reader.fault.kind}" if self._reader.fault else None))
         if broken:
-            from core.budget.gateway.circuit import Trouble
-
             trouble = Trouble("server", broken)
         await self._calls._services.report(self._service, trouble)  # noqa: SLF001 - the same module
 
     def _failed(self, note: str) -> web.StreamResponse | No:
-        from core.budget.gateway.circuit import Trouble
-
         circuit = self._calls._services.circuit(self._service)  # noqa: SLF001 - the same module
         circuit.fail(Trouble("server", note), datetime.now(UTC))
         return No(Refusal.UNAVAILABLE, f"service {self._service.name}: {note}", 5, service=self._service.name)
@@ -309,7 +305,7 @@ class _Exchange:
             reader.close()
         used, model = reader.used, reader.model and reader.model[:200]
         if reader.complete and used is not None:
-            basis = "measured" if quoted.card.known and not quoted.free else "imputed"
+            basis: Basis = "measured" if quoted.card.known and not quoted.free else "imputed"
             return Settlement(charge, "settled", quoted.cost(used), used.tokens, basis, note, model)
         note = note or "the provider gave no count"
         streamed = reader.text if self._call.demand.stream else 0
@@ -363,7 +359,9 @@ def no_service(wire: Wire, model: str) -> str:
 
 
 def upstream(service: Service, wire: Wire, request: web.Request, model: str) -> str:
-    """Where a request goes: the service's address with the path of the protocol, and the client's query without keys."""
+    """Where a request goes: the service's address with the path of the protocol, and the client's query without
+    keys.
+    """
     base = (service.base_url or wire.base_url).rstrip("/")
     path = request.path.split("/", 2)[2]
     if wire.name == "gemini":
@@ -419,7 +417,9 @@ def _ends(grant: Grant) -> bool:
 
 
 def _graver(first: No | None, second: No) -> No:
-    """What the client is told of a chain: a dead token before all, a budget before what is out of order, else the first."""
+    """What the client is told of a chain: a dead token before all, a budget before what is out of order, else the
+    first.
+    """
     if first is None or second.kind is Refusal.TOKEN:
         return second
     return second if second.kind is Refusal.BUDGET and first.kind is Refusal.UNAVAILABLE else first

@@ -1,7 +1,8 @@
 """Health of a service: what its answers say about it, and when it may be asked again.
 
-A circuit is closed, open until a time, or half open: then one call tries. It opens at once where the provider says so in its structured
-fields (a wrong key, an exhausted account, a rate limit with its reset), and after several failures in a row else.
+A circuit is closed, open until a time, or half open: then one call tries. It opens at once where the provider says so
+in its structured fields (a wrong key, an exhausted account, a rate limit with its reset), and after several failures
+in a row else.
 """
 
 import json
@@ -73,12 +74,12 @@ def trouble_in_stream(fault: Fault | None) -> Trouble | None:
 def reset_in(headers: Mapping[str, str], error: Mapping[str, Any], now: datetime) -> float | None:
     """Seconds until a rate limit is over, as the provider says; None when it does not.
 
-    Read are ``retry-after``, Anthropic's ``anthropic-ratelimit-*-reset``, OpenAI's ``x-ratelimit-reset-*`` (of the limits
-    that have nothing remaining) and Gemini's ``RetryInfo``.
+    Read are ``retry-after``, Anthropic's ``anthropic-ratelimit-*-reset``, OpenAI's ``x-ratelimit-reset-*`` (of the
+    limits that have nothing remaining) and Gemini's ``RetryInfo``.
     """
     found = [retry_after(headers, now)]
-    for name, value in headers.items():
-        name = name.lower()
+    for given, value in headers.items():
+        name = given.lower()
         if not name.startswith(("anthropic-ratelimit-", "x-ratelimit-reset-")):
             continue
         if name.startswith("x-"):
@@ -88,9 +89,11 @@ def reset_in(headers: Mapping[str, str], error: Mapping[str, Any], now: datetime
             remaining = headers.get(name.removesuffix("-reset") + "-remaining", "0")
             found.append(_moment(value, now) if remaining == "0" else None)
     details = error.get("details")
-    for detail in details if isinstance(details, list) else []:
-        if str(table(detail).get("@type", "")).endswith("RetryInfo"):
-            found.append(_duration(str(table(detail).get("retryDelay", ""))))
+    found.extend(
+        _duration(str(table(detail).get("retryDelay", "")))
+        for detail in (details if isinstance(details, list) else [])
+        if str(table(detail).get("@type", "")).endswith("RetryInfo")
+    )
     seconds = [value for value in found if value is not None]
     return min(max(seconds), LONGEST) if seconds else None
 

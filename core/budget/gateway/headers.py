@@ -36,7 +36,9 @@ _NOT_BACK = _HOP | {"content-length", "content-encoding", "set-cookie", "date", 
 
 
 def onward(given: Mapping[str, str]) -> dict[str, str]:
-    """The client's headers without its token, without whose account it is, and with no compression: usage is read on the way."""
+    """The client's headers without its token, without whose account it is, and with no compression: usage is read
+    on the way.
+    """
     kept = {name: value for name, value in given.items() if name.lower() not in _KEPT_HERE and not _forwarded(name)}
     return {**kept, "accept-encoding": "identity"}
 

@@ -64,7 +64,9 @@ class Services:
         self._heads: dict[str, list[Service]] = {}
 
     async def load(self) -> None:
-        """Read services, circuits and the price lists that they need; forget the keys, to be read again. Raises UnavailableError."""
+        """Read services, circuits and the price lists that they need; forget the keys, to be read again. Raises
+        UnavailableError.
+        """
         async with self._db.connection() as connection:
             found = await budget.services(connection)
         catalogues = {service.catalogue or CATALOGUES[service.provider] for service in found}
@@ -84,7 +86,9 @@ class Services:
             del self._circuits[name]
 
     def _take_circuit(self, service: Service) -> None:
-        """What another gateway or a person has said of it; our own knowledge goes before the database's while it is open here."""
+        """What another gateway or a person has said of it; our own knowledge goes before the database's while it
+        is open here.
+        """
         known = self._circuits.get(service.name)
         if known is None or service.circuit == "closed":
             self._circuits[service.name] = Circuit(
@@ -100,7 +104,9 @@ class Services:
         return self._circuits.setdefault(service.name, Circuit())
 
     async def key(self, service: Service, project: str) -> str | None:
-        """The project's own key for a service, else the shared one. Raises UnavailableError when the store does not open."""
+        """The project's own key for a service, else the shared one. Raises UnavailableError when the store does
+        not open.
+        """
         at = (service.name, project)
         if at not in self._keys:
             self._keys[at] = await asyncio.to_thread(find, self._secrets, service_key(service.name), project)
@@ -129,7 +135,9 @@ class Services:
     def quote(
         self, service: Service, wire: Wire, demand: Demand, size: int, charge: UUID, instead: Service | None
     ) -> Quote | None:
-        """The worst case of a call at a service; None when nobody knows the price of its model. ``size``: bytes of the request."""
+        """The worst case of a call at a service; None when nobody knows the price of its model. ``size``: bytes of
+        the request.
+        """
         model = demand.model if instead is None else mapped(service.model_map, demand.model)
         card = self._book.card(
             service.provider,

@@ -134,7 +134,8 @@ class Doors:
         return refuse(wire, Refusal.NOT_FOUND, no_service(wire, model))
 
     async def _unknown(self, request: web.Request) -> web.StreamResponse:
-        wire: Wire = {"openai": CHAT, "gemini": GEMINI}.get(request.path.split("/")[1], ANTHROPIC)
+        wires: dict[str, Wire] = {"openai": CHAT, "gemini": GEMINI}
+        wire = wires.get(request.path.split("/")[1], ANTHROPIC)
         return refuse(wire, Refusal.NOT_FOUND, f"the gateway has no {request.method} {request.path[:200]}")
 
     async def _who(self, request: web.Request, *, fresh: bool = False) -> tuple[str, Bearer] | None:

@@ -1,7 +1,7 @@
 """The Anthropic Messages API (https://docs.anthropic.com/en/api/messages and /messages-streaming).
 
-``input_tokens`` leaves the cache out. A stream opens with a snapshot of the usage (``message_start``) and reports totals so far with
-each ``message_delta``; the last one of a message is the truth.
+``input_tokens`` leaves the cache out. A stream opens with a snapshot of the usage (``message_start``) and reports
+totals so far with each ``message_delta``; the last one of a message is the truth.
 """
 
 from collections.abc import Mapping

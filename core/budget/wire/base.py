@@ -10,7 +10,9 @@ from core.budget.prices import Used
 from storage.queries.budget import Tokens
 
 OVERHEAD = 2_000
-"""Tokens that a provider puts before a prompt of its own: the instructions for tools (Anthropic documents up to 735)."""
+"""Tokens that a provider puts before a prompt of its own: the instructions for tools (Anthropic documents up to
+735).
+"""
 
 SEARCHES = 10
 """Searches of the web that a request may make when it does not say how many."""

@@ -1,7 +1,7 @@
 """OpenAI chat completions (https://platform.openai.com/docs/api-reference/chat), also spoken by many other providers.
 
-A stream reports its usage only when it is asked to (``stream_options.include_usage``), in a last event with no choices. The gateway
-always asks, and keeps that event from a client that did not.
+A stream reports its usage only when it is asked to (``stream_options.include_usage``), in a last event with no
+choices. The gateway always asks, and keeps that event from a client that did not.
 """
 
 from collections.abc import Mapping
@@ -85,16 +85,15 @@ class _Stream(LineReader):
             return super().feed(chunk)
         self._cut(chunk)
         held = self._held + chunk
-        end = held.rfind(b"\n\n") + 2  # what has no end yet may be the event that is kept back
-        if end < 2:
+        blank = b"\r\n\r\n" if b"\r\n" in held else b"\n\n"
+        at = held.rfind(blank)  # what has no end yet may be the event that is kept back
+        if at < 0:
             self._held = held
             return b""
-        self._held = held[end:]
-        whole = held[:end]
+        whole, self._held = held[: at + len(blank)], held[at + len(blank) :]
         if b'"usage"' not in whole:
             return whole
-        events = whole.split(b"\n\n")
-        return b"\n\n".join(event for event in events if not _is_usage_alone(event))
+        return blank.join(event for event in whole.split(blank) if not _is_usage_alone(event))
 
     def close(self) -> bytes:
         super().close()

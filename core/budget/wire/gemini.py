@@ -1,7 +1,8 @@
 """The Gemini API (https://ai.google.dev/api/generate-content).
 
-The prompt's count includes what came from the cache; thinking is counted beside the candidates. Every part of a stream carries the
-counts so far, the last one the truth. A stream is server-sent events with ``alt=sse``, else one JSON array.
+The prompt's count includes what came from the cache; thinking is counted beside the candidates. Every part of a
+stream carries the counts so far, the last one the truth. A stream is server-sent events with ``alt=sse``, else one
+JSON array.
 """
 
 import json
@@ -37,7 +38,9 @@ ERRORS = {
 
 
 class GeminiWire:
-    """``POST /v1beta/models/{model}:generateContent`` and ``:streamGenerateContent``; the model comes with the address."""
+    """``POST /v1beta/models/{model}:generateContent`` and ``:streamGenerateContent``; the model comes with the
+    address.
+    """
 
     name = "gemini"
     provider = "gemini"
@@ -45,7 +48,9 @@ class GeminiWire:
     image_tokens = 10_000
 
     def demand(self, body: dict[str, Any]) -> Demand:
-        """What the request asks for: ``model``, ``stream`` and ``sse`` are put in by whoever read the address. Raises ValueError."""
+        """What the request asks for: ``model``, ``stream`` and ``sse`` are put in by whoever read the address.
+        Raises ValueError.
+        """
         config = table(body.get("generationConfig") or body.get("generation_config"))
         output = positive(config, "maxOutputTokens") or positive(config, "max_output_tokens")
         images = hidden = looks = 0

@@ -1,6 +1,7 @@
 """OpenAI responses (https://platform.openai.com/docs/api-reference/responses and /responses-streaming).
 
-A stream ends with ``response.completed``, ``response.incomplete`` or ``response.failed``, which carry the whole answer with its usage.
+A stream ends with ``response.completed``, ``response.incomplete`` or ``response.failed``, which carry the whole
+answer with its usage.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,38 @@
+"""``python -P -m core.budget.gateway``: reads a line of JSON (:class:`~core.budget.gateway.process.Boot`) from
+stdin.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+
+from config.errors import QuarterdeckError
+from core.budget.gateway.process import Boot, only_one, serve
+from core.secrets.store import open_store
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT. Exit code as the command line has them."""
+    try:
+        boot = Boot.from_json(sys.stdin.readline())
+        with only_one(boot.paths):
+            asyncio.run(_run(boot))
+    except QuarterdeckError as error:
+        print(f"gateway: {error.sentence()}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+async def _run(boot: Boot) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    gc.freeze()  # what is here now stays: the collector need not look at it with every burst of calls
+    await serve(boot, open_store(boot.paths, os.environ), stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

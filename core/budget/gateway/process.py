@@ -1,0 +1,194 @@
+"""The gateway process: opens its parts in order, serves until it is told to end, leaves nothing reserved."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from config.errors import ConflictError, UnavailableError
+from config.paths import Paths
+from config.settings import GatewaySettings
+from core.budget.gateway.books import Books
+from core.budget.gateway.call import Calls
+from core.budget.gateway.journal import Journal
+from core.budget.gateway.routing import Services
+from core.budget.gateway.server import Doors
+from core.budget.prices import PriceBook
+from core.secrets.store import SecretStore
+from storage.database import Database, Principal, Role
+from storage.feed import ChangeFeed
+from storage.queries import budget
+
+ENDING_SECONDS = 15.0
+"""How long calls under way may go on once the gateway is told to end."""
+
+CONNECTIONS = 8
+"""Connections to the database: reserves and settles are short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """All that the process needs, on its stdin: nothing of it is in its arguments or its environment."""
+
+    dsn: str
+    paths: Paths
+    settings: GatewaySettings
+    version: str
+
+    @classmethod
+    def from_json(cls, text: str) -> "Boot":
+        """Read what :meth:`to_json` has written."""
+        value: Mapping[str, Any] = json.loads(text)
+        places = {name: Path(path) for name, path in value["paths"].items()}
+        return cls(value["dsn"], Paths(**places), GatewaySettings(**value["settings"]), value["version"])
+
+    def to_json(self) -> str:
+        """One line."""
+        places = {name: str(getattr(self.paths, name)) for name in ("config", "state", "database")}
+        value = {"dsn": self.dsn, "paths": places, "settings": self.settings.model_dump(), "version": self.version}
+        return json.dumps(value)
+
+
+def record_file(paths: Paths) -> Path:
+    """Where a gateway says that it is there, and which port it keeps."""
+    return paths.state / "gateway.json"
+
+
+@contextlib.contextmanager
+def only_one(paths: Paths) -> Any:
+    """Be the one gateway of a state folder. Raises ConflictError when there is one."""
+    paths.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(paths.state / "gateway.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConflictError(f"a gateway serves {paths.state} already") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+async def serve(boot: Boot, store: SecretStore, stop: asyncio.Event, book: PriceBook | None = None) -> None:
+    """Serve until ``stop``. ``book``: other prices than the list's, for tests."""
+    who = Principal("gateway", Role.ENGINE)
+    db = await Database.open(boot.dsn, bound=who, most=CONNECTIONS, least=2)
+    try:
+        listener = bind(boot)
+        host, port = listener.getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        name = f"{socket.gethostname()}:{boot.paths.state}"
+        async with db.connection() as connection:
+            gateway = await budget.register(
+                connection,
+                name=name,
+                pid=os.getpid(),
+                url=url,
+                version=boot.version,
+                lease=timedelta(seconds=boot.settings.lease_seconds),
+            )
+        books = Books(db, gateway, lease=boot.settings.lease_seconds)
+        services = Services(db, store, book)
+        await services.load()
+        await _serve(boot, db, books, services, listener, url, stop)
+        with contextlib.suppress(UnavailableError):
+            await books.resign()
+    finally:
+        await db.close()
+
+
+async def _serve(
+    boot: Boot, db: Database, books: Books, services: Services, listener: socket.socket, url: str, stop: asyncio.Event
+) -> None:
+    journal = Journal(boot.paths.logs / "gateway.log", boot.settings.log, services.secrets)
+    if boot.settings.log != "nothing":
+        boot.paths.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    reload = asyncio.Event()
+
+    def changed(topics: frozenset[str]) -> None:
+        if topics & {"*", "service", "secret", "settings"}:
+            reload.set()
+
+    ended = asyncio.Event()
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=20)
+    async with (
+        aiohttp.ClientSession(connector=connector, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()) as http,
+        asyncio.TaskGroup() as group,
+    ):
+        keeper = group.create_task(books.run(ended))
+        feed = group.create_task(ChangeFeed(boot.dsn, changed).run())
+        loader = group.create_task(_reload(services, reload))
+        ringer = group.create_task(_ring(db, books))
+        calls = Calls(services, books, http, boot.settings, journal)
+        runner = web.AppRunner(
+            Doors(services, books, calls, http).application(),
+            access_log=None,
+            handler_cancellation=True,
+            keepalive_timeout=75,
+            shutdown_timeout=ENDING_SECONDS,
+        )
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        _record(boot.paths, url)
+        await stop.wait()
+        await runner.cleanup()
+        ended.set()
+        await keeper
+        for task in (feed, loader, ringer):
+            task.cancel()
+
+
+def bind(boot: Boot) -> socket.socket:
+    """Listen where the last gateway of this state folder did, so that agents that outlived it find this one."""
+    host, wanted = boot.settings.host, boot.settings.port
+    kept = 0
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        kept = int(json.loads(record_file(boot.paths).read_text())["port"])
+    for port in dict.fromkeys((wanted,) if wanted else (kept, 0)):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError:
+            listener.close()
+            continue
+        listener.listen(1024)
+        listener.setblocking(False)  # noqa: FBT003
+        return listener
+    raise UnavailableError(f"the gateway cannot listen at {host}:{wanted}", "set gateway.port to a free port, or to 0")
+
+
+def _record(paths: Paths, url: str) -> None:
+    draft = record_file(paths).with_suffix(".new")
+    draft.write_text(json.dumps({"url": url, "port": int(url.rpartition(":")[2]), "pid": os.getpid()}))
+    draft.replace(record_file(paths))
+
+
+async def _reload(services: Services, wanted: asyncio.Event) -> None:
+    while True:
+        await wanted.wait()
+        wanted.clear()
+        with contextlib.suppress(UnavailableError):
+            await services.load()
+
+
+async def _ring(db: Database, books: Books) -> None:
+    """Ring the bell for what changed, at most every twentieth of a second."""
+    while True:
+        await books.changed.wait()
+        books.changed.clear()
+        topics, books.topics = books.topics, set()
+        with contextlib.suppress(UnavailableError):
+            await db.ring(*sorted(topics))
+        await asyncio.sleep(0.05)

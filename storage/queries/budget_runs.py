@@ -1,0 +1,173 @@
+"""Runs and tasks as the budgets see them: what the gateway has to say of a run, who waits for a budget, what a run has cost."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import asyncpg
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that the gateway has to say of a run."""
+
+    run: int
+    at: datetime
+    kind: Literal["fallback", "budget", "service"]
+    text: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why the models of a run, or of one that would start, do not answer."""
+
+    kind: Literal["budget", "service"]
+    """``budget``: no money; ``service``: out of order until a time."""
+    text: str
+    service: str | None = None
+    budget: int | None = None
+    key: str | None = None
+    need: int = 1
+    retry_seconds: float | None = None
+    other_protocol: Mapping[str, str] | None = None
+    """The next service in the chain, where it speaks another protocol: ``service`` and ``provider``."""
+
+
+async def take_notices(connection: asyncpg.Connection, engine: int) -> list[Notice]:
+    """What is new about the runs of an engine, in order, each once. Index: run_notice_open."""
+    rows = await connection.fetch(
+        """with taken as (
+             update run_notice n set taken_at = clock_timestamp() from run r
+              where n.taken_at is null and r.number = n.run and r.engine = $1 and r.status in ('starting', 'running', 'verifying')
+              returning n.id, n.run, n.at, n.kind, n.text, n.data)
+           select run, at, kind, text, data from taken order by id""",
+        engine,
+    )
+    return [Notice(**row) for row in rows]
+
+
+async def last_refusal(connection: asyncpg.Connection, run: int) -> Refused | None:
+    """Why the last call of a run was refused; None when it was answered. Index: run_notice_run."""
+    row = await connection.fetchrow(
+        """select n.kind, n.text, n.data from run_notice n
+            where n.run = $1 and n.kind in ('budget', 'service')
+              and not exists (select 1 from charge c join run r on r.number = n.run
+                               where c.task = r.task and c.run = n.run and c.at > n.at and c.status <> 'released')
+            order by n.id desc limit 1""",
+        run,
+    )
+    if row is None:
+        return None
+    data: Mapping[str, Any] = row["data"]
+    return Refused(
+        kind=row["kind"],
+        text=row["text"],
+        service=data.get("service"),
+        budget=data.get("budget"),
+        key=data.get("key"),
+        need=data.get("need") or 1,
+        retry_seconds=data.get("retry_seconds"),
+        other_protocol=data.get("other_protocol"),
+    )
+
+
+async def exhausted(connection: asyncpg.Connection, project: str, task: int, agent: str) -> Refused | None:
+    """A hard limit of the project, the task, the agent or the day that leaves nothing; None when there is none."""
+    row = await connection.fetchrow(
+        """select r.budget, r.key, budget_name(b.scope, r.key) as whose
+             from budget_rules(null, $1, $2, $3) r join budget b on b.id = r.budget
+             left join account a on a.budget = r.budget and a.key = r.key and a.starts <= clock_timestamp() and clock_timestamp() < a.ends
+            where b.hard is not null and coalesce(a.hard - a.spent, b.hard) <= 0 order by r.budget limit 1""",
+        project,
+        task,
+        agent,
+    )
+    if row is None:
+        return None
+    return Refused("budget", f"the budget of {row['whose']} is used up", budget=row["budget"], key=row["key"])
+
+
+async def service_spent(connection: asyncpg.Connection, service: str) -> Refused | None:
+    """Why a service itself cannot take a call: suspended, or nothing left."""
+    row = await connection.fetchrow(
+        """select s.suspended, s.suspended_reason, b.id as budget
+             from service s left join budget b on b.scope = 'service' and b.key in (s.name, '*')
+             left join account a on a.budget = b.id and a.key = s.name and a.starts <= clock_timestamp() and clock_timestamp() < a.ends
+            where s.name = $1 and (s.suspended or (b.hard is not null and coalesce(a.hard - a.spent, b.hard) <= 0)) limit 1""",
+        service,
+    )
+    if row is None:
+        return None
+    if row["suspended"]:
+        why = f": {row['suspended_reason']}" if row["suspended_reason"] else ""
+        return Refused("budget", f"service {service} is suspended{why}", service=service)
+    return Refused(
+        "budget", f"the budget of service {service} is used up", service=service, budget=row["budget"], key=service
+    )
+
+
+async def add_wait(connection: asyncpg.Connection, task: int, refused: Refused) -> None:
+    """Remember what a task waits for: in the transaction that makes it wait."""
+    await connection.execute(
+        """insert into budget_wait (task, service, budget, key, need)
+           values ($1, $2, (select id from budget where id = $3), $4, $5)
+           on conflict (task) do update set service = excluded.service, budget = excluded.budget, key = excluded.key, need = excluded.need,
+           since = clock_timestamp()""",
+        task,
+        refused.service,
+        refused.budget,
+        refused.key or "",
+        refused.need,
+    )
+
+
+async def wake(connection: asyncpg.Connection, at: datetime | None = None) -> int:
+    """Make ready the tasks whose budget has room again; how many."""
+    count: int = await connection.fetchval("select budget_wake($1)", at)
+    return count
+
+
+async def next_reset(connection: asyncpg.Connection) -> datetime | None:
+    """When the next budget that somebody waits for begins anew."""
+    moment: datetime | None = await connection.fetchval(
+        """select min(a.ends) from budget_wait w join account a on a.budget = w.budget and a.key = w.key
+            where a.ends > clock_timestamp() and isfinite(a.ends)"""
+    )
+    return moment
+
+
+async def close_run(connection: asyncpg.Connection, run: int) -> None:
+    """The ledger's word on what a run has cost, where its calls passed the gateway; what it told of itself stays else."""
+    await connection.execute(
+        """update run r set cost_usd = l.cost / 1000000.0, tokens_input = l.t0, tokens_output = l.t1, tokens_cache_read = l.t2,
+                  tokens_cache_write = l.t3
+             from (select sum(c.cost_micro) as cost, sum(c.tokens_input) as t0, sum(c.tokens_output) as t1, sum(c.tokens_cache_read) as t2,
+                          sum(c.tokens_cache_write_5m + c.tokens_cache_write_1h) as t3, count(*) as n
+                     from charge c join run o on o.number = $1 where c.task = o.task and c.run = $1 and c.kind = 'call') l
+            where r.number = $1 and l.n > 0""",
+        run,
+    )
+
+
+async def run_cost(connection: asyncpg.Connection, run: int) -> tuple[int, int]:
+    """(micro-dollars spent, micro-dollars reserved) of a run by now. Index: charge_task."""
+    row = await connection.fetchrow(
+        """select coalesce(sum(c.cost_micro) filter (where c.status <> 'reserved'), 0)::bigint as spent,
+                  coalesce(sum(c.reserved_micro) filter (where c.status = 'reserved'), 0)::bigint as reserved
+             from charge c join run r on r.number = $1 where c.task = r.task and c.run = $1""",
+        run,
+    )
+    return row["spent"], row["reserved"]
+
+
+async def agents_speaking(connection: asyncpg.Connection, adapters: list[str], project: str) -> list[str]:
+    """Enabled agents of these adapters; those that have worked on the project come first."""
+    rows = await connection.fetch(
+        """select a.name from agent a where a.enabled and a.adapter = any($1)
+            order by exists (select 1 from run r where r.agent = a.name and r.project = $2) desc, a.created_at, a.name""",
+        adapters,
+        project,
+    )
+    return [row["name"] for row in rows]
