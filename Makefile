@@ -24,7 +24,7 @@ setup-dev: $(BIN)/python  ## install what the tests need
 	@$(UV) sync --quiet --locked --inexact
 
 run: setup  ## start everything and show the program at its work
-	@$(BIN)/python -P -m core.faces.start run
+	@$(BIN)/python -P -m core.faces.first
 
 test: setup-dev  ## the whole test suite
 	@$(BIN)/python -P -m pytest -n 2 --dist worksteal -q $(ARGS)

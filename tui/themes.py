@@ -52,7 +52,7 @@ class Palette:
 
 DARK = Palette(
     "dark", "Night watch", True,
-    ground="#0f1622", raised="#172131", cursor="#24405a", resting="#1b2738",
+    ground="#0f1622", raised="#172131", cursor="#1e3850", resting="#1a2636",
     text="#dce4ef", dim="#93a3ba", edge="#33445e", focus="#6ad4c6",
     run="#6cb8f0", ok="#84cf94", warn="#efb860", bad="#f58a92", ask="#cba6f7", match="#5a4a1c",
 )  # fmt: skip
@@ -64,7 +64,7 @@ LIGHT = Palette(
 )  # fmt: skip
 COLOUR_BLIND = Palette(
     "colour-blind", "Colour-blind", True,
-    ground="#101418", raised="#1a2027", cursor="#2b3d55", resting="#20272f",
+    ground="#101418", raised="#1a2027", cursor="#283a52", resting="#20272f",
     text="#e8ebef", dim="#a2acb8", edge="#3f4a57", focus="#f0e442",
     run="#6fc3f7", ok="#56d3ad", warn="#f0e442", bad="#ff9a5c", ask="#eaa6cf", match="#5a541c",
 )  # fmt: skip

@@ -145,6 +145,9 @@ class Adapter(Protocol):
     def find(self, environ: Mapping[str, str]) -> Path | None:
         """Where the program is, or None when it is not installed."""
 
+    def state_of(self, worktree: Path) -> Path:
+        """Where the program keeps its own state (sessions) for a worktree; to be removed with it."""
+
     async def check(self, environ: Mapping[str, str]) -> Check:
         """A real run of the program against a scripted model, in a temporary folder, within 30 seconds."""
 

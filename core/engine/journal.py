@@ -60,6 +60,7 @@ class Journal:
                 tokens=totals.tokens,
                 session=_last_session(events),
                 questions=[_question(event) for event in events if event.kind is EventKind.QUESTION],
+                withdrawn=[str(event.data["withdrawn"]) for event in events if event.data.get("withdrawn")],
                 delivered=delivered,
             )
             await self._shipper.ship(shipment)

@@ -184,7 +184,7 @@ class Life:
             return False
         (self.folder / "spec.json").unlink(missing_ok=True)
         async with asyncio.timeout(keeper.START_SECONDS):
-            while not _has_started(self.folder) and keeper.alive(self.folder):
+            while not _has_started(self.folder) and keeper.alive(self.folder):  # noqa: ASYNC110 - a process apart
                 await asyncio.sleep(0.05)
         return _has_started(self.folder)
 
@@ -196,7 +196,14 @@ class Life:
         base = work.base or await repository.default_base(repo)
         commit = await repository.base_commit(repo, base)
         fresh = not tree_path.exists()
-        tree = await worktree.create(repo, tree_path, branch, commit)
+        try:
+            tree = await worktree.create(repo, tree_path, branch, commit)
+        except (
+            worktree.BranchInUseError
+        ):  # an engine that shares the repository had this task, and its run may live yet
+            branch = f"{worktree.branch_name(work.number, work.title)}-{self.attempt}"
+            tree = await worktree.create(repo, tree_path, branch, commit)
+            await self.runtime.persist(rows.rename_branch, self.run, work.number, branch)
         project_file = read_project_file(tree.path)
         if fresh and project_file.include:
             await worktree.include(tree, Path(work.repository), project_file.include)
@@ -408,7 +415,7 @@ class Life:
 
 
 async def stop_processes(folder: Path, socket: Path, mark: str, reason: str) -> None:
-    """End everything that a run has started: through its keeper where it lives, then whatever still carries the mark."""
+    """End everything that a run has started: through its keeper where it lives, then whatever carries the mark."""
     if keeper.alive(folder):
         try:
             await keeper.stop(socket, reason)

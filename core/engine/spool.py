@@ -1,7 +1,7 @@
 """Reads what an agent has written so far, line by line, from the spools that its keeper fills.
 
-A spool only grows. The reader's position is always the start of a line that has not been turned into events yet, so that
-after a crash nothing is lost and nothing is read twice. A line may be of any length: what is longer than
+A spool only grows. The reader's position is always the start of a line that has not been turned into events yet, so
+that after a crash nothing is lost and nothing is read twice. A line may be of any length: what is longer than
 ``LONGEST_LINE`` is described by its beginning and its length, and never held in memory whole.
 """
 

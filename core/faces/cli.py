@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any, TextIO, get_args, get_type_hints
 
 from config.errors import QuarterdeckError, UsageError
@@ -40,6 +42,8 @@ def main(argv: Sequence[str]) -> int:
         print("qd: the folder that you are in does not exist any more; change to another one", file=sys.stderr)
         return UsageError.exit_code
     edge = Edge(os.environ, cwd, sys.stdin, sys.stdout, sys.stderr)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         code = asyncio.run(run(argv, edge))
         sys.stdout.flush()
@@ -221,6 +225,11 @@ def _read(stdin: TextIO) -> str:
         return stdin.read()
     except UnicodeDecodeError:
         raise UsageError("standard input is not valid UTF-8 text", "convert it first") from None
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """End at once. The handler of asyncio would wait for a read of the terminal or of a pipe to return."""
+    raise KeyboardInterrupt
 
 
 def _reader_left() -> int:

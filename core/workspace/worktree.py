@@ -29,13 +29,19 @@ from core.workspace.snapshot import OUR_BRANCHES, commit_all, salvage, would_be_
 from core.workspace.submodules import update_submodules
 
 __all__ = [
+    "BranchInUseError",
     "DiffStat", "FileStat", "RebaseResult", "Worktree", "branch_name", "commit_all", "create", "diff", "diff_stat",
-    "head", "include", "is_empty_change", "rebase", "remove", "reopen", "salvage", "update_submodules", "would_be_lost",
+    "head", "include", "is_empty_change", "rebase", "remove", "reopen", "salvage", "update_submodules",
+    "would_be_lost",
 ]  # fmt: skip
 
 _SLUG_LENGTH = 40
 
 head = head_of
+
+
+class BranchInUseError(ConflictError):
+    """The branch is checked out in another worktree: of another engine that shares the repository, say."""
 
 
 def branch_name(number: int, title: str) -> str:
@@ -52,7 +58,7 @@ async def create(repo: Repository, path: Path, branch: str, commit: str) -> Work
     """Make a worktree at ``path`` on a new branch that starts at ``commit``.
 
     What an earlier attempt left is taken up: the branch as it is, and a worktree of that branch at that very path.
-    Raises ``ConflictError`` when the path or the branch is in use for something else.
+    Raises ``ConflictError`` when the path is in use for something else, ``BranchInUseError`` when the branch is.
     """
     path = path.parent.resolve() / path.name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -202,7 +208,7 @@ async def _free_branch(fresh: Worktree) -> None:
             where = Path(field.removeprefix("worktree "))
         elif field == f"branch {fresh.ref}" and where is not None:
             if where.exists():
-                raise ConflictError(f"{fresh.branch} is checked out in {where}", "remove that worktree first")
+                raise BranchInUseError(f"{fresh.branch} is checked out in {where}", "remove that worktree first")
             _forget(fresh.repo, where)
 
 

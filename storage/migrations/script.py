@@ -13,4 +13,4 @@ def run_sql(*names: str) -> None:
     connection = op.get_bind().connection
     for name in names:
         script = (files("storage.migrations") / "sql" / name).read_text()
-        connection.run_async(lambda driver, script=script: driver.execute(script))  # type: ignore[union-attr]
+        connection.run_async(lambda driver, script=script: driver.execute(script))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import asyncpg
@@ -40,7 +40,7 @@ class Work:
     base: str | None
     verify: tuple[str, ...]
     auto_merge: bool
-    merge_method: str
+    merge_method: Literal["merge", "fast-forward"]
     adapter: str
     model: str | None
     command: str | None
@@ -91,6 +91,8 @@ class Shipment:
     session: str | None = None
     questions: Sequence[tuple[str, str, str, Any, Mapping[str, Any]]] = ()
     """(ref, kind, text, options, data)"""
+    withdrawn: Sequence[str] = ()
+    """Refs of questions that the agent no longer asks."""
     delivered: Sequence[int] = ()
     """Numbers of the inputs that have reached the agent."""
 
@@ -167,6 +169,12 @@ async def update_run(connection: asyncpg.Connection, run: int, /, **columns: Any
         *columns.values(),
     )
     return bool(status == "UPDATE 1")
+
+
+async def rename_branch(connection: asyncpg.Connection, run: int, task: int, branch: str) -> None:
+    """The work goes on under another branch."""
+    await connection.execute("update run set branch = $2 where number = $1", run, branch)
+    await connection.execute("update task_body set branch = $2 where task = $1", task, branch)
 
 
 async def live_runs(connection: asyncpg.Connection, engine: int) -> list[LiveRun]:
@@ -247,6 +255,13 @@ async def ship(connection: asyncpg.Connection, shipments: Sequence[Shipment], *,
                     text,
                     options,
                     data,
+                )
+            if s.withdrawn:
+                await connection.execute(
+                    """update question set status = 'expired', answered_at = clock_timestamp()
+                        where run = $1 and ref = any($2) and status = 'open'""",
+                    s.run,
+                    list(s.withdrawn),
                 )
             if s.delivered:
                 await connection.execute(
@@ -363,7 +378,7 @@ class Approved:
     repository: str
     base: str | None
     verify: tuple[str, ...]
-    merge_method: str
+    merge_method: Literal["merge", "fast-forward"]
 
 
 async def approved_reviews(connection: asyncpg.Connection, engine: int) -> list[Approved]:

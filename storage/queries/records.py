@@ -14,7 +14,7 @@ def from_record(cls: type[T], record: asyncpg.Record | None) -> T | None:
     if record is None:
         return None
     values: dict[str, Any] = dict(record)
-    for name in _tuples(cls):
+    for name in _tuples(cls):  # type: ignore[arg-type] # mypy takes a class of T for unhashable
         if values[name] is not None:
             values[name] = tuple(values[name])
     return cls(**values)

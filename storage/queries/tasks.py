@@ -75,6 +75,7 @@ class TaskFilter:
 
 
 _DETAILS = """
+with why as materialized (select number, reason from task_reason($1::bigint[]))
 select b.id, t.number, t.project, b.title, b.description, t.status::text, t.priority, nullif(t.agent, '') as agent, b.parent,
        coalesce((select array_agg(d.parent order by d.parent) from task_after d where d.child = t.number), '{}') as after,
        b.paths, b.branch, t.attempts, t.max_attempts, b.max_cost_usd, coalesce(r.cost_usd, 0) as cost_usd, w.reason, t.not_before,
@@ -83,7 +84,7 @@ select b.id, t.number, t.project, b.title, b.description, t.status::text, t.prio
   from unnest($1::bigint[]) with ordinality as n (number, position)
   join task t on t.number = n.number
   join task_body b on b.task = t.number
-  left join task_reason($1::bigint[]) w on w.number = t.number
+  left join why w on w.number = t.number
   left join lateral (select sum(cost_usd) as cost_usd, min(started_at) as started_at from run where run.task = t.number) r on true
  order by n.position
 """
@@ -290,7 +291,7 @@ async def rewire(connection: asyncpg.Connection, number: int, parents: Sequence[
     rows = await connection.fetch(
         """
         select t.number, t.status::text from task t
-         where t.number = any($2) or t.number = any(array(select parent from task_after where child = $1))
+         where t.number = any($2)
          order by t.number for share
         """,
         number,

@@ -60,7 +60,7 @@ def test_harmless_text_moves_no_cursor_and_can_be_written(text: str) -> None:
 
 def test_the_colours_of_a_programs_output_go_and_the_rest_is_visible() -> None:
     assert harmless("\x1b[1;31mred\x1b[0m \x1b]0;title\x07 \u202eevil") == "red \u241b]0;title\u2407 \ufffdevil"
-    assert one_line("a\r\n\tb  c\r") == "a b c \u240d"
+    assert one_line("a\r\n\tb  c\r") == "a b c\u240d"
 
 
 def test_a_time_is_told_in_utc() -> None:

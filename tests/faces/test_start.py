@@ -37,7 +37,12 @@ def test_the_version_comes_within_three_times_of_a_bare_start() -> None:
 
 def test_nothing_heavy_is_loaded_for_a_command_that_does_not_need_it(qd: CommandLine) -> None:
     heavy = {"sqlmodel", "sqlalchemy", "anthropic", "textual", "git", "httpx", "rich", "alembic", "watchfiles"}
-    code = "import sys, core.faces.start as s; sys.argv[1:] = ['status', '--json']; s.main(); print(' '.join(sys.modules), file=sys.stderr)"
+    code = """if True:
+        import sys, core.faces.start
+        sys.argv[1:] = ["status", "--json"]
+        core.faces.start.main()
+        print(*sys.modules, file=sys.stderr)
+    """
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], env=qd.environ, cwd=qd.cwd, capture_output=True, text=True, check=True
     )
@@ -77,16 +82,16 @@ def test_a_reader_that_leaves_is_no_failure(qd: CommandLine) -> None:
 def test_an_interrupt_is_130_and_quiet(qd: CommandLine, tmp_path: Path) -> None:
     fifo = tmp_path / "never"
     os.mkfifo(fifo)
-    with subprocess.Popen(
-        [*QD, "settings", "get", "queue.paused", "--database-url", "postgresql://x@/x?host=" + str(tmp_path)],
+    process = subprocess.Popen(
+        [*QD, "settings", "list"],
         env={**qd.environ, "QD_CONFIG": str(fifo)},  # whoever reads this file waits for a writer
         cwd=qd.cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    ) as process:
-        with fifo.open("wb"):  # opens when the process has come to read it
-            process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=30)
+    )
+    with process, fifo.open("wb"):  # it opens when the process has come to read it
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, b"")
 
 

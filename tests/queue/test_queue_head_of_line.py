@@ -129,13 +129,13 @@ async def _pages_of_a_claim(world: World, engine: int) -> float:
 
 async def test_the_plans_of_a_connection_that_met_an_empty_queue_still_go_by_the_index(queue_world: World) -> None:
     await _fill(queue_world)
+    await queue_world.owner.execute("alter table task set (autovacuum_enabled = off)")
     engine = await queue_world.register()
     async with connected(queue_world.dsn) as connection:
         for _ in range(10):
             await queue_world.add("open")
             [task] = await queue.claim(connection, engine, 1, ["a"])
             await queue.finish(connection, task.number, task.lease_token, "completed")
-        await queue_world.owner.execute("alter table task set (autovacuum_enabled = off)")
         await queue_world.owner.execute(
             "insert into task (project, priority, status) select 'open', 3, 'pending' from generate_series(1, $1)", MANY
         )

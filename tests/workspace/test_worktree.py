@@ -14,6 +14,7 @@ from config.errors import ConflictError
 from core.workspace.git import git
 from core.workspace.repository import Repository, base_commit, fetch, open_repository
 from core.workspace.worktree import (
+    BranchInUseError,
     Worktree,
     branch_name,
     commit_all,
@@ -259,7 +260,7 @@ async def test_a_stale_entry_is_pruned_for_its_own_path_only(worktree: Worktree,
 
 
 async def test_a_branch_that_is_checked_out_elsewhere_is_a_conflict(worktree: Worktree, tmp_path: Path) -> None:
-    with pytest.raises(ConflictError, match=r"qd/1-task is checked out in"):
+    with pytest.raises(BranchInUseError, match=r"qd/1-task is checked out in"):
         await create(worktree.repo, tmp_path / "second", worktree.branch, worktree.base_commit)
 
 

@@ -1,0 +1,287 @@
+"""The registry of actions: everything that a key, the palette or the ``:`` line of the screen can do, once.
+
+An :class:`Action` is declared in a module of ``tui/acts`` with :func:`action` (it moves about on the screen) or :func:`command` (it gives a
+command of the table). The footer, the help, the palette, the ``:`` line, the keymap file and the cheat sheet are made from the registry.
+
+Where an action may be used is a matter of *scopes*. A :class:`Place` has the scopes of the panel that has the keys, of the kinds of things that the
+thing under its cursor belongs to (a question has a ``question``, a ``run``, a ``task`` and a ``project``), of its screen, and ``app``; nearest first.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from config.errors import QuarterdeckError
+from core.commands.table import _RANK, Command, find  # noqa: PLC2701
+from tui.keymap import Sequences, show_keys
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+    from textual.widget import Widget
+
+    from tui.app import QuarterdeckApp
+
+MODULES = (
+    "tui.acts.app",
+    "tui.acts.motion",
+    "tui.acts.deck",
+    "tui.acts.inbox",
+    "tui.acts.task",
+    "tui.acts.run",
+    "tui.acts.project",
+    "tui.acts.agent",
+    "tui.acts.setting",
+)
+"""Which modules declare actions. A new screen adds its own."""
+
+SUBJECTS = ("question", "review", "run", "task", "project", "agent", "setting", "engine", "service")
+"""The kinds of things, which are scopes too. A thing belongs to others: their names are its ``names``."""
+
+GUARDED = frozenset({"j", "k", "h", "l", "ctrl+d", "ctrl+k"})
+"""Keys that hands press without looking: nothing destructive sits on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A thing under the cursor. ``names`` holds what it and its owners are called: ``{"task": "42", "project": "harbour"}``."""
+
+    kind: str
+    names: Mapping[str, str]
+    label: str
+    """For people: ``#42 Mend the parser``."""
+    row: Any = None
+    """What the panel shows of it."""
+
+    def __getitem__(self, kind: str) -> str:
+        """The name of what it belongs to."""
+        return self.names[kind]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the person is when an action is wanted: what it works on."""
+
+    app: "QuarterdeckApp"
+    screen: "Screen[Any]"
+    panel: "Widget | None"
+    scopes: tuple[str, ...]
+    subject: Subject | None = None
+    marked: tuple[Subject, ...] = ()
+    """What is marked in the panel; a bulk action works on these in place of the subject."""
+    count: int | None = None
+    """A count typed before the key."""
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """What an action works on: all that is marked, else what is under the cursor."""
+        return self.marked or ((self.subject,) if self.subject else ())
+
+
+Run = Callable[[Place], Awaitable[None] | None]
+Check = Callable[[Place], str | None]
+"""Why an action cannot be used here, in words; None when it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that can be done. ``keys`` are the built-in ones, each a key or a sequence such as ``g t``."""
+
+    id: str
+    keys: tuple[str, ...]
+    title: str
+    """As the palette has it: ``task: cancel``."""
+    help: str
+    scopes: tuple[str, ...]
+    run: Run
+    enabled: Check | None = None
+    command: str | None = None
+    """The command of the table that it gives."""
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    """Parameters that the subject fills: parameter → kind of name."""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters that are always the same."""
+    destructive: bool = False
+    loses: Callable[[Place], str] | None = None
+    """What exactly will be lost; asked before it is done."""
+    undo: Callable[[Subject], tuple[str, dict[str, Any]] | None] | None = None
+    """The command that takes it back for one subject, as its row was before."""
+    footer: str = ""
+    """The word in the footer; empty: not shown there."""
+    order: int = 50
+    """Lower stands further left in the footer."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes anything but the screen."""
+        return self.command is not None
+
+    @property
+    def verb(self) -> str:
+        """As it is called on the ``:`` line."""
+        return self.id.replace(".", " ")
+
+
+_DECLARED: dict[str, Action] = {}
+
+
+def action(
+    id: str,  # noqa: A002 - as everywhere on the screen
+    *keys: str,
+    scopes: Iterable[str] = ("app",),
+    footer: str = "",
+    order: int = 50,
+    enabled: Check | None = None,
+    title: str = "",
+) -> Callable[[Run], Run]:
+    """Declare an action that changes nothing but the screen. The function's docstring is its help."""
+
+    def enter(run: Run) -> Run:
+        text = " ".join((run.__doc__ or "").split())
+        _enter(Action(id, keys, title or _title(id), text, tuple(scopes), run, enabled, footer=footer, order=order))
+        return run
+
+    return enter
+
+
+def command(
+    id: str,  # noqa: A002
+    *keys: str,
+    scopes: Iterable[str],
+    name: str = "",
+    arguments: Mapping[str, str] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    help: str = "",  # noqa: A002
+    title: str = "",
+    enabled: Check | None = None,
+    loses: Callable[[Place], str] | None = None,
+    undo: Callable[[Subject], tuple[str, dict[str, Any]] | None] | None = None,
+    footer: str = "",
+    order: int = 50,
+) -> Action:
+    """Declare an action that gives a command of the table (``name``, else its own id) for every subject.
+
+    ``arguments`` says which parameter takes which name of the subject; required parameters that nothing fills are asked for. It is destructive
+    when the command is; then ``loses`` says what goes.
+    """
+    wanted = name or id
+
+    async def run(place: Place) -> None:
+        await place.app.give(made, place)
+
+    made = Action(
+        id, keys, title or _title(id), help, tuple(scopes), run, enabled, wanted, dict(arguments or {}), dict(fixed or {}),
+        loses is not None, loses, undo, footer, order,
+    )  # fmt: skip
+    _enter(made)
+    return made
+
+
+def _enter(made: Action) -> None:
+    if made.id in _DECLARED:
+        raise ValueError(f"action {made.id} is declared twice")
+    _DECLARED[made.id] = made
+
+
+def _title(id_: str) -> str:
+    noun, _, verb = id_.partition(".")
+    return f"{noun}: {verb.replace('-', ' ')}" if verb else noun
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """All actions, and the keys that they have now."""
+
+    actions: Mapping[str, Action]
+    keys: Mapping[str, tuple[str, ...]]
+    """Action → its key sequences, after the keymap file."""
+
+    def keys_of(self, id_: str) -> str:
+        """The keys of an action for people: ``g t``."""
+        return show_keys(self.keys.get(id_, ()))
+
+    def here(self, place: Place) -> list[Action]:
+        """What can be wanted here, nearest scope first, enabled or not."""
+        rank = {scope: n for n, scope in reversed(list(enumerate(place.scopes)))}
+        found = [
+            (min(rank[s] for s in entry.scopes if s in rank), entry.order, n, entry)
+            for n, entry in enumerate(self.actions.values())
+            if any(scope in rank for scope in entry.scopes)
+        ]
+        return [entry for *_, entry in sorted(found, key=lambda item: item[:3])]
+
+    def press(self, sequence: tuple[str, ...], place: Place) -> "Action | Pending | None":
+        """What the keys pressed so far mean here: an action, a sequence that goes on, or nothing."""
+        wanted = " ".join(sequence)
+        further: dict[str, Action] = {}
+        for entry in self.here(place):
+            for keys in self.keys.get(entry.id, ()):
+                if keys == wanted:
+                    return entry
+                if keys.startswith(wanted + " "):
+                    further.setdefault(keys.removeprefix(wanted + " "), entry)
+        return Pending(sequence, further) if further else None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A sequence that has begun: what may follow, and what it would do."""
+
+    begun: tuple[str, ...]
+    next: Mapping[str, Action]
+
+
+def registry(keymap: Sequences | None = None) -> Registry:
+    """Load every action; ``keymap``: what the person has moved."""
+    for module in MODULES:
+        import_module(module)
+    moved = keymap or {}
+    keys = {id_: moved.get(id_, entry.keys) for id_, entry in _DECLARED.items()}
+    return Registry(dict(_DECLARED), keys)
+
+
+def clashes(known: Registry) -> list[str]:
+    """Keys that mean two things in one place, hide a sequence, or put something destructive under a hand, each as a sentence."""
+    found: list[str] = []
+    pairs = [(keys, known.actions[id_]) for id_, sequences in known.keys.items() for keys in sequences]
+    for n, (keys, one) in enumerate(pairs):
+        if one.destructive and keys in GUARDED:
+            found.append(f"{one.id} destroys something and must not be on {show_keys((keys,))}")
+        for other_keys, other in pairs[n + 1 :]:
+            if one.id == other.id or not _meet(one, other):
+                continue
+            if keys == other_keys:
+                found.append(f"{show_keys((keys,))} is both {one.id} and {other.id}")
+            elif keys.startswith(other_keys + " ") or other_keys.startswith(keys + " "):
+                short, long = sorted((keys, other_keys), key=len)
+                found.append(f"{show_keys((short,))} hides {show_keys((long,))} ({one.id}, {other.id})")
+    return found
+
+
+def _meet(one: Action, other: Action) -> bool:
+    """Whether both can be wanted in one place: a common scope, one that is everywhere, or two kinds of things that go together."""
+    here, there = set(one.scopes), set(other.scopes)
+    return bool(here & there) or "app" in here | there or bool(here & set(SUBJECTS) and there & set(SUBJECTS))
+
+
+def why_not(entry: Action, place: Place) -> str | None:
+    """Why an action cannot be used here, in words; None when it can."""
+    if entry.command is not None:
+        row = table_row(entry)
+        app = place.app
+        if app.readonly:
+            return "the screen is read-only (it was started with --readonly)"
+        if _RANK[app.store.role] < _RANK[row.role]:
+            return f"it needs the role {row.role}, you act as {app.store.role}"
+        if app.store.gone:
+            return "the database cannot be reached"
+        if entry.arguments and not place.subjects:
+            return "nothing is selected"
+    return entry.enabled(place) if entry.enabled else None
+
+
+def table_row(entry: Action) -> Command:
+    """The command of the table that an action gives."""
+    if entry.command is None:
+        raise QuarterdeckError(f"{entry.id} gives no command")
+    return find(entry.command)
