@@ -48,7 +48,9 @@ class Crew:
 
     async def engine(self, most: int = 4) -> int:
         """An engine with a lease of an hour."""
-        number: int = await self.connection.fetchval("select engine_register('here', 'here', 1, '1', $1, '1 hour')", most)
+        number: int = await self.connection.fetchval(
+            "select engine_register('here', 'here', 1, '1', $1, '1 hour')", most
+        )
         return number
 
     async def claim(self, count: int = 1) -> list[int]:
@@ -86,7 +88,9 @@ class Crew:
             )
         await self.db.ring("event", f"run:{run}")
 
-    async def ask(self, run: int, text: str, *, options: Sequence[str] = (), data: Mapping[str, Any] | None = None) -> int:
+    async def ask(
+        self, run: int, text: str, *, options: Sequence[str] = (), data: Mapping[str, Any] | None = None
+    ) -> int:
         """The agent asks; ``data`` makes it a request for permission. The question's number."""
         number: int = await self.connection.fetchval(
             """

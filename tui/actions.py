@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from config.errors import QuarterdeckError
-from core.commands.table import _RANK, Command, find  # noqa: PLC2701
+from config.errors import ForbiddenError, QuarterdeckError
+from core.commands.table import Command, check_role, find
 from tui.keymap import Sequences, show_keys
 
 if TYPE_CHECKING:
@@ -271,8 +271,10 @@ def why_not(entry: Action, place: Place) -> str | None:
         app = place.app
         if app.readonly:
             return "the screen is read-only (it was started with --readonly)"
-        if _RANK[app.store.role] < _RANK[row.role]:
-            return f"it needs the role {row.role}, you act as {app.store.role}"
+        try:
+            check_role(row, app.store.who)
+        except ForbiddenError as error:
+            return error.message
         if app.store.gone:
             return "the database cannot be reached"
         if entry.arguments and not place.subjects:

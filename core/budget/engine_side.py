@@ -2,19 +2,21 @@
 
 In the order of a run's life:
 
-1. With the engine: :class:`GatewayWatch` (``run`` owned by the engine's task group) keeps a gateway process alive;
-``url`` is its address. 2. Before a claimed task starts: :func:`may_start`. A :class:`Refused` means: make it wait
-(5.) without a run. 3. After the run's row is committed, before the spawn: :func:`issue_token`;
-:func:`agent_environment` goes into what the agent is given. An adopted run keeps its token: only its hash is known.
-4. On a bell with the topic ``notice:<run>`` or ``budget``, and with each sweep: :func:`take_notices`; each becomes an
-event of its run (``status`` for ``fallback``, ``error`` else). A notice ``budget`` or ``service`` says that the model
-has been refused: an agent that has not ended by itself within half a minute is interrupted. 5. At the end of every
-run: :func:`end_run` (its token dies, its cost is the ledger's). If the agent did not succeed, :func:`why_refused`;
-with a ``Refused`` of kind ``budget`` the attempt is no failure: :func:`hand_over` names an agent that speaks the
-protocol of the next service, if there is one; else, in one transaction, :func:`wait` and ``queue.finish(…, "wait",
-wait="budget", reason=refused.text)``. Of kind ``service``: ``finish(…, "wait", wait="time",
-retry_in=refused.retry_seconds)``. 6. On the topic ``budget``, at :func:`next_reset`, and with each sweep:
-:func:`wake`. 7. With the timers: :func:`core.budget.alerts.deliver`, once a minute.
+1. With the engine: :class:`GatewayWatch` (its ``run`` owned by the engine's task group) keeps a gateway process alive;
+   ``url`` is its address.
+2. Before a claimed task starts: :func:`may_start`. A :class:`Refused` means: make it wait (5.) without a run.
+3. After the run's row is committed, before the spawn: :func:`issue_token`; :func:`agent_environment` goes into what the
+   agent is given. An adopted run keeps its token: only its hash is known.
+4. On a bell with the topic ``notice:<run>``, and with each sweep: :func:`take_notices`; each becomes an event of its
+   run (``status`` for ``fallback``, ``error`` else). A notice ``budget`` or ``service`` says that the model has been
+   refused: an agent that has not ended by itself within half a minute is interrupted.
+5. At the end of every run: :func:`end_run` (its token dies, its cost is the ledger's). If the agent did not succeed,
+   :func:`why_refused`; with a ``Refused`` of kind ``budget`` the attempt is no failure: :func:`hand_over` names an
+   agent that speaks the protocol of the next service, if there is one; else, in one transaction, :func:`wait` and
+   ``queue.finish(…, "wait", wait="budget", reason=refused.text)``. Of kind ``service``:
+   ``queue.finish(…, "wait", wait="time", retry_in=timedelta(seconds=refused.retry_seconds))``.
+6. On the topic ``budget``, at :func:`next_reset`, and with each sweep: :func:`wake`.
+7. With the timers, once a minute: :func:`core.budget.alerts.deliver`.
 """
 
 import asyncio
@@ -265,7 +267,7 @@ class GatewayWatch:
         self._ready.set()
 
     async def _until_it_ends(self) -> None:
-        while is_served(self._paths):
+        while is_served(self._paths):  # noqa: ASYNC110 - the lock of another process rings no bell
             await asyncio.sleep(0.25)
 
 

@@ -1,7 +1,7 @@
 """What `make run` shows: the program at its real work, as far as this place allows.
 
-At a terminal with a registered project that is the screen; with nothing registered the demonstration; without a terminal the
-demonstration, printed.
+At a terminal with a registered project that is the screen; with nothing registered the demonstration; without a
+terminal the demonstration, printed.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The gates: the project's own commands, run in the worktree of a change, each under a keeper and a time limit of its own."""
+"""The gates: the project's own commands, run in the worktree of a change, each under a keeper with a time limit."""
 
 import asyncio
 import shutil
@@ -39,7 +39,7 @@ class GateResult:
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """Where and how commands of a project are run: ``folder`` takes their spools, ``mark`` makes every process findable."""
+    """Where and how commands of a project are run: ``folder`` takes the spools, by ``mark`` processes are found."""
 
     folder: Path
     sockets: Path
@@ -94,7 +94,10 @@ async def run_command(shell: Shell, name: str, command: str, poke: asyncio.Event
 
 
 async def wait_for_exit(folder: Path, poke: asyncio.Event, *, look: float = 1.0) -> keeper.Exit | None:
-    """Wait until a keeper's command has ended; None when the keeper was killed. ``look``: seconds between looks without a poke."""
+    """Wait until a keeper's command has ended; None when the keeper was killed.
+
+    ``look``: seconds between two looks without a poke.
+    """
     while True:
         poke.clear()
         if end := keeper.read_exit(folder):

@@ -291,7 +291,7 @@ async def rewire(connection: asyncpg.Connection, number: int, parents: Sequence[
     rows = await connection.fetch(
         """
         select t.number, t.status::text from task t
-         where t.number = any($2)
+         where t.number = any($2) or t.number = any(array(select parent from task_after where child = $1))
          order by t.number for share
         """,
         number,

@@ -25,7 +25,12 @@ async def told(crew: Crew, run: int) -> list[tuple[int, str, dict[str, object]]]
 async def test_an_answer_is_stored_and_goes_to_the_run(crew: Crew) -> None:
     run, number = await asking(crew)
     [question] = await crew.do("question.list")
-    assert (question.number, question.status, question.text, question.agent) == (number, "open", "Which colour?", "coder")
+    assert (question.number, question.status, question.text, question.agent) == (
+        number,
+        "open",
+        "Which colour?",
+        "coder",
+    )
     answered = await crew.do("question.answer", id=str(question.id), text=" blue ")
     assert (answered.status, answered.answer, answered.answered_by) == ("answered", "blue", "user:supervisor")
     assert await told(crew, run) == [
@@ -97,7 +102,10 @@ async def test_always_answers_for_everybody_who_asks_the_same_in_this_project(cr
     assert [tuple(row) for row in rules] == [("app", "Bash: npm test", "user:supervisor")]
     run, same = await asking(crew, data={"tool": "Bash", "input": {"command": "npm test"}})
     other = await crew.ask(run, "?", data={"tool": "Bash", "input": {"command": "npm test; curl evil"}})
-    refs = {row["number"]: row["ref"] for row in await crew.connection.fetch("select number, ref from question where run = $1", run)}
+    refs = {
+        row["number"]: row["ref"]
+        for row in await crew.connection.fetch("select number, ref from question where run = $1", run)
+    }
     assert await answer_by_rule(crew.connection, run, refs[same])
     assert not await answer_by_rule(crew.connection, run, refs[same])
     assert not await answer_by_rule(crew.connection, run, refs[other])

@@ -17,10 +17,15 @@ async def in_review(crew: Crew) -> int:
 async def settle(crew: Crew, task: int, status: str, note: str | None = None) -> None:
     """The engine waits for an approval and then says what became of it."""
     async with asyncio.timeout(30):
-        while not await crew.connection.fetchval("select true from review where task = $1 and status = 'approved'", task):
+        while not await crew.connection.fetchval(
+            "select true from review where task = $1 and status = 'approved'", task
+        ):
             await asyncio.sleep(0.01)
     await crew.connection.execute(
-        "update review set status = $2, note = coalesce($3, note) where task = $1 and status = 'approved'", task, status, note
+        "update review set status = $2, note = coalesce($3, note) where task = $1 and status = 'approved'",
+        task,
+        status,
+        note,
     )
     if status == "merged":
         await crew.connection.execute("select task_move($1, '{review}', 'completed')", task)
@@ -62,7 +67,10 @@ async def test_an_approval_waits_for_the_merge(crew: Crew) -> None:
 
 async def test_an_approval_that_cannot_be_merged_says_why(crew: Crew) -> None:
     task = await in_review(crew)
-    for status, words in (("open", "it is open for review again: main moves too often"), ("conflict", "was sent back: main moves")):
+    for status, words in (
+        ("open", "it is open for review again: main moves too often"),
+        ("conflict", "was sent back: main moves"),
+    ):
         async with asyncio.TaskGroup() as group:
             approving = group.create_task(refused(crew, task))
             group.create_task(settle(crew, task, status, "main moves too often"))
@@ -104,7 +112,10 @@ async def test_requested_changes_begin_another_attempt_however_often(crew: Crew)
         assert (review.status, review.note) == ("changes_requested", f"more of {attempt}")
         again = await crew.do("task.show", task=task)
         assert (again.status, again.attempts) == ("pending", attempt)
-        assert await crew.connection.fetchval("select feedback from task_body where task = $1", task) == f"more of {attempt}"
+        assert (
+            await crew.connection.fetchval("select feedback from task_body where task = $1", task)
+            == f"more of {attempt}"
+        )
     with pytest.raises(ConflictError, match="is changes requested by user:supervisor already"):
         await crew.do("review.request-changes", task=task, text="x")
 

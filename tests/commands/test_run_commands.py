@@ -154,7 +154,9 @@ async def test_a_diff_is_the_change_as_a_patch(crew: Crew, tmp_path: Path) -> No
 
     def git(*words: str) -> str:
         who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
-        return subprocess.run(["git", *who, *words], cwd=repository, check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            ["git", *who, *words], cwd=repository, check=True, capture_output=True, text=True
+        ).stdout.strip()
 
     git("init", "-q", "-b", "main")
     (repository / "list.txt").write_text("one\n")

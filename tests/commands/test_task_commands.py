@@ -64,22 +64,22 @@ async def test_the_project_is_the_one_in_which_the_person_stands(crew: Crew, tmp
 
 
 REFUSED: list[tuple[dict[str, object], type[QuarterdeckError], str]] = [
-        ({"project": "nothing"}, NotFoundError, 'there is no project "nothing"'),
-        ({"agent": "nobody"}, NotFoundError, 'there is no agent "nobody"'),
-        ({"after": ["77"]}, NotFoundError, "there is no task #77"),
-        ({"after": [str(uuid4())]}, NotFoundError, "there is no task"),
-        ({"parent": "77"}, NotFoundError, "there is no task #77"),
-        ({"priority": "6"}, UsageError, "priority '6'"),
-        ({"title": " "}, UsageError, "must not be empty"),
-        ({"deadline": "2001-01-01T00:00:00Z"}, UsageError, "in the past"),
-        ({"deadline": "+1h", "not_before": "+2h"}, UsageError, "is not after the start"),
-        ({"not_before": "soon"}, UsageError, "is no time"),
-        ({"cron": "61 * * * *"}, UsageError, "cron '61 "),
-        ({"cron": "0 0 30 2 *"}, UsageError, "cron"),
-        ({"cron": "0 0 * * *", "not_before": "+1h"}, UsageError, "dates alone"),
-        ({"max_cost": "0"}, UsageError, "max-cost"),
-        ({"max_attempts": "0"}, UsageError, "max-attempts 0"),
-        ({"on_failure": "explode"}, UsageError, "on-failure"),
+    ({"project": "nothing"}, NotFoundError, 'there is no project "nothing"'),
+    ({"agent": "nobody"}, NotFoundError, 'there is no agent "nobody"'),
+    ({"after": ["77"]}, NotFoundError, "there is no task #77"),
+    ({"after": [str(uuid4())]}, NotFoundError, "there is no task"),
+    ({"parent": "77"}, NotFoundError, "there is no task #77"),
+    ({"priority": "6"}, UsageError, "priority '6'"),
+    ({"title": " "}, UsageError, "must not be empty"),
+    ({"deadline": "2001-01-01T00:00:00Z"}, UsageError, "in the past"),
+    ({"deadline": "+1h", "not_before": "+2h"}, UsageError, "is not after the start"),
+    ({"not_before": "soon"}, UsageError, "is no time"),
+    ({"cron": "61 * * * *"}, UsageError, "cron '61 "),
+    ({"cron": "0 0 30 2 *"}, UsageError, "cron"),
+    ({"cron": "0 0 * * *", "not_before": "+1h"}, UsageError, "dates alone"),
+    ({"max_cost": "0"}, UsageError, "max-cost"),
+    ({"max_attempts": "0"}, UsageError, "max-attempts 0"),
+    ({"on_failure": "explode"}, UsageError, "on-failure"),
 ]
 
 
@@ -144,7 +144,9 @@ async def test_a_list_reads_little_more_than_it_shows(crew: Crew) -> None:
     await crew.connection.execute("analyze task")
     filters = ("", "where project = 'app'", "where status = 'pending'", "where status = 'failed'")
     for condition in filters:
-        plan = await crew.connection.fetch(f"explain select number from task {condition} order by number desc limit 100")
+        plan = await crew.connection.fetch(
+            f"explain select number from task {condition} order by number desc limit 100"
+        )
         assert not any("Seq Scan" in line[0] or "Sort" in line[0] for line in plan), condition
     assert len(await crew.do("task.list")) == 100
 
@@ -159,9 +161,16 @@ async def test_many_are_added_in_one_statement_in_their_order(crew: Crew) -> Non
 async def test_an_edit_changes_what_it_names_and_nothing_else(crew: Crew) -> None:
     number = await crew.add(description="long", priority=2, path=["a"])
     before = await crew.do("task.show", task=number)
-    task = await crew.do("task.edit", task=number, title="new", priority=5, max_cost="2", max_attempts=7, deadline="+3d")
+    task = await crew.do(
+        "task.edit", task=number, title="new", priority=5, max_cost="2", max_attempts=7, deadline="+3d"
+    )
     assert (task.title, task.priority, task.max_cost_usd, task.max_attempts) == ("new", 5, 2, 7)
-    assert (task.description, task.paths, task.status, task.created_at) == ("long", ("a",), "pending", before.created_at)
+    assert (task.description, task.paths, task.status, task.created_at) == (
+        "long",
+        ("a",),
+        "pending",
+        before.created_at,
+    )
     task = await crew.do("task.edit", task=number, clear=["deadline", "max-cost", "path", "description"])
     assert (task.deadline, task.max_cost_usd, task.paths, task.description) == (None, None, (), "")
     with pytest.raises(UsageError, match="nothing to change"):
@@ -297,7 +306,9 @@ async def test_deleting_takes_the_runs_along_and_spares_what_is_needed(crew: Cre
 async def test_every_change_is_in_the_audit_with_who_made_it(crew: Crew) -> None:
     number = await crew.add()
     await crew.do("task.priority", task=number, priority=5)
-    trail = await crew.connection.fetch("select actor, action, after from audit where kind = 'task' and key = $1 order by id", str(number))
+    trail = await crew.connection.fetch(
+        "select actor, action, after from audit where kind = 'task' and key = $1 order by id", str(number)
+    )
     assert [row["actor"] for row in trail] == ["user:supervisor"] * 2
     assert trail[-1]["after"]["priority"] == 5
 

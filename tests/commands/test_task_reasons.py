@@ -39,13 +39,21 @@ async def test_each_obstacle_of_a_ready_task_is_named_the_widest_first(crew: Cre
         ("update agent set enabled = false", "update agent set enabled = true", "agent coder is disabled"),
         ("update agent set name = 'else'", "update agent set name = 'coder'", "agent coder is unknown"),
         ("select 1", "select engine_register('here', 'here', 1, '1', 1, '1 hour')", "no engine is running"),
-        ("update load set running = 4", "update load set running = 0", "project app is full: 4 of 4 tasks are in progress"),
+        (
+            "update load set running = 4",
+            "update load set running = 0",
+            "project app is full: 4 of 4 tasks are in progress",
+        ),
         (
             "update agent set max_parallel = 1; update agent_slot set task = 99",
             "update agent set max_parallel = null",
             "agent coder is full: 1 of 1 tasks are in progress",
         ),
-        ("update engine set max_parallel = 0", "update engine set max_parallel = 2", "every engine is full: 0 of 0 runs"),
+        (
+            "update engine set max_parallel = 0",
+            "update engine set max_parallel = 2",
+            "every engine is full: 0 of 0 runs",
+        ),
     ]
     for make, clear, words in obstacles:
         await crew.connection.execute(make)

@@ -84,11 +84,11 @@ async def test_a_rejected_change_is_kept_but_not_merged(crew: Site) -> None:
     assert git(repo, "show", f"refs/qd/salvage/{run}:made.txt") == "yes"
 
 
-def commit(repo, name: str, text: str) -> None:  # noqa: ANN001
+def commit(repo, name: str, text: str) -> None:
     (repo / name).write_text(text + "\n")
     git(repo, "add", "-A")
     git(repo, "-c", "user.name=p", "-c", "user.email=p@x", "commit", "-q", "-m", "theirs")
 
 
-async def is_there(path) -> bool:  # noqa: ANN001
+async def is_there(path) -> bool:
     return path.exists() and path.stat().st_size > 0

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 from tests.engine.engine_kit import Site, git
 
@@ -129,11 +130,10 @@ async def test_a_paused_run_stands_still_and_goes_on(crew: Site) -> None:
     await crew.do("run.pause", run=f"{task}.1")
     await crew.said(task, "paused by")
     tree = await crew.sql.fetchval("select worktree from run where task = $1", task)
-    with open(f"{tree}/go.txt", "w") as file:
-        file.write("go")
+    (Path(tree) / "go.txt").write_text("go")
     await crew.do("run.resume", run=f"{task}.1")
     await crew.reaches(task, "completed")
-    kinds = [row["text"] for row in await crew.events(task) if row["text"] in ("went",) or "by user" in row["text"]]
+    kinds = [row["text"] for row in await crew.events(task) if row["text"] == "went" or "by user" in row["text"]]
     assert kinds == ["paused by user:test", "resumed by user:test", "went"]
 
 
@@ -203,8 +203,7 @@ async def test_sigterm_is_a_clean_stop_that_leaves_runs_alone(crew: Site) -> Non
     assert (row["state"], row["long"]) == ("stopped", True)
     assert await crew.status(task) == "in_progress"
     tree = await crew.sql.fetchval("select worktree from run where task = $1", task)
-    with open(f"{tree}/go.txt", "w") as file:
-        file.write("go")
+    (Path(tree) / "go.txt").write_text("go")
     await host.start()
     await crew.reaches(task, "completed")
     assert await crew.sql.fetchval("select count(*) from run where task = $1", task) == 1

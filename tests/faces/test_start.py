@@ -98,13 +98,9 @@ def test_an_interrupt_is_130_and_quiet(qd: CommandLine, tmp_path: Path) -> None:
 def test_somebody_elses_modules_in_the_way_are_named(qd: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "__init__.py").write_text("")
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); import core.faces.start as s; sys.exit(s.main())"
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys; sys.path.insert(0, sys.argv.pop(1)); import core.faces.start as s; sys.exit(s.main())",
-        ]
-        + [str(tmp_path), "status"],
+        [sys.executable, "-P", "-c", code, str(tmp_path), "status"],
         env=qd.environ,
         capture_output=True,
         text=True,

@@ -42,7 +42,9 @@ def test_a_cycle_is_found_exactly_when_a_parent_waits_for_the_child(graph: tuple
 
 
 @given(graphs())
-def test_what_is_named_is_a_cycle_of_the_new_graph_and_the_shortest_one(graph: tuple[set[Edge], int, list[int]]) -> None:
+def test_what_is_named_is_a_cycle_of_the_new_graph_and_the_shortest_one(
+    graph: tuple[set[Edge], int, list[int]],
+) -> None:
     edges, child, parents = graph
     cycle = find_cycle(edges, child, parents)
     if cycle is None:

@@ -15,7 +15,7 @@ from storage.queries.guard import transact
 
 ENGINE = Principal("engine", Role.ENGINE)
 PERSON = Principal("user:test", Role.SUPERVISOR)
-STEPS = 80
+STEPS = 150
 
 
 class Crowd:
@@ -41,7 +41,12 @@ class Crowd:
         return sorted({chance.randint(low, max(low, self.latest)) for _ in range(chance.randint(0, most))})
 
     async def add(self, chance: random.Random) -> None:
-        item = {"project": chance.choice("pq"), "title": "t", "after": self.some(chance), "priority": chance.randint(1, 5)}
+        item = {
+            "project": chance.choice("pq"),
+            "title": "t",
+            "after": self.some(chance),
+            "priority": chance.randint(1, 5),
+        }
         [added] = await transact(self.db, PERSON, lambda connection: tasks.add_many(connection, [item]))
         self.latest = max(self.latest, added.number)
 
@@ -56,7 +61,9 @@ class Crowd:
             await transact(self.db, PERSON, lambda connection: tasks.cancel(connection, number, "no"))
         else:
             over = ["failed", "cancelled"]
-            await transact(self.db, PERSON, lambda connection: tasks.move(connection, number, over, "pending", fresh=True))
+            await transact(
+                self.db, PERSON, lambda connection: tasks.move(connection, number, over, "pending", fresh=True)
+            )
 
     async def work(self, chance: random.Random) -> None:
         await self.work_once(chance.choice(["completed"] * 12 + ["failed", "retry", "cancelled"]))
@@ -81,12 +88,23 @@ async def test_every_task_ends_however_people_and_engines_get_in_each_other_s_wa
     try:
         async with db.connection() as connection:
             for project in "pq":
-                await connection.execute("insert into project (id, name, repo, path) values ($1, $1, '/r', '/r')", project)
+                await connection.execute(
+                    "insert into project (id, name, repo, path) values ($1, $1, '/r', '/r')", project
+                )
                 await connection.execute("insert into load (project, max_parallel) values ($1, 3)", project)
             await connection.execute("insert into agent (name, adapter) values ('a', 'command')")
             engine = await connection.fetchval("select engine_register('e', 'h', 1, '1', 9, '1 hour')")
         crowd = Crowd(db, engine, seed=7)
-        steps = [crowd.add, crowd.add, crowd.work, crowd.work, crowd.work, crowd.rewire, crowd.rewire, crowd.cancel_or_retry]
+        steps = [
+            crowd.add,
+            crowd.add,
+            crowd.work,
+            crowd.work,
+            crowd.work,
+            crowd.rewire,
+            crowd.rewire,
+            crowd.cancel_or_retry,
+        ]
         async with asyncio.timeout(120), asyncio.TaskGroup() as group:
             for number, step in enumerate(steps):
                 group.create_task(crowd.play(number, step))

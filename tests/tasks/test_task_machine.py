@@ -73,13 +73,19 @@ class Queue(RuleBasedStateMachine):
         rows = self.sql("select number, lease_token from task where status = 'in_progress' order by number")
         return rows[at % len(rows)] if rows else None
 
-    @initialize(graph=st.lists(st.tuples(st.sampled_from(AGENTS), st.sets(st.integers(1, 4), max_size=3)), min_size=5, max_size=9))
+    @initialize(
+        graph=st.lists(
+            st.tuples(st.sampled_from(AGENTS), st.sets(st.integers(1, 4), max_size=3)), min_size=5, max_size=9
+        )
+    )
     def world(self, graph: list[tuple[str, set[int]]]) -> None:
         """Two projects, two agents, an engine, and tasks of which each waits for some of the four before it."""
         for project, most in (("p", 3), ("q", 1)):
             self.sql("insert into project (id, name, repo, path) values ($1, $1, '/r', '/r')", project)
             self.sql("insert into load (project, max_parallel) values ($1, $2)", project, most)
-        self.sql("insert into agent (name, adapter, max_parallel) values ('any', 'command', null), ('one', 'command', 1)")
+        self.sql(
+            "insert into agent (name, adapter, max_parallel) values ('any', 'command', null), ('one', 'command', 1)"
+        )
         self.engine = self.register()
         for agent, back in graph:
             numbers = sorted(self.states(), reverse=True)
@@ -100,7 +106,9 @@ class Queue(RuleBasedStateMachine):
         on_failure=st.sampled_from(["fail", "cancel"]),
         most=st.integers(1, 2),
     )
-    def add(self, project: str, agent: str, priority: int, parents: list[int], starts: Any, on_failure: str, most: int) -> None:
+    def add(
+        self, project: str, agent: str, priority: int, parents: list[int], starts: Any, on_failure: str, most: int
+    ) -> None:
         self.by = By.PERSON
         known = sorted(self.before)
         item = {
@@ -120,7 +128,9 @@ class Queue(RuleBasedStateMachine):
     def finish(self, at: int, outcome: str, pause: Any) -> None:
         self.by = By.ENGINE
         if held := self.held(at):
-            self.value("select task_finish($1, $2, $3, 'because', $4)", held["number"], held["lease_token"], outcome, pause)
+            self.value(
+                "select task_finish($1, $2, $3, 'because', $4)", held["number"], held["lease_token"], outcome, pause
+            )
 
     @rule(outcomes=st.lists(st.sampled_from(["completed"] * 6 + ["review", "failed", "retry"]), min_size=1, max_size=5))
     def work(self, outcomes: list[str]) -> None:
@@ -136,13 +146,19 @@ class Queue(RuleBasedStateMachine):
         self.by = By.ENGINE
         if held := self.held(at):
             self.value(
-                "select task_finish($1, $2, 'wait', 'because', $3, $4::text::task_wait)", held["number"], held["lease_token"], pause, wait
+                "select task_finish($1, $2, 'wait', 'because', $3, $4::text::task_wait)",
+                held["number"],
+                held["lease_token"],
+                pause,
+                wait,
             )
 
     @rule(at=index)
     def report_late(self, at: int) -> None:
         if held := self.held(at):
-            assert self.value("select task_finish($1, $2, 'completed')", held["number"], held["lease_token"] - 1) is None
+            assert (
+                self.value("select task_finish($1, $2, 'completed')", held["number"], held["lease_token"] - 1) is None
+            )
 
     @rule(at=index)
     def cancel(self, at: int) -> None:
@@ -183,7 +199,9 @@ class Queue(RuleBasedStateMachine):
     def edit_lane(self, at: int, priority: int, agent: str) -> None:
         self.by = By.PERSON
         if number := self.pick(at):
-            self.attempt(edit_task(self.connection, number, Edit({"priority": priority, "agent": agent}, datetime.now(UTC))))
+            self.attempt(
+                edit_task(self.connection, number, Edit({"priority": priority, "agent": agent}, datetime.now(UTC)))
+            )
 
     @rule()
     def time_passes(self) -> None:

@@ -1,0 +1,410 @@
+"""The one place that owns what the screen knows: it reads, listens and gives commands; widgets only show.
+
+A widget subscribes with a *load* (how to read what it shows) and topics of the change feed. The store loads when a bell rings for one of them, one load of
+a subscription at a time, several bells together, and never so often that loading takes more than a tenth of the time. It delivers only what differs
+from what was delivered before, as a :class:`Fresh` message. So nothing is painted when nothing changes.
+
+When the database is gone the store says so at once (:class:`Connection`), everybody keeps what they show, and it connects again by itself; the
+feed then rings for everything.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+import asyncpg
+from textual.message import Message
+from textual.message_pump import MessagePump
+
+from config.errors import QuarterdeckError, UnavailableError
+from core.commands.table import Context, find, invoke, utc_now
+from core.faces.plain import one_line
+from storage.database import Principal, Role, unreachable
+from storage.feed import ChangeFeed
+
+T = TypeVar("T")
+
+Opener = Callable[[], AbstractAsyncContextManager[Context]]
+"""Opens the context that the screen works with; called again after a failure."""
+
+State = Literal["opening", "live", "gone"]
+_GONE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+NOBODY = Principal("user:nobody", Role.VIEWER)
+_RETRY_SECONDS = 1.0
+_SHARE = 9.0
+"""How many times as long as a load took the next one of the same subscription waits."""
+
+
+@dataclass
+class Fresh(Message, bubble=False):
+    """What a subscription loads has changed."""
+
+    data: Any
+    of: "Subscription"
+
+    def __post_init__(self) -> None:
+        """A message has a start of its own."""
+        super().__init__()
+
+
+@dataclass
+class Connection(Message, bubble=False):
+    """The database answers again, or no more. ``words``: what it said."""
+
+    state: State
+    words: str
+
+    def __post_init__(self) -> None:
+        """A message has a start of its own."""
+        super().__init__()
+
+
+@dataclass(slots=True)
+class Sent:
+    """One command that the screen gave, for the log of all that it sent."""
+
+    at: datetime
+    words: str
+    outcome: Literal["sent", "done", "refused"] = "sent"
+    said: str = ""
+
+
+@dataclass(eq=False)
+class Subscription:
+    """Somebody who shows something. Close it when the widget goes."""
+
+    to: MessagePump
+    topics: frozenset[str]
+    load: Callable[[], Awaitable[Any]]
+    store: "Store"
+    data: Any = None
+    loaded: bool = False
+    asleep: bool = False
+    """While true nothing is loaded: the widget is not seen."""
+    _due: float = 0.0
+    _task: asyncio.Task[None] | None = None
+    _dirty: bool = True
+
+    def refresh(self, *, at_once: bool = True) -> None:
+        """Load again: the widget asks for something else."""
+        self._dirty = True
+        if at_once:
+            self._due = 0.0
+        self.store.wake()
+
+    def wake(self) -> None:
+        """It is seen (again)."""
+        if self.asleep:
+            self.asleep = False
+            self.store.wake()
+
+    def close(self) -> None:
+        """No more loads."""
+        self.store.drop(self)
+
+
+@dataclass
+class _Told:
+    """Who hears what the store says of itself."""
+
+    to: MessagePump | None = None
+
+
+class Store:
+    """Reads, listens and gives commands for one screen."""
+
+    def __init__(
+        self, opener: Opener, *, readonly: bool = False, pace: float = 0.1, now: Callable[[], datetime] = utc_now
+    ) -> None:
+        """``pace``: least seconds between two loads of one subscription."""
+        self._opener = opener
+        self._pace = pace
+        self._told = _Told()
+        self._context: Context | None = None
+        self._subscriptions: list[Subscription] = []
+        self._loads: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._runner: asyncio.Task[None] | None = None
+        self._lost = asyncio.Event()
+        self._ready = asyncio.Event()
+        self.now = now
+        self.readonly = readonly
+        self.state: State = "opening"
+        self.words = ""
+        self.as_of: datetime | None = None
+        """When the database answered last."""
+        self.sent: deque[Sent] = deque(maxlen=1000)
+
+    # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, to: MessagePump) -> None:
+        """Begin to work; ``to`` hears of the connection. In the event loop of the app."""
+        self._told.to = to
+        self._runner = asyncio.create_task(self._run(), name="store of the screen")
+
+    async def stop(self) -> None:
+        """End everything that the store has begun, within a second."""
+        doomed = [task for task in (self._runner, *self._loads) if task is not None]
+        for task in doomed:
+            task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await asyncio.gather(*doomed, return_exceptions=True)
+
+    @property
+    def who(self) -> Principal:
+        """As whom the screen acts."""
+        return self._context.who if self._context else NOBODY
+
+    @property
+    def context(self) -> Context | None:
+        """What commands are given, once there is a database."""
+        return self._context
+
+    @property
+    def gone(self) -> bool:
+        """Whether the database does not answer."""
+        return self.state == "gone"
+
+    async def ready(self) -> None:
+        """Wait for the first connection."""
+        await self._ready.wait()
+
+    # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def ask(self, name: str, **arguments: Any) -> Any:
+        """The answer of a command that only reads. Raises the errors of :mod:`config.errors`."""
+        return await self._guarded(invoke(self._open_context(), name, arguments))
+
+    async def stream(self, name: str, **arguments: Any) -> AsyncIterator[Any]:
+        """The items of a streaming command that only reads."""
+        items: AsyncIterator[Any] = await self.ask(name, **arguments)
+        async for item in items:
+            yield item
+
+    async def read(self, query: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """What a query of :mod:`storage.queries` answers, as the person at the screen; at most ten seconds long."""
+        return await self._guarded(self._read(query))
+
+    async def _read(self, query: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        context = self._open_context()
+        async with context.db.transaction(context.who) as connection:
+            await connection.execute("set local statement_timeout = '10s'")
+            return await query(connection)
+
+    def subscribe(
+        self, to: MessagePump, topics: Iterable[str], load: Callable[[], Awaitable[Any]]
+    ) -> Subscription:
+        """Have ``load`` called now and whenever one of ``topics`` rings; ``to`` gets a :class:`Fresh` for what differs."""
+        made = Subscription(to, frozenset(topics) | {"*"}, load, self)
+        self._subscriptions.append(made)
+        self.wake()
+        return made
+
+    def drop(self, subscription: Subscription) -> None:
+        """Forget a subscription."""
+        with suppress(ValueError):
+            self._subscriptions.remove(subscription)
+
+    # ── doing ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def do(self, name: str, arguments: Mapping[str, Any], *, words: str = "") -> Any:
+        """Give a command, and write down that it was given. Raises the errors of :mod:`config.errors`."""
+        entry = Sent(self.now(), words or spoken(name, arguments))
+        self.sent.append(entry)
+        if self.readonly and find(name).role is not Role.VIEWER:
+            entry.outcome, entry.said = "refused", "the screen is read-only"
+            raise QuarterdeckError("the screen is read-only", "start it without --readonly")
+        try:
+            result = await self._guarded(invoke(self._open_context(), name, dict(arguments)))
+        except QuarterdeckError as error:
+            entry.outcome, entry.said = "refused", error.sentence()
+            raise
+        entry.outcome = "done"
+        await self._settings_may_have_changed(name)
+        return result
+
+    async def _settings_may_have_changed(self, name: str) -> None:
+        if name.startswith("settings.") and self._context:
+            from storage.source import load_settings
+
+            held = self._context
+            settings = await self._guarded(load_settings(held.db, held.who, held.paths, held.environ))
+            self._context = replace(held, settings=settings)
+
+    # ── behind the scenes ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def wake(self) -> None:
+        """Look who wants to load."""
+        self._wake.set()
+
+    def _open_context(self) -> Context:
+        if self._context is None:
+            raise UnavailableError("the database is not there yet", "wait for it, or see `qd doctor`")
+        return self._context
+
+    async def _guarded(self, work: Awaitable[T]) -> T:
+        """The result of some work; that the database is gone is noticed here."""
+        try:
+            result = await work
+        except UnavailableError as error:
+            if "database" in error.message:
+                self._lose(error.message)
+            raise
+        except asyncpg.QueryCanceledError:
+            raise QuarterdeckError("it took longer than ten seconds", "narrow it down") from None
+        except asyncpg.PostgresError as error:
+            if isinstance(error, _GONE):
+                self._lose(str(error))
+                raise unreachable(error) from error
+            raise QuarterdeckError(f"the database refuses: {one_line(str(error))}") from error
+        except (OSError, asyncpg.InterfaceError) as error:
+            self._lose(str(error))
+            raise unreachable(error) from error
+        self.as_of = self.now()
+        return result
+
+    def _say(self, state: State, words: str = "") -> None:
+        if (state, words) != (self.state, self.words):
+            self.state, self.words = state, words
+            if self._told.to is not None:
+                self._told.to.post_message(Connection(state, words))
+
+    def _lose(self, words: str) -> None:
+        if self.state == "live":
+            self._say("gone", one_line(words))
+            self._lost.set()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with self._opener() as context:
+                    self._context = context
+                    self._lost.clear()
+                    await self._live(context)
+            except (UnavailableError, *_GONE) as error:
+                self._say("gone", error.message if isinstance(error, QuarterdeckError) else one_line(str(error)))
+            except QuarterdeckError as error:
+                self._say("gone", error.sentence())
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _live(self, context: Context) -> None:
+        """Listen and load until cancelled. The pool heals itself; the feed says when the database is gone and back."""
+        feed = ChangeFeed(context.db.dsn, self._hear, sweep=15.0, probe=5.0)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(feed.run(), name="feed of the screen")
+            group.create_task(self._attend(feed), name="connection of the screen")
+            group.create_task(self._serve(), name="loads of the screen")
+
+    async def _attend(self, feed: ChangeFeed) -> None:
+        """Notice within a tenth of a second that the feed hears the database no more, or again."""
+        begun = time.monotonic()
+        while True:
+            if feed.connected.is_set():
+                self._ready.set()
+                self._lost.clear()
+                self._say("live")
+            elif self.state == "live" or (self.state == "opening" and time.monotonic() - begun > 3):
+                self._say("gone", "the connection was lost")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.25):
+                    await self._lost.wait()
+                    await asyncio.sleep(0.25)
+
+    def _hear(self, topics: frozenset[str]) -> None:
+        rung = False
+        for subscription in self._subscriptions:
+            if subscription.topics & topics or ("*" in topics):
+                subscription._dirty = True  # noqa: SLF001 - its owner
+                rung = True
+        if rung:
+            self.wake()
+
+    async def _serve(self) -> None:
+        """Begin the loads that are due; sleep until the next is, or somebody wakes the store."""
+        while True:
+            self._wake.clear()
+            soonest: float | None = None
+            now = time.monotonic()
+            for subscription in list(self._subscriptions):
+                if not subscription._dirty or subscription.asleep or subscription._task is not None:  # noqa: SLF001
+                    continue
+                if subscription._due <= now:  # noqa: SLF001
+                    self._begin(subscription)
+                else:
+                    soonest = min(soonest or subscription._due, subscription._due)  # noqa: SLF001
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if soonest is None else max(0.0, soonest - now)):
+                    await self._wake.wait()
+
+    def _begin(self, subscription: Subscription) -> None:
+        subscription._dirty = False  # noqa: SLF001
+        task = asyncio.create_task(self._load(subscription), name="load of the screen")
+        subscription._task = task  # noqa: SLF001
+        self._loads.add(task)
+        task.add_done_callback(self._loads.discard)
+
+    async def _load(self, subscription: Subscription) -> None:
+        begun = time.monotonic()
+        try:
+            data = await subscription.load()
+        except UnavailableError:
+            subscription._dirty = True  # noqa: SLF001
+            subscription._due = time.monotonic() + _RETRY_SECONDS  # noqa: SLF001
+        except QuarterdeckError as error:
+            self._deliver(subscription, Trouble(error.sentence()))
+        else:
+            self._deliver(subscription, data)
+        finally:
+            took = time.monotonic() - begun
+            subscription._due = max(subscription._due, begun + max(self._pace, took * _SHARE))  # noqa: SLF001
+            subscription._task = None  # noqa: SLF001
+            self.wake()
+
+    def _deliver(self, subscription: Subscription, data: Any) -> None:
+        if subscription.loaded and data == subscription.data:
+            return
+        subscription.data, subscription.loaded = data, True
+        if subscription in self._subscriptions:
+            subscription.to.post_message(Fresh(data, subscription))
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is delivered in place of data when a load failed: the sentence to show."""
+
+    words: str
+    at: float = field(default=0.0, compare=False)
+
+
+def spoken(name: str, arguments: Mapping[str, Any]) -> str:
+    """A command as it would be written on the command line; values in their full length, harmless."""
+    import shlex
+
+    words = name.replace(".", " ").split()
+    entry = find(name)
+    for parameter in entry.parameters:
+        if parameter.name not in arguments:
+            continue
+        value = arguments[parameter.name]
+        values = value if isinstance(value, list | tuple) else [value]
+        for item in values:
+            if parameter.kind != "value":
+                words += [parameter.option if item else parameter.option.replace("--", "--no-", 1)]
+            else:
+                words += [] if parameter.positional else [parameter.option]
+                words.append(shlex.quote(one_line(str(item))))
+    return " ".join(words)
