@@ -5,10 +5,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class EngineSettings(BaseModel):
-    """How the engine works."""
+class Group(BaseModel):
+    """Settings that belong together. The line below each field is its help."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class EngineSettings(Group):
+    """How the engine works."""
 
     max_parallel: int = Field(4, ge=0, le=1000)
     """Runs at a time on this host."""
@@ -22,10 +26,8 @@ class EngineSettings(BaseModel):
     """Longest time in seconds that a line of a run waits before it is shipped to the database."""
 
 
-class RunSettings(BaseModel):
+class RunSettings(Group):
     """The limits of one run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     wall_seconds: float | None = Field(4 * 3600, gt=0)
     """Longest time of an agent's process; null: none."""
@@ -45,10 +47,8 @@ class RunSettings(BaseModel):
     """A base that was fetched less than this many seconds ago is fresh enough."""
 
 
-class WorktreeSettings(BaseModel):
+class WorktreeSettings(Group):
     """How long the leftovers of work are kept."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     keep_days: float = Field(7, ge=0)
     """Age in days from which a leftover worktree is cleaned."""
@@ -56,10 +56,8 @@ class WorktreeSettings(BaseModel):
     """Size of all leftovers together from which the oldest are cleaned."""
 
 
-class GatewaySettings(BaseModel):
+class GatewaySettings(Group):
     """The gateway that every call to a model passes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     host: str = "127.0.0.1"
     """Address that it listens at; any other than loopback lets other machines in, with a run token."""
@@ -77,27 +75,31 @@ class GatewaySettings(BaseModel):
     """What is written to `gateway.log`: nothing, a line per call, or all that passes, with keys and tokens removed."""
 
 
-class QueueSettings(BaseModel):
+class QueueSettings(Group):
     """The whole queue."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     paused: bool = False
     """While true no task is started, in any project; see `qd queue pause`."""
 
 
-class Settings(BaseModel):
+class EventSettings(Group):
+    """How long what agents said is kept."""
+
+    keep_days: float | None = Field(None, gt=0)
+    """Age in days from which events are dropped, a month at a time; null: never."""
+
+
+class Settings(Group):
     """All settings.
 
     In ``config.toml`` each group is a table; in the database and for `qd settings` a key is ``group.name``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
     database_url: str | None = Field(None, pattern="^postgres(ql)?://", repr=False)
     """A Postgres 15 or newer with pgvector to use in place of the embedded one; read from `config.toml` only."""
     engine: EngineSettings = EngineSettings()
     run: RunSettings = RunSettings()
+    events: EventSettings = EventSettings()
     worktree: WorktreeSettings = WorktreeSettings()
     queue: QueueSettings = QueueSettings()
     gateway: GatewaySettings = GatewaySettings()

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
+from config.paths import Paths
 from core.faces.cli import Edge, run
+from storage.server import server_dsn
 
 
 class Terminal(io.StringIO):
@@ -60,3 +64,22 @@ def command_line(dsn: str, folder: Path) -> CommandLine:
     """`qd` on this database, with its home below ``folder``, in ``folder``."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     return CommandLine({**kept, "QD_HOME": str(folder / "home"), "QD_DATABASE_URL": dsn}, folder)
+
+
+async def emptied_database(server: Paths, template: str, name: str = "cli") -> str:
+    """The dsn of a database with our schema and no rows; emptying it is quicker than making one."""
+    owner = await asyncpg.connect(server_dsn(server, "postgres"))
+    try:
+        if not await owner.fetchval("select exists (select 1 from pg_database where datname = $1)", name):
+            await owner.execute(f'create database "{name}" template "{template}"')
+    finally:
+        await owner.close()
+    dsn = server_dsn(server, name)
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(
+            "truncate project, agent, engine, setting, load, lane, task, run, event, audit restart identity cascade"
+        )
+    finally:
+        await connection.close()
+    return dsn

@@ -1,9 +1,10 @@
 """Text of agents and their programs, for a terminal: colours stay, and nothing else that a terminal obeys gets through.
 
-A line becomes *pieces*: text in which every character takes the cells that it seems to take, and the pen that it is written with. Of
-the control sequences only SGR (ECMA-48, 8.3.117) means anything here, and of that only what does not hide or blink; harmless
-ones of progress bars go unsaid, all others are shown (``␛[2J``), as are controls that reorder or hide text (``‹U+202E›``).
-A line is read up to :data:`LINE_LIMIT` characters, however long it is. Nothing here reads markup.
+A line becomes *pieces*: text in which every character takes the cells that it seems to take, and the pen that it is
+written with. Of the control sequences only SGR (ECMA-48, 8.3.117) means anything here, and of that only what does not
+hide or blink; harmless ones of progress bars go unsaid, all others are shown (``␛[2J``), as are characters that reorder
+or hide text (``‹U+202E›``). A line is read up to :data:`LINE_LIMIT` characters, however long it is. Nothing here reads
+markup.
 """
 
 import re
@@ -68,7 +69,7 @@ _TOKEN = re.compile(
     r"|(?P<flag>[\U0001f1e6-\U0001f1ff]+)"
 )
 _JOINERS = frozenset("\u200c\u200d\ufe0e\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")
-"""Make one picture of several, or change its look. Terminals disagree about the width, so that the pictures stand alone."""
+"""Make one picture of several, or change its look. Terminals disagree about the width, so the pictures stand alone."""
 _SGR = re.compile(r"\x1b\[([0-9;:]{0,200})m")
 
 
@@ -288,9 +289,9 @@ def _apply(pen: Pen, parameters: str) -> Pen:
 
 
 _SWITCHES: dict[int, dict[str, bool]] = {
-    1: {"bold": True}, 2: {"dim": True}, 3: {"italic": True}, 4: {"underline": True}, 7: {"reverse": True}, 9: {"strike": True},
-    21: {"underline": True}, 22: {"bold": False, "dim": False}, 23: {"italic": False}, 24: {"underline": False},
-    27: {"reverse": False}, 29: {"strike": False},
+    1: {"bold": True}, 2: {"dim": True}, 3: {"italic": True}, 4: {"underline": True}, 7: {"reverse": True},
+    9: {"strike": True}, 21: {"underline": True}, 22: {"bold": False, "dim": False}, 23: {"italic": False},
+    24: {"underline": False}, 27: {"reverse": False}, 29: {"strike": False},
 }  # fmt: skip
 
 
@@ -298,7 +299,7 @@ def _simple(pen: Pen, code: int) -> Pen:
     if code == 0:
         return PLAIN
     if code in _SWITCHES:
-        return replace(pen, **_SWITCHES[code])  # type: ignore[arg-type] # all of them are switches
+        return replace(pen, **_SWITCHES[code])
     if 30 <= code <= 37 or 90 <= code <= 97:
         return replace(pen, colour=code - 30 if code < 90 else code - 82)
     if 40 <= code <= 47 or 100 <= code <= 107:

@@ -144,6 +144,8 @@ class Command:
 
 
 _TABLE: dict[str, Command] = {}
+_LARGEST = 2**63 - 1
+"""No whole number of ours is larger: the database has 64 bits for it."""
 
 
 F = TypeVar("F", bound=Callable[..., Awaitable[Any] | AsyncIterator[Any]])
@@ -248,6 +250,8 @@ def validated(entry: Command, arguments: Mapping[str, Any]) -> dict[str, Any]:
         _refuse_unstorable(name, arguments[name])
         try:
             values[name] = _adapter(parameter.annotation).validate_python(arguments[name])
+            if isinstance(values[name], int) and abs(values[name]) > _LARGEST:
+                raise OverflowError
         except OverflowError:
             raise UsageError(f"{name.replace('_', '-')} {_shown(arguments[name])} is out of range") from None
         except ValidationError as error:

@@ -6,9 +6,9 @@ from typing import Any, Literal, get_args
 
 from storage.queries.queue import Outcome, Wait
 
-StopKind = Literal["cancel", "person", "cost", "idle", "shutdown"]
-"""Why a run is ended before its time: its task was cancelled, a person stopped it, it cost too much, it was silent for
-too long, or the engine was told to stop its runs."""
+StopKind = Literal["cancel", "person", "cost", "deadline", "idle", "shutdown"]
+"""Why a run is ended before its time: its task was cancelled, a person stopped it, it cost too much, its deadline
+passed, it was silent for too long, or the engine was told to stop its runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def stopped(stop: Stop) -> Judgement:
             return Judgement(
                 "cancelled", "wait", "its run was ended with the engine; it starts again", wait="time", pause=False
             )
-        case "cost":
+        case "cost" | "deadline":
             return Judgement("failed", "failed", stop.words, columns={"verdict": "failed"})
         case "idle":
             return attempt_failed(stop.words, pause=True)

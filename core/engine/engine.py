@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 from watchfiles import awatch
 
 from config.errors import QuarterdeckError, UnavailableError
@@ -66,6 +67,7 @@ class Engine:
     stop_runs: bool = False
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _agents: list[str] = field(default_factory=list)
+    _agents_changed: bool = True
     _claiming: Wake = field(default_factory=lambda: Wake("task", "project", "agent", "queue", "settings"))
     _inputs: Wake = field(default_factory=lambda: Wake("run-input", "task"))
     _reviews: Wake = field(default_factory=lambda: Wake("review"))
@@ -106,6 +108,8 @@ class Engine:
                 loop.cancel()
 
     def _hear(self, topics: frozenset[str]) -> None:
+        if topics & {"agent", "*"}:
+            self._agents_changed = True
         for wake in (self._claiming, self._inputs, self._reviews, self._clearing, self._control):
             wake.hear(topics)
 
@@ -114,8 +118,8 @@ class Engine:
         while True:
             try:
                 await loop()
-            except UnavailableError as error:
-                log.warning("%s: %s", loop.__name__.strip("_"), error.sentence())
+            except (UnavailableError, asyncpg.DeadlockDetectedError) as error:
+                log.warning("%s: %s", loop.__name__.strip("_"), error)
                 await asyncio.sleep(0.2)
 
     # ── taking up, claiming ──
@@ -141,7 +145,11 @@ class Engine:
     async def _claim(self) -> None:
         while True:
             await self._claiming.wait(15)
-            await self._look_for_agents()
+            if self._agents_changed:
+                self._agents_changed = False
+                await self._look_for_agents()
+            busy = [life.work.agent for life in self.lives.values()]
+            self._agents.sort(key=busy.count)
             while (
                 not self.stopping.is_set() and (room := self.runtime.settings.engine.max_parallel - len(self.lives)) > 0
             ):
@@ -153,7 +161,7 @@ class Engine:
                     break
 
     async def _look_for_agents(self) -> None:
-        """Who may work and whose program is on this host, least busy first."""
+        """Who may work and whose program is on this host."""
         async with self.runtime.db.connection() as connection:
             known = await rows.enabled_agents(connection)
         usable = []
@@ -165,8 +173,7 @@ class Engine:
                 continue
             if adapter.find(self.runtime.environ) is not None:
                 usable.append(agent.name)
-        busy = [life.work.agent for life in self.lives.values()]
-        self._agents = sorted(usable, key=busy.count)
+        self._agents = usable
 
     async def _begin(self, number: int, agent: str, run: rows.LiveRun | None) -> None:
         work = await self.runtime.persist(rows.load_work, number, agent)
@@ -227,10 +234,17 @@ class Engine:
                 changed += await queue.sweep(connection)
                 while rescued := await queue.rescue(connection, self.runtime.settings.engine.max_rescues):
                     changed += rescued
+            await self._mind_deadlines()
             if changed:
                 self.runtime.bell.ring("task")
                 self._claiming.event.set()
             await asyncio.sleep(min(1.0, self.runtime.settings.engine.lease_seconds / 4))
+
+    async def _mind_deadlines(self) -> None:
+        now = datetime.now(UTC)
+        for life in list(self.lives.values()):
+            if life.work.deadline and life.work.deadline <= now and life.stopped is None:
+                await life.stop(Stop("deadline", "its deadline passed"))
 
     # ── people's wishes ──
 
@@ -298,6 +312,7 @@ class Engine:
             await sweep_processes(self.runtime, held)
             await prune(self.runtime, held)
             async with self.runtime.db.connection() as connection:
+                await rows.maintain_events(connection, self.runtime.settings.events.keep_days)
                 wrong = {what: n for what, n in (await queue.reconcile(connection)).items() if n}
             if wrong:
                 log.error("the books of the queue do not balance: %s", wrong)

@@ -137,6 +137,8 @@ class Follower:
 
     async def _watch(self) -> None:
         """Stop an agent that has been silent for too long, unless it is paused or waits for an answer."""
+        if self._life.stopped and not self._life.stop_delivered:
+            await self._life.stop(self._life.stopped)
         limit = self._runtime.settings.run.idle_seconds
         now = asyncio.get_running_loop().time()
         if limit is None or self._life.stopped or now - self._heard < limit:

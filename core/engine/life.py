@@ -19,9 +19,9 @@ from uuid import UUID
 
 import asyncpg
 
-from config.errors import QuarterdeckError
+from config.errors import QuarterdeckError, UnavailableError
 from core.agents.adapter import Adapter, Job, Verdict, load_adapter
-from core.engine.ending import Ended, Judgement, Stop
+from core.engine.ending import Ended, Judgement, Stop, stopped
 from core.engine.follow import Follower
 from core.engine.identity import uuid7
 from core.engine.journal import Journal
@@ -39,6 +39,9 @@ from storage.queries import engine as rows
 from storage.queries.engine import LiveRun, Work
 from storage.queries.queue import finish, task_lost
 
+OUTSIDE_PAUSE = timedelta(seconds=30)
+"""How long a task waits when something outside cannot be reached."""
+
 
 @dataclass(slots=True)
 class Life:
@@ -53,6 +56,8 @@ class Life:
     journal: Journal | None = None
     stopped: Stop | None = None
     """Set when this run is to end before its time."""
+    stop_delivered: bool = False
+    """Whether the keeper has been told; one that is just starting cannot be."""
 
     @property
     def folder(self) -> Path:
@@ -76,6 +81,8 @@ class Life:
                 await self._live()
         except OvertakenError:
             await self._let_go("another engine has taken this run over")
+        except UnavailableError as error:
+            await self._put_off(error.sentence())
         except QuarterdeckError as error:
             await self._give_up(error.sentence())
         finally:
@@ -95,6 +102,9 @@ class Life:
         status = self.adopted.status if self.adopted else "starting"
         if status == "starting" and not await self._was_started():
             tree = await self._prepare(self.tree_path, branch)
+            if self.stopped:
+                await self._settle_judgement(stopped(self.stopped))
+                return
             await self._start(adapter, tree)
         else:
             repo = await repository.open_repository(Path(work.repository))
@@ -125,6 +135,8 @@ class Life:
             await keeper.stop(self.socket, f"{stop.kind}: {stop.words}")
         except QuarterdeckError:
             await keeper.sweep(str(self.run_id))
+        else:
+            self.stop_delivered = True
 
     # ── from the claim to the first instruction ──
 
@@ -337,12 +349,13 @@ class Life:
         wait: Any = None,
         review_note: str | None = None,
         pause: bool = False,
+        retry_in: timedelta | None = None,
         columns: Mapping[str, Any] | None = None,
     ) -> None:
         """The last word on the run and what becomes of its task, in one transaction."""
         journal = self._journal()
         await journal.note(EventKind.STATUS, _closing_words(outcome, reason), outcome=outcome)
-        retry_in = timedelta(seconds=self._pause_before_retry()) if pause else None
+        retry_in = timedelta(seconds=self._pause_before_retry()) if pause else retry_in
 
         async def settle(connection: asyncpg.Connection) -> str | None:
             await rows.end_run(connection, self.run, run_status, reason=reason, **(columns or {}))
@@ -382,6 +395,14 @@ class Life:
             return
         await self._stop_processes(reason)
         await self._settle("failed", "retry", reason, pause=True)
+
+    async def _put_off(self, reason: str) -> None:
+        """Something outside cannot be reached, a remote say: no fault of the work, which starts again later."""
+        if not self.run:
+            await self._give_up(reason)
+            return
+        await self._stop_processes(reason)
+        await self._settle("failed", "wait", reason, wait="time", retry_in=OUTSIDE_PAUSE)
 
     async def _lose(self, reason: str) -> None:
         """The run vanished through no fault of the work."""

@@ -76,7 +76,7 @@ class Runtime:
             try:
                 async with self.db.connection() as connection, connection.transaction():
                     return await work(connection, *args, **kwargs)
-            except UnavailableError:
+            except (UnavailableError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 1.0)
 

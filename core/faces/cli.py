@@ -102,7 +102,7 @@ async def _serve(request: Request, edge: Edge) -> int:
 
 
 def _show(result: Any, request: Request, edge: Edge) -> int:
-    """Write a result; its exit code is 0, unless the result carries one of its own (``exit_status``)."""
+    """Write a result; the exit code is 0, unless what is told has one of its own (``exit_status``)."""
     entry = request.command
     assert entry is not None
     if request.options.json:
@@ -115,7 +115,8 @@ def _show(result: Any, request: Request, edge: Edge) -> int:
         from core.faces.render import draw
 
         draw(_screen(edge), result)
-    return int(getattr(result, "exit_status", 0))
+    results = result if isinstance(result, list | tuple) else (result,)
+    return max((int(getattr(one, "exit_status", 0)) for one in results), default=0)
 
 
 async def _stream(items: AsyncIterator[Any], request: Request, edge: Edge) -> int:

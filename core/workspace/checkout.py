@@ -108,6 +108,16 @@ def find_administrative(git_dir: Path, path: Path) -> Path | None:
     return next((admin for admin, work_tree in administrative(git_dir) if work_tree.resolve() == wanted), None)
 
 
+def recorded(path: Path) -> Worktree | None:
+    """The worktree at ``path`` by its record; where the repository has forgotten it, its ``git_dir`` is not there."""
+    record = read_record(path)
+    if record is None or not Path(record.git_dir).is_dir():
+        return None
+    repo = Repository(Path(record.repository), Path(record.git_dir))
+    admin = find_administrative(repo.git_dir, path) or repo.git_dir / "worktrees" / ".gone" / path.name
+    return Worktree(repo, path, record.branch, record.base_commit, admin)
+
+
 def is_commit_name(text: str) -> bool:
     """Whether the text is the full name of an object."""
     return _COMMIT.fullmatch(text) is not None

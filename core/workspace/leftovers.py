@@ -9,13 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from config.errors import ConflictError
-from core.workspace.checkout import Worktree, find_administrative, read_record, record_path
+from core.workspace.checkout import record_path, recorded
 from core.workspace.git import GitError
-from core.workspace.repository import Repository
 from core.workspace.snapshot import OUR_BRANCHES, SNAPSHOTS, salvage, would_be_lost
 from core.workspace.worktree import delete_folder, remove
-
-_NO_ADMIN = "gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,7 @@ async def clean(leftover: Leftover) -> str | None:
 
     Raises ``ConflictError`` for a folder that may hold work but of which no repository is known.
     """
-    worktree = _worktree(leftover.path)
+    worktree = recorded(leftover.path)
     if worktree is None:
         if await asyncio.to_thread(_holds_files, leftover.path):
             raise ConflictError(
@@ -70,7 +67,7 @@ async def clean(leftover: Leftover) -> str | None:
 
 async def _examine(path: Path) -> Leftover:
     size, modified = await asyncio.to_thread(_measure, path)
-    worktree = _worktree(path)
+    worktree = recorded(path)
     unmerged, salvaged = True, False
     if worktree is not None:
         try:
@@ -82,15 +79,6 @@ async def _examine(path: Path) -> Leftover:
         unmerged = False
     branch = worktree.branch if worktree else None
     return Leftover(path, size, datetime.fromtimestamp(modified, UTC), branch, unmerged, salvaged)
-
-
-def _worktree(path: Path) -> Worktree | None:
-    record = read_record(path)
-    if record is None or not Path(record.git_dir).is_dir():
-        return None
-    repo = Repository(Path(record.repository), Path(record.git_dir))
-    admin = find_administrative(repo.git_dir, path) or repo.git_dir / "worktrees" / _NO_ADMIN / path.name
-    return Worktree(repo, path, record.branch, record.base_commit, admin)
 
 
 def _folders(root: Path) -> list[Path]:

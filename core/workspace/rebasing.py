@@ -38,6 +38,8 @@ async def rebase(worktree: Worktree, onto: str) -> RebaseResult:
 
     Raises ``ConflictError`` when the worktree has uncommitted changes or is not on its branch.
     """
+    if not worktree.git_dir.is_dir():
+        raise GitError("rebase", -1, f"{worktree.repo.git_dir} has forgotten the worktree {worktree.path}")
     async with locked(worktree.git_dir, _LOCK) as lock:
         await _restore(worktree)
         return await _rebase(worktree, onto, lock)

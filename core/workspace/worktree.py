@@ -15,8 +15,8 @@ from core.workspace.checkout import (
     Worktree,
     administrative,
     find_administrative,
-    read_record,
     record_path,
+    recorded,
     write_record,
 )
 from core.workspace.diff import DiffStat, FileStat, diff, diff_stat
@@ -78,15 +78,14 @@ async def create(repo: Repository, path: Path, branch: str, commit: str) -> Work
 
 
 async def reopen(repo: Repository, path: Path) -> Worktree | None:
-    """The worktree at ``path`` as it was made, with a rebase of ours that a crash interrupted undone; None where
-    there is none."""
-    path = path.parent.resolve() / path.name
-    record, admin = read_record(path), find_administrative(repo.git_dir, path)
-    if record is None or admin is None or Path(record.git_dir) != repo.git_dir:
+    """The worktree at ``path`` as it was made, with a rebase of ours that a crash interrupted undone; None if there is none.
+
+    One that the repository has forgotten (``git worktree prune``) can still be salvaged and removed.
+    """
+    worktree = recorded(path.parent.resolve() / path.name)
+    if worktree is None or worktree.repo.git_dir != repo.git_dir or not worktree.present:
         return None
-    worktree = Worktree(repo, path, record.branch, record.base_commit, admin)
-    if not worktree.present:
-        return None
+    worktree = replace(worktree, repo=repo)
     await restore_after_crash(worktree)
     return worktree
 
@@ -164,7 +163,7 @@ async def _take_up(lock: int, fresh: Worktree) -> Worktree:
     repo, path = fresh.repo, fresh.path
     await _clear_unfinished(fresh)
     existing = await reopen(repo, path)
-    if existing is not None and existing.branch == fresh.branch:
+    if existing is not None and existing.branch == fresh.branch and existing.git_dir.is_dir():
         return existing
     if path.exists() and (path.is_symlink() or not path.is_dir() or any(path.iterdir())):
         raise ConflictError(f"{path} exists and is no worktree of {fresh.branch}", "move it away")

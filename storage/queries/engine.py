@@ -6,7 +6,7 @@ the spool that it starts from, and does nothing when that is stale.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
@@ -175,6 +175,11 @@ async def rename_branch(connection: asyncpg.Connection, run: int, task: int, bra
     """The work goes on under another branch."""
     await connection.execute("update run set branch = $2 where number = $1", run, branch)
     await connection.execute("update task_body set branch = $2 where task = $1", task, branch)
+
+
+async def maintain_events(connection: asyncpg.Connection, keep_days: float | None) -> None:
+    """Make the partitions of the coming months, and drop those that only hold events older than ``keep_days``."""
+    await connection.execute("select event_maintain($1)", timedelta(days=keep_days) if keep_days else None)
 
 
 async def live_runs(connection: asyncpg.Connection, engine: int) -> list[LiveRun]:

@@ -7,7 +7,7 @@ import pytest
 
 from config.paths import Paths
 from storage.server import server_dsn
-from tests.command_line import CommandLine, command_line
+from tests.command_line import CommandLine, command_line, emptied_database
 from tests.crew import Crew, crew_on
 from tests.postgres import _execute, apart
 
@@ -27,6 +27,12 @@ async def crew(_shared: str, tmp_path: Path) -> AsyncIterator[Crew]:
 
 
 @pytest.fixture
-def qd(migrated_database: str, tmp_path: Path) -> CommandLine:
-    """`qd` on a database of this test alone."""
-    return command_line(migrated_database, tmp_path)
+async def dsn(server: Paths, _template: str) -> str:
+    """A database without rows, for one test at a time."""
+    return await emptied_database(server, _template)
+
+
+@pytest.fixture
+def qd(dsn: str, tmp_path: Path) -> CommandLine:
+    """`qd` on an empty database, in an empty folder."""
+    return command_line(dsn, tmp_path)

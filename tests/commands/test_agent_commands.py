@@ -1,5 +1,7 @@
 """`qd agent`, and the agents that are there from the start."""
 
+import json
+
 import asyncpg
 import pytest
 
@@ -35,38 +37,36 @@ async def test_an_agent_is_added_changed_and_removed(qd: CommandLine) -> None:
     assert (await qd("agent", "show", "smith")).code == 3
 
 
-async def test_an_agent_with_a_limit_has_a_slot_for_each_thing_it_may_do(
-    qd: CommandLine, migrated_database: str
-) -> None:
+async def test_an_agent_with_a_limit_has_a_slot_for_each_thing_it_may_do(qd: CommandLine, dsn: str) -> None:
     await qd("agent", "add", "smith", *ADD, "--max-parallel", "3")
-    assert await slots(migrated_database, "smith") == [1, 2, 3]
+    assert await slots(dsn, "smith") == [1, 2, 3]
     await qd("agent", "edit", "smith", "--max-parallel", "2")
-    assert await slots(migrated_database, "smith") == [1, 2]
+    assert await slots(dsn, "smith") == [1, 2]
     await qd("agent", "edit", "smith", "--clear", "max-parallel")
-    assert await slots(migrated_database, "smith") == []
+    assert await slots(dsn, "smith") == []
 
 
-async def test_a_slot_in_use_stays_until_its_task_ends(qd: CommandLine, migrated_database: str) -> None:
+async def test_a_slot_in_use_stays_until_its_task_ends(qd: CommandLine, dsn: str) -> None:
     await qd("agent", "add", "smith", *ADD, "--max-parallel", "3")
-    connection = await asyncpg.connect(migrated_database)
+    connection = await asyncpg.connect(dsn)
     try:
         await connection.execute("update agent_slot set task = 7 where slot = 3")
         await qd("agent", "edit", "smith", "--max-parallel", "1")
-        assert await slots(migrated_database, "smith") == [1, 3]
+        assert await slots(dsn, "smith") == [1, 3]
     finally:
         await connection.close()
 
 
-async def test_what_an_agent_is_at_takes_up_slots_when_it_gets_a_limit(qd: CommandLine, migrated_database: str) -> None:
+async def test_what_an_agent_is_at_takes_up_slots_when_it_gets_a_limit(qd: CommandLine, dsn: str) -> None:
     await qd("agent", "add", "smith", *ADD)
-    connection = await asyncpg.connect(migrated_database)
+    connection = await asyncpg.connect(dsn)
     try:
         await connection.execute(
             """insert into engine (name, host, pid, version, lease_until) values ('e', 'h', 1, '1', now() + interval '1 h');
                insert into project (id, name, repo, path) values ('p', 'p', '/r', '/r'); insert into load (project) values ('p')"""
         )
         for n in (1, 2):
-            await connection.fetch("select * from task_add($1)", [{"project": "p", "title": f"t{n}"}])
+            await connection.fetch("select * from task_add($1)", json.dumps([{"project": "p", "title": f"t{n}"}]))
         claimed = await connection.fetch("select * from task_claim((select id from engine), 2, array['smith'])")
         for task in claimed:
             await connection.execute(
@@ -121,9 +121,9 @@ async def test_an_edit_that_says_nothing_or_twice_is_refused(qd: CommandLine) ->
     assert (await qd("agent", "edit", "b", "--model", "m")).code == 3
 
 
-async def test_an_agent_that_is_relied_on_is_not_removed(qd: CommandLine, migrated_database: str) -> None:
+async def test_an_agent_that_is_relied_on_is_not_removed(qd: CommandLine, dsn: str) -> None:
     await qd("agent", "add", "a", *ADD)
-    connection = await asyncpg.connect(migrated_database)
+    connection = await asyncpg.connect(dsn)
     try:
         await connection.execute("insert into project (id, name, repo, path, agent) values ('p', 'p', '/r', '/r', 'a')")
     finally:
@@ -133,12 +133,12 @@ async def test_an_agent_that_is_relied_on_is_not_removed(qd: CommandLine, migrat
     assert "1 project" in outcome.err
 
 
-async def test_an_api_key_is_shown_once_and_kept_as_a_hash(qd: CommandLine, migrated_database: str) -> None:
+async def test_an_api_key_is_shown_once_and_kept_as_a_hash(qd: CommandLine, dsn: str) -> None:
     added = (await qd("agent", "add", "a", *ADD, "--api-key", "--json")).json
     assert added["api_key"].startswith("qda_")
     shown = (await qd("agent", "show", "a", "--json")).json
     assert (shown["has_key"], shown["api_key"]) == (True, None)
-    connection = await asyncpg.connect(migrated_database)
+    connection = await asyncpg.connect(dsn)
     try:
         assert await connection.fetchval("select api_key_hash from agent") == hash_key(added["api_key"])
         trail = await connection.fetchval("select string_agg(audit::text, '') from audit")
@@ -154,10 +154,10 @@ async def test_adapters_are_listed_with_what_they_can(qd: CommandLine) -> None:
     assert told["builtin"]["status"] == "ok"
 
 
-async def test_agents_that_need_no_choice_are_there_once(qd: CommandLine, migrated_database: str) -> None:
+async def test_agents_that_need_no_choice_are_there_once(qd: CommandLine, dsn: str) -> None:
     who = Principal("engine:test", Role.ENGINE)
     paths = resolve_paths(qd.environ)
-    db = await Database.open(migrated_database)
+    db = await Database.open(dsn)
     try:
         await ensure_default_agents(db, who, paths, {"PATH": ""})
         names = [agent["name"] for agent in (await qd("agent", "list", "--json")).json]

@@ -1,6 +1,7 @@
 """`qd review`: list, show, approve, request changes, reject."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -94,7 +95,7 @@ async def test_without_an_engine_nothing_is_approved(crew: Crew) -> None:
 
 async def test_an_approval_can_give_up_waiting_and_be_taken_up_again(crew: Crew) -> None:
     task = await in_review(crew)
-    with pytest.raises(QuarterdeckError, match="approved and not merged after 0.05 s"):
+    with pytest.raises(QuarterdeckError, match=r"approved and not merged after 0\.05 s"):
         await crew.do("review.approve", task=task, timeout=0.05)
     with pytest.raises(ConflictError, match="approved and being merged"):
         await crew.do("task.cancel", task=task)
@@ -134,7 +135,7 @@ async def test_a_rejection_cancels_the_task_with_the_reason(crew: Crew) -> None:
 async def test_two_judgements_at_once_are_one(crew: Crew) -> None:
     task = await in_review(crew)
 
-    async def judge(name: str, **arguments: object) -> bool:
+    async def judge(name: str, **arguments: Any) -> bool:
         try:
             await crew.do(name, task=task, **arguments)
         except ConflictError:

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,30 @@ from config.errors import ConflictError, NotFoundError, UsageError
 from core.commands.views import EventView, RunView
 from tests.crew import Crew
 
-INTERFACE = (
-    "id task attempt project agent engine status branch worktree pid session started_at finished_at exit_code verdict "
-    "reason cost_usd tokens events files_changed insertions deletions"
-).split()
+INTERFACE = [
+    "id",
+    "task",
+    "attempt",
+    "project",
+    "agent",
+    "engine",
+    "status",
+    "branch",
+    "worktree",
+    "pid",
+    "session",
+    "started_at",
+    "finished_at",
+    "exit_code",
+    "verdict",
+    "reason",
+    "cost_usd",
+    "tokens",
+    "events",
+    "files_changed",
+    "insertions",
+    "deletions",
+]
 
 
 def test_a_run_has_the_fields_that_others_rely_on_in_their_order() -> None:
@@ -55,7 +76,7 @@ async def test_a_log_is_paged_filtered_and_cut(crew: Crew) -> None:
     task, run = await started(crew)
     await crew.say(run, [("message" if n % 10 == 0 else "output", f"line {n}") for n in range(1, 2501)])
 
-    async def logged(**arguments: object) -> list[int]:
+    async def logged(**arguments: Any) -> list[int]:
         return await seqs(await crew.do("run.logs", run=f"{task}.1", **arguments))
 
     assert await logged() == list(range(1, 2501))
@@ -141,7 +162,8 @@ async def test_what_a_run_is_told_is_numbered_without_a_gap(crew: Crew) -> None:
 async def test_a_run_that_has_ended_is_told_nothing(crew: Crew) -> None:
     task, _ = await started(crew)
     await crew.end(task)
-    for verb, more in (("stop", {}), ("pause", {}), ("resume", {}), ("send", {"text": "hello"})):
+    calls: list[tuple[str, dict[str, Any]]] = [("stop", {}), ("pause", {}), ("resume", {}), ("send", {"text": "hello"})]
+    for verb, more in calls:
         with pytest.raises(ConflictError, match=f"run {task}.1 has ended \\(succeeded\\)"):
             await crew.do(f"run.{verb}", run=str(task), **more)
     with pytest.raises(UsageError, match="message is empty"):

@@ -5,6 +5,7 @@ from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,10 +16,31 @@ from storage.database import Role
 from storage.queries import tasks as rows
 from tests.crew import Crew
 
-INTERFACE = (
-    "id number project title description status priority agent parent after paths branch attempts max_attempts "
-    "max_cost_usd cost_usd reason not_before deadline created_at updated_at started_at finished_at"
-).split()
+INTERFACE = [
+    "id",
+    "number",
+    "project",
+    "title",
+    "description",
+    "status",
+    "priority",
+    "agent",
+    "parent",
+    "after",
+    "paths",
+    "branch",
+    "attempts",
+    "max_attempts",
+    "max_cost_usd",
+    "cost_usd",
+    "reason",
+    "not_before",
+    "deadline",
+    "created_at",
+    "updated_at",
+    "started_at",
+    "finished_at",
+]
 
 
 def test_a_task_has_the_fields_that_others_rely_on_in_their_order() -> None:
@@ -63,7 +85,7 @@ async def test_the_project_is_the_one_in_which_the_person_stands(crew: Crew, tmp
         await crew.do("task.add", title="t")
 
 
-REFUSED: list[tuple[dict[str, object], type[QuarterdeckError], str]] = [
+REFUSED: list[tuple[dict[str, Any], type[QuarterdeckError], str]] = [
     ({"project": "nothing"}, NotFoundError, 'there is no project "nothing"'),
     ({"agent": "nobody"}, NotFoundError, 'there is no agent "nobody"'),
     ({"after": ["77"]}, NotFoundError, "there is no task #77"),
@@ -125,7 +147,7 @@ async def test_a_list_is_filtered_and_paged(crew: Crew) -> None:
     other = await crew.add("100% of_it", project="web", description="Deep in the TEXT")
     await crew.do("task.cancel", task=numbers[0])
 
-    async def listed(**arguments: object) -> list[int]:
+    async def listed(**arguments: Any) -> list[int]:
         return [task.number for task in await crew.do("task.list", **arguments)]
 
     assert await listed() == [other, *reversed(numbers)]

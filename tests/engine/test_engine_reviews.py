@@ -17,7 +17,7 @@ async def test_an_approved_change_is_merged(crew: Site) -> None:
     assert git(repo, "show", "main:made.txt") == "yes"
     assert review.merge_commit == git(repo, "rev-parse", "main")
     await crew.tidy()
-    assert not git(repo, "branch", "--list", "qd/*")
+    await crew.until(lambda: no_branch(repo))
 
 
 async def test_the_gates_run_again_when_the_base_has_moved(crew: Site) -> None:
@@ -82,6 +82,10 @@ async def test_a_rejected_change_is_kept_but_not_merged(crew: Site) -> None:
     await crew.tidy()
     assert "made.txt" not in git(repo, "ls-tree", "--name-only", "main")
     assert git(repo, "show", f"refs/qd/salvage/{run}:made.txt") == "yes"
+
+
+async def no_branch(repo) -> bool:
+    return not git(repo, "branch", "--list", "qd/*")
 
 
 def commit(repo, name: str, text: str) -> None:

@@ -4,13 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import CommandLine, command_line
+from config.paths import Paths
+from tests.command_line import CommandLine, command_line, emptied_database
 
 
 @pytest.fixture
-def qd(migrated_database: str, tmp_path: Path) -> CommandLine:
-    """`qd` on a database of this test alone."""
-    return command_line(migrated_database, tmp_path)
+async def dsn(server: Paths, _template: str) -> str:
+    """A database without rows, for one test at a time."""
+    return await emptied_database(server, _template)
+
+
+@pytest.fixture
+def qd(dsn: str, tmp_path: Path) -> CommandLine:
+    """`qd` on an empty database, in an empty folder."""
+    return command_line(dsn, tmp_path)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Dependencies stay without cycles, and a cycle is named."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,7 +54,7 @@ def test_what_is_named_is_a_cycle_of_the_new_graph_and_the_shortest_one(
     new = {edge for edge in edges if edge[0] != child} | {(child, parent) for parent in parents}
     assert cycle[0] == cycle[-1] == child
     assert len(set(cycle)) == len(cycle) - 1
-    assert all(step in new for step in zip(cycle, cycle[1:], strict=False))
+    assert all(step in new for step in pairwise(cycle))
     assert len(cycle) - 1 == distance(new, child)
 
 

@@ -30,4 +30,4 @@ def test_what_has_ended_is_begun_anew_by_people_alone() -> None:
 
 
 def test_a_review_is_out_of_the_crew_s_hands() -> None:
-    assert OUT_OF_HANDS - ENDED == {TaskStatus.REVIEW}
+    assert {TaskStatus.REVIEW} == OUT_OF_HANDS - ENDED

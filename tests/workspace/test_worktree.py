@@ -1,6 +1,7 @@
 """Worktrees are made, taken up and removed; the person's repository is as it was, whatever its state."""
 
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ from test_repository import leave_mid_rebase
 from workspace_kit import commit, fingerprint, make_repository, run_git, write
 
 from config.errors import ConflictError
-from core.workspace.git import git
+from core.workspace.git import GitError, git
 from core.workspace.repository import Repository, base_commit, fetch, open_repository
 from core.workspace.worktree import (
     BranchInUseError,
@@ -283,6 +284,22 @@ async def test_a_worktree_is_reopened_after_a_restart(worktree: Worktree) -> Non
     again = await reopen(await open_repository(worktree.repo.path), worktree.path)
     assert again == worktree
     assert await reopen(worktree.repo, worktree.path.parent / "2") is None
+
+
+async def test_a_worktree_that_the_repository_has_forgotten_can_still_be_saved(
+    worktree: Worktree, person: Path
+) -> None:
+    write(worktree.path, work_dot_txt="work")
+    shutil.rmtree(worktree.git_dir)
+    again = await reopen(worktree.repo, worktree.path)
+    assert again is not None
+    with pytest.raises(GitError, match="has forgotten"):
+        await rebase(again, worktree.base_commit)
+    with pytest.raises(ConflictError, match="is no worktree"):
+        await create(worktree.repo, worktree.path, worktree.branch, worktree.base_commit)
+    assert await salvage(again, "r1")
+    await remove(again, merged_or_salvaged=True)
+    assert run_git(person, "show", "refs/qd/salvage/r1:work.txt") == "work"
 
 
 async def test_submodules_are_checked_out_or_noted(tmp_path: Path, home: Path) -> None:

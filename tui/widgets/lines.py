@@ -48,6 +48,20 @@ class Lines(ScrollView, can_focus=True):
         """One line, exactly ``width`` cells wide; also for lines below the last."""
         raise NotImplementedError
 
+    @property
+    def fixed_lines(self) -> int:
+        """Lines above that do not scroll."""
+        return 0
+
+    def draw_fixed(self, line: int, width: int) -> Strip:
+        """One of the lines that do not scroll."""
+        raise NotImplementedError
+
+    def _line(self, y: int, width: int) -> Strip:
+        if y < self.fixed_lines:
+            return self.draw_fixed(y, width)
+        return self.draw(self.top + y - self.fixed_lines, width)
+
     def set_length(self, lines: int) -> None:
         """How many lines there are."""
         if lines != self.virtual_size.height:
@@ -68,7 +82,7 @@ class Lines(ScrollView, can_focus=True):
             if old is None:
                 self.refresh()
                 return
-            new = self.draw(self.top + y, width)
+            new = self._line(y, width)
             if new != old:
                 left, right = _difference(old, new)
                 regions.append(Region(left, y, max(1, right - left), 1))
@@ -80,7 +94,7 @@ class Lines(ScrollView, can_focus=True):
         """One line of the pane, as Textual wants it."""
         width = self.line_width
         self._was = (self.top, width, self.room)
-        strip = self.draw(self.top + y, width) if width else Strip.blank(self.size.width)
+        strip = self._line(y, width) if width else Strip.blank(self.size.width)
         self._painted[y] = strip
         return strip
 

@@ -208,75 +208,75 @@ end $$;
 create function task_claim(p_engine bigint, p_n int, p_agents text[]) returns setof task language plpgsql
   set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-  v_agents text[]; v_limited text[]; v_lane record; v_room int; v_name text; v_agent text; v_slots int[]; v_taken bigint[]; v_best smallint;
-  v_held boolean := false; v_busy boolean;
+  v_agents text[]; v_limited text[]; v_project text; v_lane text; v_head smallint; v_room int; v_name text; v_agent text; v_slots int[];
+  v_taken bigint[]; v_best smallint; v_held boolean := false; v_tried text[];
 begin
-  if exists (select 1 from setting where key = 'queue.paused' and value = 'true'::jsonb) then return; end if;
   select array_agg(a.name order by array_position(p_agents, a.name)), coalesce(array_agg(a.name) filter (where a.max_parallel is not null), '{}')
     into v_agents, v_limited from agent a
    where a.name = any(p_agents) and a.enabled
-     and (a.max_parallel is null or a.max_parallel > (select count(*) from agent_slot s where s.agent = a.name and s.task is not null));
+     and (a.max_parallel is null or a.max_parallel > (select count(*) from agent_slot s where s.agent = a.name and s.task is not null))
+     and not exists (select 1 from setting where key = 'queue.paused' and value = 'true'::jsonb);
   if v_agents is null then return; end if;
-  -- First the best few that nobody else is at, then any. When all that could run is locked, wait for the best of it: by its key,
-  -- and holding nothing.
-  for v_pass in 1..3 loop
-    v_busy := false;
-    for v_lane in
-      select l.project, l.agent, l.head from load p join lane l on l.project = p.project
+  loop
+    select l.project, l.agent, l.head, p.max_parallel - p.running into v_project, v_lane, v_head, v_room
+      from load p join lane l on l.project = p.project
+     where l.head is not null and not p.paused and p.running < p.max_parallel and (l.agent = '' or l.agent = any(v_agents))
+       and (v_tried is null or l.project || '/' || l.agent <> all(v_tried)) and l.ctid >= '(0,0)' and p.ctid >= '(0,0)'
+     order by l.head desc, p.last_claim limit 1 for no key update of p skip locked;
+    if not found then
+      -- All that could run is locked by others: wait for the best of it, by its key, since ORDER BY … LIMIT … FOR UPDATE would wait
+      -- with the locks of rows that it rejects. Skipping keeps those too; they belong to full projects, which nobody waits for.
+      select l.project, l.agent, l.head into v_project, v_lane, v_head from load p join lane l on l.project = p.project
        where l.head is not null and not p.paused and p.running < p.max_parallel and (l.agent = '' or l.agent = any(v_agents))
-         and l.ctid >= '(0,0)' and p.ctid >= '(0,0)'
-       order by l.head desc, p.last_claim limit case v_pass when 1 then 8 end
-    loop
-      if v_pass = 3 and not v_held then
-        select case when p.paused then 0 else p.max_parallel - p.running end into v_room from load p where p.project = v_lane.project for no key update;
-      else
-        select case when p.paused then 0 else p.max_parallel - p.running end into v_room from load p where p.project = v_lane.project
-           for no key update skip locked;
-        if not found then v_busy := true; continue; end if;
+         and (v_tried is null or l.project || '/' || l.agent <> all(v_tried)) and l.ctid >= '(0,0)' and p.ctid >= '(0,0)'
+       order by l.head desc, p.last_claim limit 1;
+      if not found then return; end if;
+      if v_held then   -- and may not wait: ask again
+        perform pg_notify('qd', 'task');
+        return;
       end if;
-      v_held := true;
-      v_room := least(v_room, p_n);
-      continue when v_room <= 0;
-      v_agent := null; v_slots := null;
-      foreach v_name in array case when v_lane.agent = '' then v_agents else array[v_lane.agent] end loop
-        if v_name <> all(v_limited) then v_agent := v_name; exit; end if;
-        select array_agg(slot) into v_slots from (
-          select s.slot from agent_slot s join agent a on a.name = s.agent
-           where s.agent = v_name and s.task is null and s.slot <= a.max_parallel
-           limit least(v_room, (select greatest(a.max_parallel - count(b.task), 0) from agent a join agent_slot b on b.agent = a.name
-                                 where a.name = v_name group by a.max_parallel))
-           for no key update of s skip locked) free;
-        if v_slots is not null then v_agent := v_name; v_room := least(v_room, cardinality(v_slots)); exit; end if;
-      end loop;
-      continue when v_agent is null;
-      select array_agg(number) filter (where priority = best) into v_taken from (
-        select number, priority, max(priority) over () as best from (
-          select t.number, t.priority from task t
-           where t.project = v_lane.project and t.agent = v_lane.agent and t.status = 'pending'
-           order by t.priority desc, t.number limit v_room for no key update of t skip locked) free) top;
-      if v_taken is null then   -- the hint was too good, or others are at these very tasks
-        perform lane_renew(v_lane.project, v_lane.agent);
-        continue;
-      end if;
-      if v_slots is not null then
-        update agent_slot set task = v_taken[array_position(v_slots, slot)] where agent = v_agent and slot = any(v_slots[:cardinality(v_taken)]);
-      end if;
-      return query
-        update task t set status = 'in_progress', attempts = t.attempts + 1, lease_token = t.lease_token + 1, engine = p_engine,
-               claimed_at = clock_timestamp(), updated_at = clock_timestamp(), cancel_requested = false, wait = null, not_before = null
-         where t.number = any(v_taken)
-        returning t.number, t.project, v_agent, t.priority, t.status, t.wait, t.attempts, t.failures, t.max_attempts, t.rescues, t.waiting_on,
-               t.lease_token, t.engine, t.not_before, t.deadline, t.cancel_requested, t.created_at, t.updated_at, t.claimed_at, t.finished_at;
-      update load set running = running + cardinality(v_taken), last_claim = clock_timestamp() where project = v_lane.project;
-      select t.priority into v_best from task t where t.project = v_lane.project and t.agent = v_lane.agent and t.status = 'pending'
-       order by t.priority desc, t.number limit 1;
-      if v_best is distinct from v_lane.head then perform lane_renew(v_lane.project, v_lane.agent); end if;
-      return;
+      select case when p.paused then 0 else p.max_parallel - p.running end into v_room from load p where p.project = v_project for no key update;
+    end if;
+    v_held := true;
+    v_tried := array_append(v_tried, v_project || '/' || v_lane);   -- in case that nothing comes of it
+    v_room := least(coalesce(v_room, 0), p_n);
+    continue when v_room <= 0;
+    v_agent := null; v_slots := null;
+    foreach v_name in array case when v_lane = '' then v_agents else array[v_lane] end loop
+      if v_name <> all(v_limited) then v_agent := v_name; exit; end if;
+      select array_agg(slot) into v_slots from (
+        select s.slot from agent_slot s join agent a on a.name = s.agent
+         where s.agent = v_name and s.task is null and s.slot <= a.max_parallel
+         limit least(v_room, (select greatest(a.max_parallel - count(b.task), 0) from agent a join agent_slot b on b.agent = a.name
+                               where a.name = v_name group by a.max_parallel))
+         for no key update of s skip locked) free;
+      if v_slots is not null then v_agent := v_name; v_room := least(v_room, cardinality(v_slots)); exit; end if;
     end loop;
-    exit when not found or (v_pass = 2 and (v_held or not v_busy));
+    continue when v_agent is null;
+    select array_agg(number) filter (where priority = best) into v_taken from (
+      select number, priority, max(priority) over () as best from (
+        select t.number, t.priority from task t
+         where t.project = v_project and t.agent = v_lane and t.status = 'pending'
+         order by t.priority desc, t.number limit v_room for no key update of t skip locked) free) top;
+    if v_taken is null then   -- the hint was too good, or others are at these very tasks
+      perform lane_renew(v_project, v_lane);
+      continue;
+    end if;
+    if v_slots is not null then
+      update agent_slot set task = v_taken[array_position(v_slots, slot)] where agent = v_agent and slot = any(v_slots[:cardinality(v_taken)]);
+    end if;
+    return query
+      update task t set status = 'in_progress', attempts = t.attempts + 1, lease_token = t.lease_token + 1, engine = p_engine,
+             claimed_at = clock_timestamp(), updated_at = clock_timestamp(), cancel_requested = false, wait = null, not_before = null
+       where t.number = any(v_taken)
+      returning t.number, t.project, v_agent, t.priority, t.status, t.wait, t.attempts, t.failures, t.max_attempts, t.rescues, t.waiting_on,
+             t.lease_token, t.engine, t.not_before, t.deadline, t.cancel_requested, t.created_at, t.updated_at, t.claimed_at, t.finished_at;
+    update load set running = running + cardinality(v_taken), last_claim = clock_timestamp() where project = v_project
+    returning (select t.priority from task t where t.project = v_project and t.agent = v_lane and t.status = 'pending'
+                order by t.priority desc, t.number limit 1) into v_best;
+    if v_best is distinct from v_head then perform lane_renew(v_project, v_lane); end if;
+    return;
   end loop;
-  -- What is left is in other hands, and whoever holds a load row may not wait: ask again.
-  if v_busy then perform pg_notify('qd', 'task'); end if;
 end $$;
 
 -- ── what becomes of the children ────────────────────────────────────────────────────────────────────────────────

@@ -56,6 +56,31 @@ create table event (
 create table event_default partition of event default;
 create index event_run on event (run, seq);
 
+-- Partitions of a month each, for this and the next two; those that end before now - p_keep are dropped. What finds no partition goes into
+-- the default one, so nothing is ever refused. Runs as its owner: no role may make or drop tables.
+create function event_maintain(p_keep interval default null) returns void language plpgsql security definer set search_path = public, pg_temp as $$
+declare v_from timestamptz; v_part record;
+begin
+  if not pg_try_advisory_xact_lock(hashtext('qd event partitions')) then return; end if;
+  for i in 0..2 loop
+    v_from := date_trunc('month', now() at time zone 'UTC') at time zone 'UTC' + make_interval(months => i);
+    if to_regclass(to_char(v_from at time zone 'UTC', '"event_"YYYY_MM')) is null
+       and not exists (select 1 from event_default where at >= v_from and at < v_from + interval '1 month') then
+      execute format('create table %I partition of event for values from (%L) to (%L)',
+                     to_char(v_from at time zone 'UTC', '"event_"YYYY_MM'), v_from, v_from + interval '1 month');
+    end if;
+  end loop;
+  if p_keep is null then return; end if;
+  for v_part in
+    select c.relname from pg_inherits h join pg_class c on c.oid = h.inhrelid
+     where h.inhparent = 'event'::regclass and c.relname ~ '^event_[0-9]{4}_[0-9]{2}$'
+       and to_timestamp(substr(c.relname, 7), 'YYYY_MM') + interval '1 month' < now() - p_keep
+  loop
+    execute format('drop table %I', v_part.relname);
+  end loop;
+end $$;
+select event_maintain();
+
 -- What a person or the engine tells a run: delivered by its engine to its keeper, in order, each once (the keeper remembers the last number).
 create table run_input (
   run bigint not null references run (number) on delete cascade,

@@ -1,0 +1,217 @@
+"""What the screen asks of the database that no command answers: orders of tasks, what needs a person, the newest events of all runs.
+
+Everything here only reads. Orders are fetched as plain numbers, so that a list of a hundred thousand tasks is one array; details are looked up by
+primary key for what is seen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+import asyncpg
+
+Order = Literal["work", "newest", "priority", "project", "status", "cost", "updated", "title"]
+
+_ORDERS: dict[str, str] = {
+    "work": """case t.status when 'in_progress' then 0 when 'review' then 1 when 'waiting' then 2 when 'pending' then 3 when 'blocked' then 4
+               when 'failed' then 5 else 6 end, case when t.finished_at is null then -t.priority else 0 end, t.finished_at desc, t.number""",
+    "newest": "t.number desc",
+    "priority": "t.priority desc, t.number",
+    "project": "t.project, t.number",
+    "status": "t.status, t.number",
+    "cost": "(select sum(r.cost_usd) from run r where r.task = t.number) desc nulls last, t.number",
+    "updated": "t.updated_at desc, t.number",
+    "title": "b.title, t.number",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSearch:
+    """Which tasks, and in which order. ``pattern``: a regular expression of Postgres, in any case of letters, on number, title, project and agent."""
+
+    project: str | None = None
+    statuses: tuple[str, ...] = ()
+    agent: str | None = None
+    pattern: str | None = None
+    inverse: bool = False
+    order: Order = "work"
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing that waits for a person. ``blocks``: tasks that cannot start before it is settled."""
+
+    kind: str
+    """``question, approval, review, conflict, failed, waiting, budget, stalled, engine``."""
+    key: str
+    task: int | None
+    run: str | None
+    project: str | None
+    priority: int
+    title: str
+    text: str
+    options: tuple[str, ...]
+    at: datetime
+    blocks: int
+
+    @property
+    def weight(self) -> int:
+        """What it blocks × priority, itself included."""
+        return (self.blocks + 1) * self.priority
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEvent:
+    """One event of any run, with whose it is."""
+
+    run: int
+    seq: int
+    at: datetime
+    kind: str
+    text: str
+    task: int
+    attempt: int
+    project: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The book of one budget in its present period; amounts in the unit of the budget, dollars as USD."""
+
+    scope: str
+    key: str
+    unit: str
+    period: str
+    spent: Decimal
+    reserved: Decimal
+    hard: Decimal | None
+    starts: datetime
+    ends: datetime
+
+
+async def task_numbers(connection: asyncpg.Connection, wanted: TaskSearch) -> tuple[int, ...]:
+    """The numbers of all tasks that a search lets through, in its order. Raises asyncpg's error for a pattern that is none.
+
+    Reads the whole table ``task`` once, which holds no texts: about 60 ms for 100,000 tasks.
+    """
+    conditions, values = ["true"], []
+
+    def where(condition: str, value: Any) -> None:
+        values.append(value)
+        conditions.append(condition.format(f"${len(values)}"))
+
+    if wanted.project is not None:
+        where("t.project ilike {}", wanted.project.replace("\\", "\\\\").replace("_", "\\_") + "%")
+    if wanted.statuses:
+        where("t.status = any({}::text[]::task_status[])", list(wanted.statuses))
+    if wanted.agent is not None:
+        where(
+            "coalesce(nullif(t.agent, ''), (select r.agent from run r where r.task = t.number order by attempt desc limit 1), '') ilike {}",
+            wanted.agent + "%",
+        )
+    if wanted.pattern is not None:
+        sense = "not" if wanted.inverse else ""
+        where(f"{sense} (concat_ws(' ', '#' || t.number, b.title, t.project, t.agent) ~* {{}})", wanted.pattern)
+    body = "join task_body b on b.task = t.number" if wanted.pattern is not None or wanted.order == "title" else ""
+    numbers: list[int] | None = await connection.fetchval(
+        f"select array(select t.number from task t {body} where {' and '.join(conditions)} order by {_ORDERS[wanted.order]})",  # noqa: S608 - all values are bound
+        *values,
+    )
+    found = tuple(numbers or ())
+    return found[::-1] if wanted.descending else found
+
+
+async def needs(connection: asyncpg.Connection, *, stalled_seconds: float, failed_days: float) -> tuple[Need, ...]:
+    """What waits for a person, the most urgent first: by what it blocks × priority, then by age.
+
+    Served by question_open, review_open, task_status, run_live and task_after's primary key. ``stalled_seconds``: a live run that was
+    silent for so long is stalled; ``failed_days``: an older failure is history.
+    """
+    rows = await connection.fetch(_NEEDS, stalled_seconds, failed_days)
+    found = [
+        Need(**{**dict(row), "options": tuple(_label(option) for option in row["options"] or ())}) for row in rows
+    ]
+    return tuple(sorted(found, key=lambda need: (-need.weight, need.at, need.kind, need.key)))
+
+
+_NEEDS = """
+with recursive base as (
+  select case q.kind when 'permission' then 'approval' else 'question' end as kind, q.number::text as key, q.task, q.run, q.text, q.options, q.asked_at as at
+    from question q where q.status = 'open'
+  union all
+  select 'review', v.task::text, v.task, v.run, format('%s files +%s −%s', r.files_changed, r.insertions, r.deletions), '[]'::jsonb, v.created_at
+    from review v join run r on r.number = v.run where v.status = 'open'
+  union all
+  select case when exists (select 1 from review v where v.task = t.number and v.status = 'conflict') then 'conflict'
+              when t.status = 'failed' then 'failed' when t.wait = 'budget' then 'budget' else 'waiting' end,
+         t.number::text, t.number, (select max(r.number) from run r where r.task = t.number), coalesce(b.reason, ''), '[]'::jsonb,
+         coalesce(t.finished_at, t.updated_at)
+    from task t join task_body b on b.task = t.number
+   where (t.status = 'failed' and t.finished_at > now() - $2::float8 * interval '1 day')
+      or (t.status = 'waiting' and t.wait in ('person', 'budget')
+          and not exists (select 1 from question q where q.task = t.number and q.status = 'open'))
+  union all
+  select 'stalled', r.number::text, r.task, r.number, format('silent since %s', to_char(l.at, 'HH24:MI')), '[]'::jsonb, l.at
+    from run r cross join lateral (
+      select coalesce((select v.at from event v where v.run = r.number order by v.seq desc limit 1), r.started_at) as at) l
+   where r.status in ('starting', 'running') and l.at < now() - $1::float8 * interval '1 second'
+     and not exists (select 1 from question q where q.run = r.number and q.status = 'open')),
+below (root, child) as (
+  select distinct b.task, d.child from base b join task_after d on d.parent = b.task
+  union
+  select w.root, d.child from below w join task_after d on d.parent = w.child),
+blocked as (select w.root, count(*) as n from below w join task t on t.number = w.child where t.status = 'blocked' group by w.root)
+select b.kind, b.key, b.task, case when r.number is null then null else r.task || '.' || r.attempt end as run, t.project, t.priority, x.title,
+       b.text, b.options, b.at, coalesce(k.n, 0) as blocks
+  from base b join task t on t.number = b.task join task_body x on x.task = b.task
+  left join run r on r.number = b.run left join blocked k on k.root = b.task
+union all
+select 'engine', e.name, null, null, null, 5, e.host, format('engine %s (pid %s) stopped answering', e.host, e.pid), '[]', e.lease_until,
+       (select count(*) from task t where t.engine = e.id and t.status = 'in_progress')
+  from engine e where e.state in ('running', 'draining') and e.lease_until < clock_timestamp()
+"""
+
+
+async def newest_events(connection: asyncpg.Connection, limit: int) -> tuple[LiveEvent, ...]:
+    """The newest events of the live runs, or of the last few when none is live; oldest first. Served by event_run, read backwards."""
+    rows = await connection.fetch(
+        """
+        with shown as (
+          (select number, task, attempt, project, agent from run where status in ('starting', 'running', 'verifying') order by number desc limit 50)
+          union (select number, task, attempt, project, agent from run order by number desc limit 4))
+        select r.number as run, v.seq, v.at, v.kind, left(v.text, 500) as text, r.task, r.attempt, r.project, r.agent
+          from shown r cross join lateral (
+            select * from event v where v.run = r.number and v.kind <> 'usage' order by v.seq desc limit $1) v
+         order by v.at desc, v.run desc, v.seq desc limit $1
+        """,
+        limit,
+    )
+    return tuple(LiveEvent(**row) for row in reversed(rows))
+
+
+async def accounts(connection: asyncpg.Connection) -> tuple[Account, ...]:
+    """The budgets in their present periods, services first."""
+    rows = await connection.fetch(
+        """
+        select b.scope, a.key, a.unit, b.period, a.spent::numeric as spent, a.reserved::numeric as reserved, a.hard::numeric as hard, a.starts, a.ends
+          from account a join budget b on b.id = a.budget
+         where a.starts <= clock_timestamp() and a.ends > clock_timestamp()
+         order by array_position(array['service', 'day', 'project', 'agent', 'task'], b.scope), a.key limit 500
+        """
+    )
+    return tuple(Account(**_in_dollars(dict(row))) for row in rows)
+
+
+def _in_dollars(row: dict[str, Any]) -> dict[str, Any]:
+    if row["unit"] == "usd":
+        for name in ("spent", "reserved", "hard"):
+            row[name] = None if row[name] is None else row[name] / 1_000_000
+    return row
+
+
+def _label(option: Any) -> str:
+    return str(option.get("label", "")) if isinstance(option, dict) else str(option)

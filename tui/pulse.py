@@ -1,0 +1,36 @@
+"""What every screen shows of the whole: engine, queue, money, and what needs the person. Loaded once for all."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.commands.general import Status
+from storage.queries import screen as rows
+
+if TYPE_CHECKING:
+    from tui.store import Store
+
+TOPICS = ("task", "run", "event", "question", "review", "engine", "queue", "settings", "project", "budget", "service")
+STALLED_SECONDS = 300.0
+"""A live run that says nothing for so long is stalled."""
+FAILED_DAYS = 3.0
+"""A failure that is older is history, not news."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """How everything stands."""
+
+    status: Status
+    paused: bool
+    limit: int
+    """Runs that the engine may have at a time."""
+    needs: tuple[rows.Need, ...]
+
+
+async def load_pulse(store: "Store") -> Pulse:
+    """Read how everything stands."""
+    status = await store.ask("status")
+    queue = await store.ask("queue.show")
+    needs = await store.read(lambda c: rows.needs(c, stalled_seconds=STALLED_SECONDS, failed_days=FAILED_DAYS))
+    limit = store.context.settings.engine.max_parallel if store.context else 0
+    return Pulse(status, queue.paused, limit, needs)

@@ -1,0 +1,51 @@
+"""What every full screen has: the status line, the banner of trouble, its body, the footer; and what it tells the registry of actions."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widget import Widget
+
+from tui.actions import Subject
+from tui.widgets.bars import Banner, Bar, Footer, StatusLine
+
+if TYPE_CHECKING:
+    from tui.app import QuarterdeckApp
+
+
+class BaseScreen(Screen[None]):
+    """A full screen. A subclass yields its widgets in :meth:`body` and says its ``scopes`` and its ``trail``."""
+
+    scopes: ClassVar[tuple[str, ...]] = ()
+    """Scopes of actions that the screen adds."""
+    BINDINGS = []  # noqa: RUF012 - the keys of the screen are those of the registry
+    DEFAULT_CSS = "BaseScreen { background: $qd-ground; color: $qd-text; layers: base over; }"
+    ESCAPE_TO_MINIMIZE = False
+    trail: str = ""
+    """Where one is, for the status line: ``task #42``."""
+
+    @property
+    def deck(self) -> "QuarterdeckApp":
+        """The app."""
+        return self.app  # type: ignore[return-value]
+
+    def compose(self) -> ComposeResult:
+        """The lines around, and the body."""
+        yield StatusLine(id="status")
+        yield Banner(id="banner")
+        yield from self.body()
+        yield Footer(id="footer")
+
+    def body(self) -> Iterable[Widget]:
+        """The widgets of the screen, from top to bottom."""
+        return ()
+
+    def subject(self) -> Subject | None:
+        """What the whole screen is about, where no panel has anything under its cursor."""
+        return None
+
+    def repaint_bars(self) -> None:
+        """Paint the lines around that differ."""
+        for bar in self.query(Bar):
+            bar.repaint()

@@ -1,0 +1,170 @@
+"""The lines around every screen: the status line above, the banner of trouble under it, the keys and what was said below."""
+
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.ink import Ink, Part, money, plain, width_of
+
+if TYPE_CHECKING:
+    from tui.app import QuarterdeckApp
+
+
+class Bar(Widget):
+    """One line of parts on the left and on the right; repainted when asked."""
+
+    DEFAULT_CSS = "Bar { height: 1; background: $qd-raised; }"
+    ground = "raised"
+
+    @property
+    def deck(self) -> "QuarterdeckApp":
+        """The app."""
+        return self.app  # type: ignore[return-value]
+
+    @property
+    def ink(self) -> Ink:
+        """What to write with."""
+        return self.deck.ink
+
+    def parts(self, width: int) -> tuple[list[Part], list[Part]]:
+        """What stands on the left and on the right."""
+        raise NotImplementedError
+
+    def on_mount(self) -> None:
+        """Remember nothing painted yet."""
+        self._painted: Strip | None = None
+
+    def _draw(self) -> Strip:
+        width = self.size.width
+        left, right = self.parts(width)
+        room = width - width_of(right)
+        strips = [self.ink.strip(left, max(room, 0), self.ground), self.ink.strip(right, min(width, width - max(room, 0)), self.ground)]
+        return Strip.join(strips)
+
+    def render_line(self, y: int) -> Strip:
+        """The line."""
+        del y
+        self._painted = self._draw()
+        return self._painted
+
+    def repaint(self) -> None:
+        """Paint the line when it differs."""
+        if self.is_mounted and self.size.width and self._draw() != self._painted:
+            self.refresh()
+
+
+class StatusLine(Bar):
+    """Where one is, and how everything stands."""
+
+    def parts(self, width: int) -> tuple[list[Part], list[Part]]:
+        """Place on the left; engine, queue and money after it; what needs the person on the right."""
+        ink, app = self.ink, self.deck
+        left: list[Part] = [(" ", ""), ("quarterdeck" if width >= 100 else "qd", "focus bold"), (" ", "")]
+        trail = getattr(self.screen, "trail", "")
+        if trail:
+            left += [(f"{ink.glyph('arrow')} ", "dim"), (trail, "text bold"), (" ", "")]
+        pulse = app.pulse
+        if app.readonly:
+            left += [(" read-only ", "warn bold")]
+        if pulse is None:
+            left += [(" connecting" + ink.glyph("more") if app.store.state != "gone" else " no database", "dim")]
+            return left, []
+        gap: Part = ("  " if width < 100 else "   ", "")
+        left += [gap, *self._engine(width), gap]
+        tasks = pulse.status.tasks
+        ready, held = tasks.get("pending", 0), tasks.get("waiting", 0) + tasks.get("blocked", 0)
+        left += [("queue ", "dim"), (f"{ready:,}", "text")]
+        if width >= 100:
+            left += [(f" ready {ink.glyph('dot')} {held:,} held", "dim")]
+        if pulse.paused:
+            left += [(f" {ink.state('paused')[0]}", "warn bold")]
+        spend = pulse.status.spend
+        left += [gap, ("today ", "dim"), (money(spend.today_usd), "text")]
+        if width >= 72:
+            left += [gap, ("month ", "dim"), (money(spend.month_usd), "text")]
+        count = len(pulse.needs)
+        right: list[Part] = [(f"{ink.glyph('ask')} {count} need{'s' if count == 1 else ''} you ", "ask bold")] if count else [(f"{ink.glyph('ok')} all clear ", "ok")]
+        return left, right
+
+    def _engine(self, width: int) -> list[Part]:
+        ink, pulse = self.ink, self.deck.pulse
+        assert pulse is not None
+        running = pulse.status.tasks.get("in_progress", 0)
+        alive = [engine for engine in pulse.status.engines if engine.state in ("running", "draining")]
+        if not alive:
+            return [("no engine", "bad bold")]
+        sign, tone = ink.sign("running")
+        words = f" {running}/{pulse.limit * len(alive)} running" if width >= 100 else f" {running}/{pulse.limit * len(alive)}"
+        name = "engine " if len(alive) == 1 else f"{len(alive)} engines "
+        return [(name, "dim") if width >= 100 else ("", ""), (sign, tone), (words, "text")]
+
+
+class Banner(Bar):
+    """Trouble that concerns the whole screen: the database or the engine is gone. Not there while all is well."""
+
+    DEFAULT_CSS = "Banner { height: 1; background: $qd-raised; display: none; } Banner.-trouble { display: block; }"
+
+    def repaint(self) -> None:
+        """Come and go with the trouble."""
+        self.set_class(bool(self.deck.trouble), "-trouble")
+        super().repaint()
+
+    def parts(self, width: int) -> tuple[list[Part], list[Part]]:
+        """What is wrong, and what to do."""
+        del width
+        ink = self.ink
+        return [(f" {ink.glyph('bad')} ", "bad bold"), (plain(self.deck.trouble), "bad")], [(f" {self.deck.remedy} ", "text")]
+
+
+class Footer(Bar):
+    """The keys that work here, or what was said last, until the next key."""
+
+    def parts(self, width: int) -> tuple[list[Part], list[Part]]:
+        """Keys from the registry; a sequence that has begun shows how it may go on."""
+        app = self.deck
+        if app.pending is not None or app.count:
+            return self._begun(width), []
+        if app.said is not None:
+            tone, words, hint = app.said
+            sign = {"ok": "ok", "bad": "bad"}.get(tone, "note")
+            right: list[Part] = [(f"{hint} ", "dim")] if hint else []
+            return [(f" {self.ink.glyph(sign)} ", tone), (words, tone if tone != "note" else "text")], right
+        return self._keys(width), []
+
+    def _begun(self, width: int) -> list[Part]:
+        app = self.deck
+        parts: list[Part] = [(f" {app.count or ''}", "focus bold")]
+        if app.pending is not None:
+            parts += [(" ".join(app.pending.begun) + " ", "focus bold"), (self.ink.glyph("more") + " ", "dim")]
+            for keys, entry in app.pending.next.items():
+                parts += [(f" {keys} ", "focus bold"), (entry.footer or entry.title, "text"), (" ", "")]
+        return parts if width else []
+
+    def _keys(self, width: int) -> list[Part]:
+        app = self.deck
+        place = app.place()
+        parts: list[Part] = [(" ", "")]
+        room = width - 2
+        tail = [(f"{app.registry.keys_of(id_)}", name) for id_, name in (("help.show", "help"), ("palette.show", "all"))]
+        tail_width = sum(cell_len(keys) + cell_len(name) + 3 for keys, name in tail)
+        for entry in app.registry.here(place):
+            keys = app.registry.keys.get(entry.id, ())
+            if not entry.footer or not keys or entry.id in ("help.show", "palette.show"):
+                continue
+            from tui.keymap import show_keys
+
+            shown = show_keys(keys[:1])
+            size = cell_len(shown) + cell_len(entry.footer) + 3
+            if size > room - tail_width:
+                continue
+            from tui.actions import why_not
+
+            if why_not(entry, place) is not None:
+                continue
+            room -= size
+            parts += [(shown, "focus bold"), (f" {entry.footer}", "dim"), ("  ", "")]
+        for keys_, name in tail:
+            parts += [(keys_, "focus bold"), (f" {name}", "dim"), ("  ", "")]
+        return parts

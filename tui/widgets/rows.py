@@ -1,0 +1,439 @@
+"""A table of rows that are called by keys: windowed, so that a hundred thousand scroll like a hundred.
+
+The order is a sequence of keys; rows are loaded for what is seen and a few pages around it. Columns have fixed widths, one takes what is left; where the
+pane is narrow the columns of the lowest rank go first. The cursor and the marks stay on their keys, whatever comes, goes or moves.
+"""
+
+import bisect
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rich.cells import cell_len
+from textual import events
+from textual.message import Message
+from textual.strip import Strip
+
+from tui.actions import Subject
+from tui.filter import Filter, parse_filter
+from tui.ink import Part, width_of
+from tui.store import Fresh, Subscription, Trouble
+from tui.widgets.lines import Lines
+
+_AROUND = 3
+"""Pages that are loaded before and after what is seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column. ``width`` in cells, 0 for the one that takes what is left; ``rank``: those of the lowest go first where it is narrow."""
+
+    title: str
+    width: int
+    cell: Callable[[Any, "Rows"], Sequence[Part]]
+    right: bool = False
+    rank: int = 5
+    order: str = ""
+    """By what the rows are sorted when this column is chosen; empty: it cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen(Message):
+    """The row under the cursor was opened (enter, or a click on it)."""
+
+    subject: Subject
+
+    def __post_init__(self) -> None:
+        """A message has a start of its own."""
+        Message.__init__(self)
+
+
+class Rows(Lines):
+    """A table. Subclasses say what its keys and rows are, and what its columns."""
+
+    scopes: ClassVar[tuple[str, ...]] = ("rows", "motion")
+    topics: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[tuple[Column, ...]] = ()
+    headed: ClassVar[bool] = False
+    """Whether the names of the columns are shown above."""
+    statuses: ClassVar[tuple[str, ...]] = ()
+    """The states that a filter may name."""
+    whole: ClassVar[bool] = False
+    """Whether rows come with the keys, all at once."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id, classes=classes)
+        self.keys: Sequence[Hashable] = ()
+        self.rows: dict[Hashable, Any] = {}
+        self.marks: set[Hashable] = set()
+        self.filter = Filter()
+        self.last_filter = Filter()
+        self.order = ""
+        self.descending = False
+        self.loaded = False
+        self.trouble = ""
+        self.jumps: dict[int, str] = {}
+        """Labels of the jump mode: row → label."""
+        self._at = 0
+        self._order: Subscription | None = None
+        self._window: Subscription | None = None
+        self._widths: tuple[int, list[tuple[Column, int]]] = (-1, [])
+
+    # ── what subclasses say ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def load_keys(self) -> Sequence[Hashable]:
+        """All keys in their order, as ``filter`` and ``order`` want them."""
+        raise NotImplementedError
+
+    async def load_rows(self, keys: Sequence[Hashable]) -> Mapping[Hashable, Any]:
+        """The rows of some keys."""
+        raise NotImplementedError
+
+    def subject_of(self, row: Any) -> Subject:
+        """What a row is, for actions."""
+        raise NotImplementedError
+
+    def nothing(self) -> Sequence[str]:
+        """What is said in place of an empty table: what would be there, and which key makes the first one."""
+        return ("nothing here",)
+
+    def changed(self) -> None:
+        """Called after the table has other keys or rows."""
+
+    # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_mount(self) -> None:
+        """Begin to load."""
+        store = self.app.store  # type: ignore[attr-defined]
+        self._order = store.subscribe(self, self.topics, self._load_keys)
+        if not self.whole:
+            self._window = store.subscribe(self, self.topics, self._load_window)
+
+    def on_unmount(self) -> None:
+        """Load no more."""
+        for subscription in (self._order, self._window):
+            if subscription is not None:
+                subscription.close()
+
+    def on_fresh(self, message: Fresh) -> None:
+        """Show what was loaded."""
+        message.stop()
+        if isinstance(message.data, Trouble):
+            self.trouble = message.data.words
+        elif message.of is self._order:
+            self.trouble = ""
+            keys, rows = message.data
+            if rows is not None:
+                self.rows = dict(rows)
+            self._take_keys(keys)
+        elif message.of is self._window:
+            self.rows = dict(message.data)
+        self.changed()
+        self.repaint()
+
+    def on_resize(self) -> None:
+        """Another size shows other rows."""
+        self._see()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Other rows are seen: load what is missing."""
+        super().watch_scroll_y(old_value, new_value)
+        self._see()
+
+    def reload(self) -> None:
+        """Load keys and rows again."""
+        for subscription in (self._order, self._window):
+            if subscription is not None:
+                subscription.refresh()
+
+    async def _load_keys(self) -> tuple[tuple[Hashable, ...], Mapping[Hashable, Any] | None]:
+        return tuple(await self.load_keys()), None
+
+    async def _load_window(self) -> Mapping[Hashable, Any]:
+        first, last = self._seen()
+        wanted = self.keys[first:last]
+        return await self.load_rows(wanted) if wanted else {}
+
+    def _seen(self) -> tuple[int, int]:
+        room = self.room
+        return max(0, self.top - _AROUND * room), self.top + (_AROUND + 1) * room
+
+    def _see(self) -> None:
+        first, last = max(0, self.top - 1), self.top + self.room + 1
+        if self._window is not None and any(key not in self.rows for key in self.keys[first:last]):
+            self._window.refresh()
+
+    def _take_keys(self, keys: Sequence[Hashable]) -> None:
+        held = self.keys[self._at] if self._at < len(self.keys) else None
+        self.keys, self.loaded = keys, True
+        try:
+            self._at = keys.index(held)
+        except ValueError:
+            self._at = max(0, min(self._at, len(keys) - 1))
+        self.marks &= set(keys) if self.marks else set()
+        self.set_length(len(keys) + self.fixed_lines)
+        self.bring_into_view(self._at)
+        if self._window is not None:
+            self._window.refresh()
+
+    # ── what actions ask ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def at(self) -> int:
+        """The row under the cursor."""
+        return self._at
+
+    def row(self) -> Any | None:
+        """The row under the cursor, where it is loaded."""
+        return self.rows.get(self.keys[self._at]) if self._at < len(self.keys) else None
+
+    def subject(self) -> Subject | None:
+        """What is under the cursor."""
+        row = self.row()
+        return None if row is None else self.subject_of(row)
+
+    def marked(self) -> tuple[Subject, ...]:
+        """What is marked, in the order of the table; only rows that are loaded can be."""
+        return tuple(self.subject_of(self.rows[key]) for key in self.keys if key in self.marks and key in self.rows)
+
+    def move(self, by: int) -> None:
+        """Move the cursor."""
+        self.go(self._at + by)
+
+    def page(self, pages: float) -> None:
+        """Move the cursor by pages."""
+        self.go(self._at + round(pages * self.room))
+
+    def jump(self, to: int | None) -> None:
+        """Move the cursor to a row counted from 1, or to the last."""
+        self.go(len(self.keys) - 1 if to is None else to - 1)
+
+    def go(self, to: int) -> None:
+        """Put the cursor on a row."""
+        self._at = max(0, min(to, len(self.keys) - 1))
+        self.bring_into_view(self._at)
+        self.changed()
+        self.repaint()
+        self.app.place_changed()  # type: ignore[attr-defined]
+
+    def go_to_key(self, key: Hashable) -> bool:
+        """Put the cursor on a key; False where it is not among the rows."""
+        try:
+            self.go(self.keys.index(key))
+        except ValueError:
+            return False
+        return True
+
+    def toggle_mark(self) -> None:
+        """Mark the row under the cursor, or no more."""
+        if self._at < len(self.keys):
+            self.marks ^= {self.keys[self._at]}
+            self.move(1)
+
+    def clear_marks(self) -> None:
+        """Mark nothing."""
+        self.marks.clear()
+        self.repaint()
+
+    def look_for(self, text: str) -> None:
+        """Show only what a filter lets through. Raises UsageError for a filter that is none."""
+        self.filter = parse_filter(text, self.statuses)
+        if self.filter:
+            self.last_filter = self.filter
+        self.reload()
+
+    async def next_match(self, direction: int) -> bool:
+        """Move to the next row that the last filter lets through; False where there is none."""
+        if not self.last_filter or not self.keys:
+            return False
+        if self.filter == self.last_filter:
+            self.go((self._at + direction) % len(self.keys))
+            return True
+        held, self.filter = self.filter, self.last_filter
+        try:
+            matching = set(await self.load_keys())
+        finally:
+            self.filter = held
+        places = [n for n, key in enumerate(self.keys) if key in matching]
+        if not places:
+            return False
+        if direction > 0:
+            self.go(places[bisect.bisect_right(places, self._at) % len(places)])
+        else:
+            self.go(places[bisect.bisect_left(places, self._at) - 1])
+        return True
+
+    def sort(self) -> str:
+        """Sort by the next column that can be sorted by; what it is now."""
+        orders = ["", *dict.fromkeys(column.order for column in self.columns if column.order)]
+        self.order = orders[(orders.index(self.order) + 1) % len(orders)] if self.order in orders else ""
+        self.descending = False
+        self.reload()
+        return self.order
+
+    def reverse(self) -> None:
+        """Turn the order round."""
+        self.descending = not self.descending
+        self.reload()
+
+    # ── mouse ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor on a row; open it when it is there already."""
+        line = event.y - self.content_offset.y - self.fixed_lines if event.widget is self else -1
+        at = self.top + line
+        if 0 <= at < len(self.keys) and line >= 0:
+            opened = event.chain > 1
+            self.go(at)
+            if opened and (subject := self.subject()) is not None:
+                self.post_message(Chosen(subject))
+
+    # ── painting ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def fixed_lines(self) -> int:
+        """Lines above that do not scroll."""
+        return 1 if self.headed and self.keys else 0
+
+    @property
+    def room(self) -> int:
+        """How many rows are seen at a time."""
+        return max(1, super().room - self.fixed_lines)
+
+    def draw_fixed(self, line: int, width: int) -> Strip:  # noqa: ARG002 - there is one
+        """The names of the columns."""
+        parts: list[Part] = [(" ", "")]
+        for column, size in self._fitted(width - 1):
+            name = column.title
+            if column.order and column.order == self.order:
+                name += self.ink.glyph("up" if self.descending else "down")
+            parts += [(self.ink.fit(name, size, right=column.right), "dim bold"), (" ", "")]
+        return self.ink.strip(parts, width)
+
+    def draw(self, line: int, width: int) -> Strip:
+        """One row, or what is said where there are none."""
+        if not self.keys:
+            return self._empty_line(line, width)
+        if line >= len(self.keys):
+            return self.ink.strip((), width)
+        here = line == self._at
+        ground = ("cursor" if self.has_focus else "resting") if here else "ground"
+        key = self.keys[line]
+        row = self.rows.get(key)
+        marked = key in self.marks
+        lead: Part = (self.ink.glyph("mark"), "focus bold") if marked else (" ", "")
+        if here and not marked:
+            lead = (self.ink.glyph("cursor"), "focus" if self.has_focus else "edge")
+        if row is None:
+            return self.ink.strip([lead, (self.ink.glyph("more"), "dim")], width, ground)
+        parts = [lead]
+        label = self.jumps.get(line)
+        if label:
+            parts = [(label, "focus bold reverse")]
+        room = width - cell_len(parts[0][0])
+        for column, size in self._fitted(room):
+            cell = list(column.cell(row, self))
+            gap = size - width_of(cell)
+            if gap < 0:
+                cell = _cut(cell, size, self.ink.glyph("more"))
+                gap = 0
+            pad: Part = (" " * gap, "")
+            parts += [pad, *cell] if column.right else [*cell, pad]
+            parts.append((" ", ""))
+        return self.ink.strip(parts, width, ground)
+
+    def _empty_line(self, line: int, width: int) -> Strip:
+        if self.trouble:
+            words: Sequence[str] = (self.trouble,)
+            tone = "bad"
+        elif not self.loaded:
+            words, tone = ("loading" + self.ink.glyph("more"),), "dim"
+        elif self.filter:
+            words, tone = (f"nothing matches {self.filter.text!r}", "esc shows everything again"), "dim"
+        else:
+            words, tone = self.nothing(), "dim"
+        height = super().room
+        first = max(0, (height - len(words)) // 2) if height > len(words) + 2 else 0
+        if not first <= line < first + len(words):
+            return self.ink.strip((), width)
+        text = words[line - first]
+        shown = self.ink.fit(text, min(cell_len(text), width - 2))
+        left = max(1, (width - cell_len(shown)) // 2) if first else 1
+        return self.ink.strip([(" " * left, ""), (shown, tone if line > first or self.trouble else "text")], width)
+
+    def _fitted(self, width: int) -> list[tuple[Column, int]]:
+        """The columns that fit, with their widths."""
+        if self._widths[0] != width:
+            shown = list(self.columns)
+            while len(shown) > 1 and sum(c.width or 16 for c in shown) + len(shown) > width:
+                shown.remove(min(reversed(shown), key=lambda column: column.rank))
+            left = width - sum(column.width for column in shown) - len(shown)
+            self._widths = (width, [(column, column.width or max(4, left)) for column in shown])
+        return self._widths[1]
+
+    def notify_style_update(self) -> None:
+        """Another theme or density may have other widths."""
+        self._widths = (-1, [])
+        super().notify_style_update()
+
+
+class Table(Rows):
+    """A table that is short enough to be loaded whole."""
+
+    whole = True
+
+    async def load_all(self) -> Sequence[Any]:
+        """All rows, in their order."""
+        raise NotImplementedError
+
+    def key_of(self, row: Any) -> Hashable:
+        """What a row is called."""
+        raise NotImplementedError
+
+    def words_of(self, row: Any) -> str:
+        """What a filter looks at."""
+        return " ".join(text for column in self.columns for text, _ in column.cell(row, self))
+
+    def fields_of(self, row: Any) -> Mapping[str, str | None]:
+        """What ``project:``, ``status:`` and ``agent:`` look at."""
+        return {name: getattr(row, name, None) for name in ("project", "status", "agent")}
+
+    def sort_key(self, row: Any) -> Any:
+        """By what rows are sorted when a column is chosen."""
+        value = getattr(row, self.order)
+        return (value is None, value)
+
+    async def load_keys(self) -> Sequence[Hashable]:
+        """All keys that the filter lets through."""
+        return [self.key_of(row) for row in await self._chosen()]
+
+    async def load_rows(self, keys: Sequence[Hashable]) -> Mapping[Hashable, Any]:
+        """Rows come with the keys."""
+        return {key: self.rows[key] for key in keys if key in self.rows}
+
+    async def _load_keys(self) -> tuple[tuple[Hashable, ...], Mapping[Hashable, Any] | None]:
+        rows = {self.key_of(row): row for row in await self._chosen()}
+        return tuple(rows), rows
+
+    async def _chosen(self) -> list[Any]:
+        rows = [row for row in await self.load_all() if self.filter.accepts(self.words_of(row), self.fields_of(row))]
+        if self.order:
+            rows.sort(key=self.sort_key)
+        if self.descending:
+            rows.reverse()
+        return rows
+
+
+def _cut(parts: Sequence[Part], width: int, more: str) -> list[Part]:
+    """Parts cut to a width, the cut shown."""
+    from rich.cells import set_cell_size
+
+    left, out = width - 1, []
+    for text, tone in parts:
+        size = cell_len(text)
+        if size > left:
+            out.append((set_cell_size(text, left) + more, tone))
+            return out
+        out.append((text, tone))
+        left -= size
+    return out
