@@ -118,7 +118,8 @@ class Database:
             asyncpg.ConnectionDoesNotExistError,
         ) as error:
             raise unreachable(error) from error
-        except asyncpg.InterfaceError as error:
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            # The second is what asyncpg says of a connection whose server has said farewell and not hung up yet.
             raise unreachable(error) from error
 
     async def ring(self, *topics: str) -> None:

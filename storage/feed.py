@@ -16,6 +16,8 @@ from storage.database import CHANNEL
 
 Listener = Callable[[frozenset[str]], None]
 EVERYTHING = frozenset({"*"})
+LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""The words of asyncpg for a connection that does not hold."""
 
 
 class ChangeFeed:
@@ -41,7 +43,7 @@ class ChangeFeed:
             try:
                 await self._listen()
                 delay = 0.05
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except LOST:
                 self.connected.clear()
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 2.0)
@@ -57,7 +59,7 @@ class ChangeFeed:
             await self._watch(connection)
         finally:
             self.connected.clear()
-            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with contextlib.suppress(*LOST):
                 await connection.close(timeout=1)
 
     async def _watch(self, connection: asyncpg.Connection) -> None:

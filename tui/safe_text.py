@@ -347,17 +347,8 @@ def _ansi(pen: Pen) -> Style:
     """The terminal's own colours; those that would be read as the ground itself are left out."""
 
     def name(colour: Colour) -> str | None:
-        if isinstance(colour, int):
-            return (
-                None
-                if colour in (0, 7, 15)
-                else f"color({colour})"
-                if colour > 15
-                else RichColour.from_ansi(colour).name
-            )
-        if colour is None:
-            return None
-        return RichColour.parse(colour).downgrade(ColorSystem.STANDARD).name
+        number = RichColour.parse(colour).downgrade(ColorSystem.STANDARD).number if isinstance(colour, str) else colour
+        return None if number in (None, 0, 7, 15) else f"color({number})"
 
     shown = name(pen.colour)
     return Style(

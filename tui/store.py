@@ -55,10 +55,6 @@ class Fresh(Message, bubble=False):
     data: Any
     of: "Subscription"
 
-    def __post_init__(self) -> None:
-        """A message has a start of its own."""
-        super().__init__()
-
 
 @dataclass
 class Connection(Message, bubble=False):
@@ -66,10 +62,6 @@ class Connection(Message, bubble=False):
 
     state: State
     words: str
-
-    def __post_init__(self) -> None:
-        """A message has a start of its own."""
-        super().__init__()
 
 
 @dataclass(slots=True)
@@ -206,10 +198,10 @@ class Store:
             return await query(connection)
 
     def subscribe(
-        self, to: MessagePump, topics: Iterable[str], load: Callable[[], Awaitable[Any]]
+        self, to: MessagePump, topics: Iterable[str], load: Callable[[], Awaitable[Any]], *, swept: bool = True
     ) -> Subscription:
         """Have ``load`` called now and whenever one of ``topics`` rings; ``to`` gets a :class:`Fresh` for what differs."""
-        made = Subscription(to, frozenset(topics) | {"*"}, load, self)
+        made = Subscription(to, frozenset(topics) | ({"*"} if swept else set()), load, self)
         self._subscriptions.append(made)
         self.wake()
         return made
@@ -327,7 +319,7 @@ class Store:
     def _hear(self, topics: frozenset[str]) -> None:
         rung = False
         for subscription in self._subscriptions:
-            if subscription.topics & topics or ("*" in topics):
+            if subscription.topics & topics or ("*" in topics and "*" in subscription.topics):
                 subscription._dirty = True  # noqa: SLF001 - its owner
                 rung = True
         if rung:

@@ -7,12 +7,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
-from config.errors import ConflictError, QuarterdeckError
+from config.errors import ConflictError, QuarterdeckError, UnavailableError
 from config.paths import Paths, resolve_paths
+from config.settings import Settings
 from core import version
 from core.commands.agent import ensure_default_agents
 from core.engine.bell import Bell
@@ -23,8 +25,13 @@ from core.engine.shipper import Shipper
 from core.faces.opening import find_database, load_settings
 from storage.database import Database, Principal, Role
 from storage.queries import queue
+from storage.source import Source
 
 log = logging.getLogger("qd.engine")
+T = TypeVar("T")
+
+DATABASE_SECONDS = 60.0
+"""How long an engine that starts waits for its database."""
 
 
 def main() -> int:
@@ -62,24 +69,11 @@ def hold_lock(path: Path) -> int:
 async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
     """Open the database, register, and work until a signal or a person says stop."""
     source = find_database(paths, environ)
-    await source.ensure()
     name = engine_name(paths.state)
     who = Principal(f"engine:{name}", Role.ENGINE)
-    db = await Database.open(source.dsn, bound=who, most=8, least=2)
+    db = await _reach(source, who)
     try:
-        settings = await load_settings(db, who, paths, environ)
-        await ensure_default_agents(db, who, paths, environ)
-        lease = timedelta(seconds=settings.engine.lease_seconds)
-        async with db.connection() as connection:
-            engine_id = await queue.register(
-                connection,
-                name=name,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                version=version(),
-                max_parallel=settings.engine.max_parallel,
-                lease=lease,
-            )
+        engine_id, settings = await _patiently(lambda: _announce(db, who, paths, environ))
         bell = Bell(db)
         runtime = Runtime(
             engine=engine_id,
@@ -103,6 +97,46 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
         log.info("engine %s stopped", name)
     finally:
         await db.close()
+
+
+async def _reach(source: Source, who: Principal) -> Database:
+    """Bring the database up where it is ours, and connect."""
+
+    async def reach() -> Database:
+        await source.ensure()
+        return await Database.open(source.dsn, bound=who, most=8, least=2)
+
+    return await _patiently(reach)
+
+
+async def _announce(db: Database, who: Principal, paths: Paths, environ: Mapping[str, str]) -> tuple[int, Settings]:
+    """Register this engine; its number and the settings that it begins with."""
+    settings = await load_settings(db, who, paths, environ)
+    await ensure_default_agents(db, who, paths, environ)
+    async with db.connection() as connection:
+        number = await queue.register(
+            connection,
+            name=engine_name(paths.state),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=version(),
+            max_parallel=settings.engine.max_parallel,
+            lease=timedelta(seconds=settings.engine.lease_seconds),
+        )
+    return number, settings
+
+
+async def _patiently(step: Callable[[], Awaitable[T]]) -> T:
+    """Do it, again and again while the database is being started or recovers from a crash."""
+    deadline = asyncio.get_running_loop().time() + DATABASE_SECONDS
+    while True:
+        try:
+            return await step()
+        except UnavailableError as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            log.warning("%s; trying again", error.sentence())
+            await asyncio.sleep(0.5)
 
 
 def _heed_signals(engine: Engine) -> None:

@@ -162,8 +162,7 @@ class Engine:
 
     async def _look_for_agents(self) -> None:
         """Who may work and whose program is on this host."""
-        async with self.runtime.db.connection() as connection:
-            known = await rows.enabled_agents(connection)
+        known = await self.runtime.persist(rows.enabled_agents)
         usable = []
         for agent in known:
             try:

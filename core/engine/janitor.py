@@ -17,8 +17,8 @@ from core.engine.prompt import base_environment
 from core.engine.runtime import Runtime
 from core.keeper import client as keeper
 from core.verify.gates import Shell, run_command
-from core.workspace import leftovers, repository, worktree
-from core.workspace.project_file import read_project_file
+from core.workspace import leftovers, worktree
+from core.workspace.project_file import read_project_file_at
 from core.workspace.worktree import Worktree
 from storage.queries import engine as rows
 
@@ -42,11 +42,10 @@ async def clear_worktrees(runtime: Runtime) -> None:
 
 
 async def _clear(runtime: Runtime, path: Path, status: str, run_id: UUID, repository_path: str) -> None:
-    repo = await repository.open_repository(Path(repository_path))
+    repo = await runtime.repository(repository_path)
     tree = await worktree.reopen(repo, path)
     if tree is None:
-        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
-        return
+        return  # nobody knows what it holds: it is shown among the leftovers, and a person decides
     await _tear_down(runtime, tree, run_id)
     if status != "completed":
         await worktree.salvage(tree, str(run_id))
@@ -57,7 +56,7 @@ async def _clear(runtime: Runtime, path: Path, status: str, run_id: UUID, reposi
 
 async def _tear_down(runtime: Runtime, tree: Worktree, run_id: UUID) -> None:
     try:
-        commands = read_project_file(tree.path).teardown
+        commands = (await read_project_file_at(tree.repo, tree.base_commit)).teardown
     except QuarterdeckError:
         return
     folder = runtime.paths.runs / str(run_id)
@@ -80,8 +79,7 @@ async def sweep_processes(runtime: Runtime, held: set[str]) -> None:
     suspects = [name for name in await asyncio.to_thread(_unfinished, runtime.paths.runs) if name not in held]
     if not suspects:
         return
-    async with runtime.db.connection() as connection:
-        known = await rows.runs_by_id(connection, suspects)
+    known = await runtime.persist(rows.runs_by_id, suspects)
     for name in suspects:
         status, engine = known.get(name, ("lost", runtime.engine))
         if status in ("starting", "running", "verifying") and engine == runtime.engine:

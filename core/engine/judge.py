@@ -5,7 +5,6 @@ before a person.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from config.errors import ConflictError
@@ -64,7 +63,7 @@ async def _verify(life: "Life", tree: Worktree) -> Judgement:
     from core.engine.life import gate_commands
 
     work, runtime = life.work, life.runtime
-    base = work.base or await repository.default_base(tree.repo)
+    base = work.base or await runtime.default_base(tree.repo)
     for _ in range(MOST_ROUNDS):
         brought = await bring_onto_base(tree, base, if_older_than=0)
         if isinstance(brought, str):
@@ -72,7 +71,7 @@ async def _verify(life: "Life", tree: Worktree) -> Judgement:
         tree = brought
         if await worktree.is_empty_change(tree):
             return attempt_failed("the agent changed nothing")
-        failed = await pass_gates(runtime, life.run, life.shell(tree), gate_commands(work, tree.path), life)
+        failed = await pass_gates(runtime, life.run, life.shell(tree), await gate_commands(work, tree), life)
         if life.stopped:
             return stopped(life.stopped)
         if failed:
@@ -110,10 +109,8 @@ def merge_message(number: int, title: str) -> str:
 
 async def bring_onto_base(tree: Worktree, base: str, *, if_older_than: float) -> Worktree | str:
     """The worktree rebased on the fetched base, or the conflict in words for an agent."""
-    await repository.fetch(tree.repo, if_older_than=if_older_than)
+    await repository.fetch(tree.repo, if_older_than=if_older_than, base=base)
     commit = await repository.base_commit(tree.repo, base)
-    if commit == tree.base_commit:
-        return tree
     result = await worktree.rebase(tree, commit)
     if not result.ok:
         files = "\n".join(f"- `{name}`" for name in result.files)
@@ -121,7 +118,7 @@ async def bring_onto_base(tree: Worktree, base: str, *, if_older_than: float) ->
             f"The base branch `{base}` has moved, and your change conflicts with it in:\n\n{files}\n\n"
             f"Rebase onto {commit} and resolve the conflict. What git says:\n\n```\n{result.text[-8000:]}\n```"
         )
-    return replace(tree, base_commit=commit)
+    return result.worktree
 
 
 async def pass_gates(

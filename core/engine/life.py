@@ -33,7 +33,7 @@ from core.events import EventKind
 from core.keeper import client as keeper
 from core.verify.gates import Shell, run_command
 from core.workspace import repository, worktree
-from core.workspace.project_file import ProjectFile, read_project_file
+from core.workspace.project_file import ProjectFile, read_project_file, read_project_file_at
 from core.workspace.worktree import Worktree
 from storage.queries import engine as rows
 from storage.queries.engine import LiveRun, Work
@@ -107,7 +107,7 @@ class Life:
                 return
             await self._start(adapter, tree)
         else:
-            repo = await repository.open_repository(Path(work.repository))
+            repo = await runtime.repository(work.repository)
             reopened = await worktree.reopen(repo, self.tree_path)
             if reopened is None:
                 await self._lose("its worktree is gone")
@@ -203,9 +203,9 @@ class Life:
     async def _prepare(self, tree_path: Path, branch: str) -> Worktree:
         """The worktree, with what the repository says it needs."""
         work, settings = self.work, self.runtime.settings.run
-        repo = await repository.open_repository(Path(work.repository))
-        await repository.fetch(repo, if_older_than=settings.fetch_seconds)
-        base = work.base or await repository.default_base(repo)
+        repo = await self.runtime.repository(work.repository)
+        base = work.base or await self.runtime.default_base(repo)
+        await repository.fetch(repo, if_older_than=settings.fetch_seconds, base=base)
         commit = await repository.base_commit(repo, base)
         fresh = not tree_path.exists()
         try:
@@ -239,7 +239,7 @@ class Life:
     async def _start(self, adapter: Adapter, tree: Worktree) -> None:
         """Write what the agent is told and start its keeper."""
         work, settings = self.work, self.runtime.settings.run
-        prompt = compose_prompt(work, branch=tree.branch, verify=gate_commands(work, tree.path))
+        prompt = compose_prompt(work, branch=tree.branch, verify=await gate_commands(work, tree))
         prompt_file, context_file = self.folder / "prompt.md", self.folder / "context.json"
         _write_private(prompt_file, prompt)
         _write_private(context_file, json.dumps({"task": work.number, "project": work.project, "items": []}))
@@ -449,9 +449,9 @@ async def stop_processes(folder: Path, socket: Path, mark: str, reason: str) -> 
     await keeper.sweep(mark)
 
 
-def gate_commands(work: Work, tree: Path) -> Sequence[str]:
-    """The checks of a project: as registered, else as its repository says."""
-    return work.verify or read_project_file(tree).verify or ()
+async def gate_commands(work: Work, tree: Worktree) -> Sequence[str]:
+    """The checks of a project: as registered, else as its base says; never as the agent may have rewritten them."""
+    return work.verify or (await read_project_file_at(tree.repo, tree.base_commit)).verify or ()
 
 
 def model_environment(token: str, work: Work) -> dict[str, str]:

@@ -11,7 +11,7 @@ from core.engine.prompt import base_environment
 from core.engine.runtime import Runtime
 from core.verify.gates import Shell
 from core.workspace import landing, repository, worktree
-from core.workspace.project_file import read_project_file
+from core.workspace.project_file import read_project_file_at
 from core.workspace.worktree import Worktree
 from storage.queries import engine as rows
 from storage.queries.engine import Approved
@@ -30,9 +30,9 @@ async def merge_approved(runtime: Runtime) -> None:
 
 
 async def _merge(runtime: Runtime, review: Approved) -> None:
-    repo = await repository.open_repository(Path(review.repository))
-    base = review.base or await repository.default_base(repo)
-    await repository.fetch(repo, if_older_than=0)
+    repo = await runtime.repository(review.repository)
+    base = review.base or await runtime.default_base(repo)
+    await repository.fetch(repo, if_older_than=0, base=base)
     tip = await repository.base_commit(repo, base)
     if await repository.contains(repo, tip, review.head_commit):
         await _merged(runtime, review, tip)
@@ -49,7 +49,7 @@ async def _merge(runtime: Runtime, review: Approved) -> None:
             return
         tree = brought
         if tree.base_commit != checked_on:
-            commands = review.verify or read_project_file(tree.path).verify or ()
+            commands = review.verify or (await read_project_file_at(repo, tree.base_commit)).verify or ()
             failed = await pass_gates(runtime, review.run, _shell(runtime, review, tree), commands, None)
             if failed:
                 words = f"the base moved, and on it the check {failed.command!r} does not pass"

@@ -13,7 +13,12 @@ from config.paths import Paths
 from config.settings import Settings
 from core.engine.bell import Bell
 from core.engine.shipper import Shipper
+from core.workspace import repository
+from core.workspace.repository import Repository
 from storage.database import Database
+
+BASE_IS_FRESH = 60.0
+"""Seconds for which the name of a repository's default branch is believed."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,6 +63,24 @@ class Runtime:
     shipper: Shipper
     pokes: Pokes = field(default_factory=Pokes)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    _repositories: dict[str, Repository] = field(default_factory=dict)
+    _bases: dict[Path, tuple[str, float]] = field(default_factory=dict)
+
+    async def repository(self, path: str) -> Repository:
+        """The repository at ``path``, looked into once as long as it stays where it is."""
+        known = self._repositories.get(path)
+        if known is None or not known.git_dir.is_dir():
+            known = self._repositories[path] = await repository.open_repository(Path(path))
+        return known
+
+    async def default_base(self, repo: Repository) -> str:
+        """The base branch of a project that names none, looked up at most once a minute."""
+        now = asyncio.get_running_loop().time()
+        name, at = self._bases.get(repo.git_dir, ("", -BASE_IS_FRESH))
+        if now - at >= BASE_IS_FRESH:
+            name = await repository.default_base(repo)
+            self._bases[repo.git_dir] = (name, now)
+        return name
 
     def lock(self, tree: Path) -> asyncio.Lock:
         """Whoever works in a worktree, merges from it or removes it holds this."""

@@ -59,13 +59,12 @@ def parse(argv: Sequence[str]) -> Request:
     if noun == "help":
         topic, options = _rest("qd help", words, options)
         return Request(_with(options, help=True), None, {}, (*topic, *(tail or ())))
-    alone = {entry.verb: entry for entry in commands("")}
-    if noun in alone:
+    if noun not in NOUNS or not noun:  # only then the modules of the words that stand alone are loaded
+        alone = {entry.verb: entry for entry in commands("")}
+        if noun not in alone:
+            known = [*filter(None, NOUNS), *alone, "help"]
+            raise UsageError(f"there is no command {_shown(noun)}", _suggestion(noun, known))
         return _request(alone[noun], words, tail, options)
-    if noun not in NOUNS or not noun:
-        raise UsageError(
-            f"there is no command {_shown(noun)}", _suggestion(noun, [*filter(None, NOUNS), *alone, "help"])
-        )
     verb, words, options = _next_word(words, options)
     if verb is None:
         if not options.help:

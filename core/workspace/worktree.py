@@ -78,7 +78,7 @@ async def create(repo: Repository, path: Path, branch: str, commit: str) -> Work
 
 
 async def reopen(repo: Repository, path: Path) -> Worktree | None:
-    """The worktree at ``path`` as it was made, with a rebase of ours that a crash interrupted undone; None if there is none.
+    """The worktree at ``path`` as it was made, a rebase of ours that a crash interrupted undone; None if there is none.
 
     One that the repository has forgotten (``git worktree prune``) can still be salvaged and removed.
     """

@@ -331,13 +331,16 @@ async def test_with_that_mutant_the_constraint_still_holds_the_limit(migrated_da
 
 async def test_the_mutant_that_forgets_what_it_undid_is_caught(migrated_database: str) -> None:
     await _mutate(migrated_database, "budget_reserve", "v_ids[1:v_done]", "v_ids[1:0]")
+    await _mutate(migrated_database, "budget_reserve", "v_micro := ", "perform pg_sleep(0.005); v_micro := ")
     _, _, wrong, _ = await _race(migrated_database)
     assert "reserved is not the sum of the ledger" in wrong
 
 
 async def test_the_mutant_that_mixes_the_order_of_locks_is_caught(migrated_database: str) -> None:
     backwards = "foreach v_id in array (select array_agg(x order by x desc) from unnest(c.accounts) x) loop"
-    await _mutate(migrated_database, "budget_settle", "foreach v_id in array c.accounts loop", backwards)
+    quick = "do $$ begin execute format('alter database %I set deadlock_timeout = 20', current_database()); end $$"
+    slow = backwards + " perform pg_sleep(0.002); "
+    await _mutate(migrated_database, "budget_settle", "foreach v_id in array c.accounts loop", slow, quick)
     *_, deadlocks = await _race(migrated_database, calls=200, limit=10)
     assert deadlocks > 0
 

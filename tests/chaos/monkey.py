@@ -53,7 +53,11 @@ class Monkey:
 
     async def _engine(self) -> bool:
         host = self.random.choice(self.scene.hosts)
-        if host.process is None or host.process.returncode is not None or any(t.get_name() == str(host.home) for t in self._returning):
+        if (
+            host.process is None
+            or host.process.returncode is not None
+            or any(t.get_name() == str(host.home) for t in self._returning)
+        ):
             return False
         away = self.long_death if self.random.random() < 0.25 else self.random.uniform(0, 0.5)
         await host.kill()

@@ -50,8 +50,13 @@ def make_plan(random: Random, tasks: int, projects: Sequence[str]) -> list[Plann
         steps += ["exit 4"] if hopeless else [f"write done/{position}.txt yes", f"write last/{position % 7}.txt yes"]
         plan.append(
             Planned(
-                random.choice(projects), "; ".join(steps), tuple(sorted(parents)), random.randint(1, 5), lines,
-                hopeless, random.choice(("fail", "cancel")),
+                random.choice(projects),
+                "; ".join(steps),
+                tuple(sorted(parents)),
+                random.randint(1, 5),
+                lines,
+                hopeless,
+                random.choice(("fail", "cancel")),
             )  # fmt: skip
         )
     return plan

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -78,7 +79,16 @@ class Scene:
         """Wait until every task has ended."""
         query = "select count(*) from task where status::text <> all($1)"
         while (await self.fetch(query, list(FINAL)))[0][0]:
+            self.engines_live()
             await asyncio.sleep(0.2)
+
+    def engines_live(self) -> None:
+        """No engine has ended by itself."""
+        for host in self.hosts:
+            code = host.process.returncode if host.process else None
+            assert code is None or code == -signal.SIGKILL, (
+                f"an engine ended with exit code {code}\n{host.log()[-6000:]}"
+            )
 
     async def all_clear(self) -> None:
         """Wait until no process and no worktree is left."""
@@ -187,8 +197,11 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
-async def scene(hosts: int = 2) -> AsyncIterator[Scene]:
-    """A scene whose engines, runs and server end with the block. The server keeps its promises: it syncs to the disk."""
+async def scene(keep: Path, hosts: int = 2) -> AsyncIterator[Scene]:
+    """A scene whose engines, runs and server end with the block. The server keeps its promises: it syncs to the disk.
+
+    When the block fails the logs of the engines are copied to ``keep``.
+    """
     with temporary_home() as home:
         server = paths_in(home)
         await ensure_server(server)
@@ -198,6 +211,16 @@ async def scene(hosts: int = 2) -> AsyncIterator[Scene]:
         made.hosts = [Host(home, dsn), *(Host(home / f"host{number}", dsn) for number in range(2, hosts + 1))]
         try:
             yield made
+        except BaseException:
+            for host in made.hosts:
+                (keep / f"{host.home.name}.log").write_text(host.log())
+            (keep / "audit.txt").write_text(
+                "\n".join(str(dict(row)) for row in await made.fetch("select * from audit order by id"))
+            )
+            (keep / "runs.txt").write_text(
+                "\n".join(str(dict(row)) for row in await made.fetch("select * from run order by number"))
+            )
+            raise
         finally:
             for host in made.hosts:
                 if host.process and host.process.returncode is None:

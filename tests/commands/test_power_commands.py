@@ -28,7 +28,7 @@ async def powered(qd: CommandLine) -> AsyncIterator[CommandLine]:
 
 async def until_gone(pid: int) -> None:
     async with asyncio.timeout(30):
-        while Path(f"/proc/{pid}").exists() or _is_alive(pid):
+        while _is_alive(pid):
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
             await asyncio.sleep(0.02)

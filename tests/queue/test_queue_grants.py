@@ -104,7 +104,7 @@ async def test_every_change_is_written_down_with_who_and_in_which_role(queue_wor
         "select actor, role, action, before, after from audit where kind = 'task' and key = $1 order by id", str(number)
     )
     trail = [(r["actor"], r["role"], r["action"], _read(r["before"]), _read(r["after"])) for r in rows]
-    assert trail[0][:4] == ("ada", "qd_supervisor", "insert", None)
+    assert trail[0][:4] == ("ada", "qd_supervisor", "insert", {})
     assert trail[0][4]["status"] == "pending"
     assert trail[1:] == [
         ("ada", "qd_supervisor", "update", {"priority": 2}, {"priority": 4}),
@@ -140,5 +140,5 @@ async def test_a_write_that_changes_nothing_leaves_no_trace(queue_world: World) 
     assert await queue_world.owner.fetchval("select count(*) from audit") == before
 
 
-def _read(value: str | None) -> dict[str, object] | None:
-    return None if value is None else json.loads(value)
+def _read(value: str | None) -> dict[str, object]:
+    return json.loads(value or "{}")

@@ -19,22 +19,18 @@ async def test_sixteen_claimers_do_twenty_thousand_tasks_without_a_fault(queue_w
 
 MUTANTS = {
     "a claim that does not lock the project": [
-        (
-            "task_claim",
-            "where p.project = v_lane.project\n           for no key update skip locked",
-            "where p.project = v_lane.project",
-        ),
-        ("task_claim", "where p.project = v_lane.project for no key update", "where p.project = v_lane.project"),
+        ("task_claim", "limit 1 for no key update of p skip locked", "limit 1"),
+        ("task_claim", "where p.project = v_project for no key update", "where p.project = v_project"),
     ],
     "a claim that does not look at the limit": [
-        ("task_claim", "p.max_parallel - p.running end", "p.max_parallel end"),
+        ("task_claim", "p.max_parallel - p.running", "p.max_parallel"),
         ("task_claim", "p.running < p.max_parallel", "p.running < p.max_parallel + 3"),
     ],
     "a claim that takes what others hold": [
         (
             "task_claim",
-            "t.status = 'pending'\n           order by",
-            "t.status in ('pending', 'in_progress')\n           order by",
+            "t.status = 'pending'\n         order by t.priority desc, t.number limit v_room",
+            "t.status in ('pending', 'in_progress')\n         order by t.priority desc, t.number limit v_room",
         )
     ],
     "a claim that takes the worst first": [

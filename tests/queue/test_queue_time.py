@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from queue_kit import World, connected
@@ -97,7 +98,7 @@ async def test_what_nobody_works_on_fails_at_its_deadline_with_what_depends_on_i
     assert await queue_world.wrong() == {}
 
 
-async def _recurring(world: World, **fields: object) -> int:
+async def _recurring(world: World, **fields: Any) -> int:
     await world.project()
     number = await world.add(cron="0 3 * * *", not_before=_soon(), **fields)
     await world.make_due(number)

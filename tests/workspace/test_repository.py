@@ -202,7 +202,7 @@ async def test_the_status_counts_and_writes_nothing(tmp_path: Path) -> None:
     commit(mine, "ahead")
     write(mine, a_dot_txt="changed", new_dot_txt="n", staged_dot_txt="s")
     run_git(mine, "add", "staged.txt")
-    os.utime(mine / "b.txt")
+    os.utime(mine / "b.txt", (1_000_000_000, 1_000_000_000))
     before = fingerprint(mine)
     shown = await status(await open_repository(mine))
     assert (shown.branch, shown.staged, shown.modified, shown.untracked, shown.conflicted) == ("main", 1, 1, 1, 0)

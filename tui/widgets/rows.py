@@ -37,15 +37,11 @@ class Column:
     """By what the rows are sorted when this column is chosen; empty: it cannot be."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Chosen(Message):
     """The row under the cursor was opened (enter, or a click on it)."""
 
     subject: Subject
-
-    def __post_init__(self) -> None:
-        """A message has a start of its own."""
-        Message.__init__(self)
 
 
 class Rows(Lines):
@@ -53,6 +49,8 @@ class Rows(Lines):
 
     scopes: ClassVar[tuple[str, ...]] = ("rows", "motion")
     topics: ClassVar[tuple[str, ...]] = ()
+    swept: ClassVar[bool] = True
+    """Whether it is loaded again at the slow pace of the sweep, for bells that were lost."""
     columns: ClassVar[tuple[Column, ...]] = ()
     headed: ClassVar[bool] = False
     """Whether the names of the columns are shown above."""
@@ -105,7 +103,7 @@ class Rows(Lines):
     def on_mount(self) -> None:
         """Begin to load."""
         store = self.app.store  # type: ignore[attr-defined]
-        self._order = store.subscribe(self, self.topics, self._load_keys)
+        self._order = store.subscribe(self, self.topics, self._load_keys, swept=self.swept)
         if not self.whole:
             self._window = store.subscribe(self, self.topics, self._load_window)
 

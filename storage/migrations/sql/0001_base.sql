@@ -36,7 +36,7 @@ create table audit (
   role text not null,
   kind text not null,                       -- the table of state: task, project, run, …
   key text not null,                        -- what a person calls the row: its number, id or name
-  action text not null check (action in ('insert', 'update', 'delete')),
+  action text not null,                     -- insert, update, delete: what a trigger was fired by
   before jsonb,                             -- on update only the columns that changed
   after jsonb
 );

@@ -107,15 +107,22 @@ create index task_after_child on task_after (child);
 create function qd_audit_task() returns trigger language plpgsql security definer as $$
 declare v_before jsonb; v_after jsonb;
 begin
-  v_before := pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('status', nullif(old.status, new.status), 'wait', nullif(old.wait, new.wait),
-    'engine', nullif(old.engine, new.engine), 'token', nullif(old.lease_token, new.lease_token), 'priority', nullif(old.priority, new.priority),
-    'agent', nullif(old.agent, new.agent), 'not_before', nullif(old.not_before, new.not_before), 'deadline', nullif(old.deadline, new.deadline),
-    'max_attempts', nullif(old.max_attempts, new.max_attempts), 'cancel_requested', nullif(old.cancel_requested, new.cancel_requested)));
-  v_after := pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('status', nullif(new.status, old.status), 'wait', nullif(new.wait, old.wait),
-    'engine', nullif(new.engine, old.engine), 'token', nullif(new.lease_token, old.lease_token), 'priority', nullif(new.priority, old.priority),
-    'agent', nullif(new.agent, old.agent), 'not_before', nullif(new.not_before, old.not_before), 'deadline', nullif(new.deadline, old.deadline),
-    'max_attempts', nullif(new.max_attempts, old.max_attempts), 'cancel_requested', nullif(new.cancel_requested, old.cancel_requested)));
-  if v_before = '{}' and v_after = '{}' then return null; end if;
+  v_before := pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('status', nullif(old.status, new.status), 'engine', nullif(old.engine, new.engine),
+    'token', nullif(old.lease_token, new.lease_token)));
+  v_after := pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('status', nullif(new.status, old.status), 'engine', nullif(new.engine, old.engine),
+    'token', nullif(new.lease_token, old.lease_token)));
+  if (old.wait, old.priority, old.agent, old.not_before, old.deadline, old.max_attempts, old.cancel_requested)
+     is distinct from (new.wait, new.priority, new.agent, new.not_before, new.deadline, new.max_attempts, new.cancel_requested) then
+    v_before := v_before || pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('wait', nullif(old.wait, new.wait),
+      'priority', nullif(old.priority, new.priority), 'agent', nullif(old.agent, new.agent), 'not_before', nullif(old.not_before, new.not_before),
+      'deadline', nullif(old.deadline, new.deadline), 'max_attempts', nullif(old.max_attempts, new.max_attempts),
+      'cancel_requested', nullif(old.cancel_requested, new.cancel_requested)));
+    v_after := v_after || pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('wait', nullif(new.wait, old.wait),
+      'priority', nullif(new.priority, old.priority), 'agent', nullif(new.agent, old.agent), 'not_before', nullif(new.not_before, old.not_before),
+      'deadline', nullif(new.deadline, old.deadline), 'max_attempts', nullif(new.max_attempts, old.max_attempts),
+      'cancel_requested', nullif(new.cancel_requested, old.cancel_requested)));
+  elsif v_before = '{}' and v_after = '{}' then return null;
+  end if;
   insert into public.audit (actor, role, kind, key, action, before, after)
   values (coalesce(nullif(pg_catalog.current_setting('qd.actor', true), ''), session_user),
           coalesce(nullif(pg_catalog.current_setting('role', true), 'none'), 'owner'), 'task', new.number::text, 'update', v_before, v_after);
@@ -342,24 +349,23 @@ end $$;
 create function task_finish(p_number bigint, p_token bigint, p_outcome text, p_reason text default null, p_retry_in interval default null,
                             p_wait task_wait default null, p_feedback text default null) returns task_status language plpgsql
   set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
-declare v task; v_status task_status; v_not_before timestamptz; v_ready task[];
+declare v task; v_status task_status; v_ready task[];
 begin
-  select t.* into v from task t where t.number = p_number and t.lease_token = p_token and t.status = 'in_progress' for no key update;
+  update task t set engine = null, updated_at = clock_timestamp(), failures = t.failures + (p_outcome in ('retry', 'failed'))::int,
+         (status, wait, not_before, finished_at) = (
+           select n.status, case when n.status = 'waiting' then coalesce(p_wait, 'time') end,
+                  case when n.status = 'waiting' and coalesce(p_wait, 'time') = 'time' then clock_timestamp() + coalesce(p_retry_in, interval '0') end,
+                  case when n.status in ('completed', 'failed', 'cancelled') then clock_timestamp() end
+             from (select case
+                     when p_outcome = 'completed' then 'completed'
+                     when t.cancel_requested or p_outcome = 'cancelled' then 'cancelled'
+                     when p_outcome = 'review' then 'review'
+                     when p_outcome = 'wait' then 'waiting'
+                     when p_outcome = 'retry' and t.failures + 1 < t.max_attempts then case when p_retry_in > interval '0' then 'waiting' else 'pending' end
+                     else 'failed' end::task_status as status) n)
+   where t.number = p_number and t.lease_token = p_token and t.status = 'in_progress' returning t.* into v;
   if not found then return null; end if;
-  v_status := case
-    when p_outcome = 'completed' then 'completed'
-    when v.cancel_requested or p_outcome = 'cancelled' then 'cancelled'
-    when p_outcome = 'review' then 'review'
-    when p_outcome = 'wait' then 'waiting'
-    when p_outcome = 'retry' and v.failures + 1 < v.max_attempts then case when p_retry_in > interval '0' then 'waiting' else 'pending' end
-    else 'failed' end;
-  v_not_before := case when v_status = 'waiting' and coalesce(p_wait, 'time') = 'time'
-                       then clock_timestamp() + coalesce(p_retry_in, interval '0') end;
-  update task t set status = v_status, engine = null, not_before = v_not_before, updated_at = clock_timestamp(),
-         failures = t.failures + (p_outcome in ('retry', 'failed'))::int,
-         wait = case when v_status = 'waiting' then coalesce(p_wait, 'time') end,
-         finished_at = case when v_status in ('completed', 'failed', 'cancelled') then clock_timestamp() end
-   where t.number = p_number;
+  v_status := v.status;
   if v_status = 'completed' then
     update task_body set reason = null, feedback = null where task = p_number and (reason is not null or feedback is not null);
     v_ready := task_release_children(p_number);

@@ -1,0 +1,123 @@
+"""Alerts: what a person should be told outside the screen, once each, until it has arrived.
+
+Thresholds and exhausted budgets are noted by the ledger itself; bad forecasts and tasks that are out of line by
+:func:`look`. The destinations (``apprise`` URLs, one per line: Telegram, Slack, e-mail, webhooks and a hundred more)
+are the secret ``alerts.url``.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import asyncpg
+
+from core.budget.forecast import period_end
+from core.budget.outliers import line_of, why_out
+from core.secrets.store import SecretStore
+from storage.database import Database, Principal
+from storage.queries import budget, services, spending
+
+DESTINATIONS = "alerts.url"
+
+SECONDS = 60.0
+"""Longest time that a delivery may take."""
+
+RECENT = 50
+"""So many of the last tasks are looked at; each is told once."""
+
+
+async def deliver(db: Database, who: Principal, store: SecretStore) -> int:
+    """Tell every alert that is due to every destination; how many have arrived.
+
+    A failure is shown with the alert and tried again, ever more slowly.
+    """
+    async with db.transaction(who) as connection:
+        due = await spending.take_alerts(connection)
+    if not due:
+        return 0
+    urls = (await asyncio.to_thread(store.get, DESTINATIONS) or "").split()
+    arrived = 0
+    for alert in due:
+        good = await _send(urls, f"Quarterdeck: {alert.kind}", alert.text) if urls else False
+        arrived += good
+        async with db.transaction(who) as connection:
+            if good:
+                await spending.delivered(connection, alert.id)
+            elif not urls:
+                hint = f"no destination is set; `qd secret set {DESTINATIONS}`"
+                await spending.undelivered(connection, alert.id, hint, 3600)
+            else:
+                pause = min(30.0 * 2.0 ** min(alert.attempts, 8), 3600.0)
+                await spending.undelivered(connection, alert.id, "a destination did not take it", pause)
+    return arrived
+
+
+async def look(connection: asyncpg.Connection, now: datetime | None = None) -> int:
+    """Note services whose month will end beyond their limit, and tasks that are out of line; how many are new."""
+    return await _forecasts(connection, now or datetime.now(UTC)) + await _outliers(connection)
+
+
+async def _forecasts(connection: asyncpg.Connection, now: datetime) -> int:
+    new = 0
+    for row in await services.list_budgets(connection, "service"):
+        if row.unit != "usd" or row.period != "month" or row.hard is None or row.ends is None or row.spent >= row.hard:
+            continue
+        daily = await spending.daily_totals(connection, "service", row.key, row.zone)
+        outlook = period_end(row.spent, row.hard, daily, (row.ends - now).total_seconds() / 86400)
+        if outlook and outlook.end.low > row.hard:
+            low, high = outlook.end.low / 1e6, outlook.end.high / 1e6
+            text = (
+                f"service {row.key} will end its month between ${low:.2f} and ${high:.2f};"
+                f" its budget is ${row.hard / 1e6:.2f}"
+            )
+            new += await budget.add_alert(connection, "forecast", "service", row.key, text, period=row.starts)
+    return new
+
+
+async def _outliers(connection: asyncpg.Connection) -> int:
+    costs = await spending.task_costs(connection)
+    new = 0
+    for position in range(max(len(costs) - RECENT, 0), len(costs)):
+        task = costs[position]
+        reason = out_of_line(task, costs[:position])
+        if reason:
+            text = f"task #{task.task} is out of line: {reason}"
+            new += await budget.add_alert(connection, "outlier", "task", str(task.task), text)
+    return new
+
+
+def out_of_line(task: spending.TaskCost, before: Sequence[spending.TaskCost]) -> str | None:
+    """Why a task's cost is out of line among those before it: of its project and agent, else its project, else all."""
+    for group in groups(task.project, task.agent, before):
+        line = line_of(group[-200:])
+        if line:
+            return why_out(task.micro, line)
+    return None
+
+
+def groups(project: str, agent: str, before: Sequence[spending.TaskCost]) -> list[list[int]]:
+    """The costs of tasks that are like it, the closest kind first."""
+    own = [cost for cost in before if cost.project == project]
+    return [
+        [cost.micro for cost in own if cost.agent == agent],
+        [cost.micro for cost in own],
+        [cost.micro for cost in before],
+    ]
+
+
+async def _send(urls: Sequence[str], title: str, body: str) -> bool:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", "core.budget.telling", stdin=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(SECONDS):
+            await process.communicate(json.dumps({"urls": list(urls), "title": title, "body": body}).encode())
+    except TimeoutError:
+        return False
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode == 0

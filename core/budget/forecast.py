@@ -1,0 +1,107 @@
+"""What a task will cost before it runs, and what a month will have cost at its end: intervals that say what they hold.
+
+A task: the empirical quantiles of the last 200 tasks like it, widened or narrowed by adaptive conformal inference
+(Gibbs and Candès 2021, step γ = 0.02): each past task is predicted from those before it, and the level moves by
+whether it fell into its interval. That holds the promised share under drift, where fitted models did not.
+
+A month: the daily totals of the last weeks, drawn again with replacement for the days that are left (bootstrap). It
+needs no assumption on how days are spread, and one dear day widens the interval and does not move its middle much.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import quantiles
+
+STEP = 0.02
+"""How far the level moves with each task."""
+
+WINDOW = 200
+"""Tasks that a prediction looks back at."""
+
+ENOUGH = 30
+"""Below so many tasks a wider group is looked at."""
+
+DRAWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Micro-dollars: the middle, and bounds between which the truth falls with the share ``holds``."""
+
+    low: int
+    middle: int
+    high: int
+    holds: float
+    samples: int
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The quantile of sorted values, between neighbours by their distance (``percentile_cont`` of SQL)."""
+    place = min(max(share, 0.0), 1.0) * (len(values) - 1)
+    below = int(place)
+    above = min(below + 1, len(values) - 1)
+    return values[below] + (values[above] - values[below]) * (place - below)
+
+
+def task_cost(history: Sequence[int], holds: float = 0.9) -> Interval | None:
+    """The cost of the next task after these, the oldest first; None below ten of them."""
+    if len(history) < 10:
+        return None
+    level = adapted_level(history, holds)
+    recent = sorted(history[-WINDOW:])
+    low, high = bounds(recent, level)
+    return Interval(round(low), round(quantile(recent, 0.5)), round(high), holds, len(recent))
+
+
+def adapted_level(history: Sequence[int], holds: float) -> float:
+    """The share of misses to aim at, so that in truth ``1 - holds`` of the tasks miss."""
+    level = 1 - holds
+    for position in range(10, len(history)):
+        low, high = bounds(sorted(history[max(position - WINDOW, 0) : position]), level)
+        missed = not low <= history[position] <= high
+        level = min(max(level + STEP * ((1 - holds) - missed), 0.0), 0.5)
+    return level
+
+
+def bounds(recent: Sequence[float], level: float) -> tuple[float, float]:
+    """The interval at a level; at level 0 it is widened beyond what was seen."""
+    low, high = quantile(recent, level / 2), quantile(recent, 1 - level / 2)
+    return (0.0, high * 1.5) if level <= 0 else (low, high)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The end of a period: what it will have cost, and after how many days its limit is met, where it is."""
+
+    end: Interval
+    days_left: float
+    runs_out_in: float | None
+    """Days from now, in the middle of all draws; None: the limit holds."""
+
+
+def period_end(
+    spent: int, hard: int | None, daily: Sequence[int], days_left: float, holds: float = 0.8, seed: int = 1
+) -> Outlook | None:
+    """The outlook of a period. ``daily``: totals of past whole days, micro-dollars; None below three of them."""
+    if len(daily) < 3:
+        return None
+    dice = random.Random(seed)  # noqa: S311 - a simulation
+    whole, part = int(days_left), days_left - int(days_left)
+    ends, outs = [], []
+    for _ in range(DRAWS):
+        total, out = float(spent), None
+        for day in range(whole + 1):
+            total += dice.choice(daily) * (1.0 if day < whole else part)
+            if hard is not None and out is None and total >= hard:
+                out = day + 1.0
+        ends.append(total)
+        outs.append(out)
+    cuts = quantiles(ends, n=100)
+    miss = round((1 - holds) * 50)
+    end = Interval(round(cuts[miss - 1]), round(cuts[49]), round(cuts[99 - miss]), holds, len(daily))
+    met = sorted(out for out in outs if out is not None)
+    runs_out = met[len(met) // 2] if len(met) > DRAWS / 2 else None
+    if hard is not None and spent >= hard:
+        runs_out = 0.0
+    return Outlook(end, days_left, runs_out)

@@ -1,0 +1,178 @@
+"""Charges: the ledger of what was spent, by whom, on what."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID, uuid4
+
+from pydantic import Field
+
+from config.errors import ConflictError, NotFoundError
+from core.commands.shown import Column
+from core.commands.table import Context, command
+from core.commands.values import Line, Slug, TaskRef, Time, Usd
+from storage.database import Role
+from storage.queries import services as rows
+from storage.queries.services import ChargeRow, micro, usd
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One entry of the ledger.
+
+    ``status``: reserved, settled, released, or presumed (its gateway ended before the call did). ``basis``: measured
+    (the provider's own count), estimated (what was seen of it), imputed (a declared or reserved worst case).
+    """
+
+    id: UUID
+    service: str | None
+    project: str | None
+    task: int | None
+    run: UUID | None
+    model: str | None
+    kind: str
+    reserved_usd: Decimal
+    cost_usd: Decimal
+    tokens: Mapping[str, int]
+    status: str
+    at: datetime
+    basis: str | None
+    agent: str | None
+    instead_of: str | None
+    note: str | None
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("at", "at", "time"),
+        Column("service", "service", "key"),
+        Column("model", "model"),
+        Column("project", "project"),
+        Column("task", "task", "count"),
+        Column("agent", "agent"),
+        Column("in", "tokens.input", "count"),
+        Column("out", "tokens.output", "count"),
+        Column("cost", "cost_usd", "usd"),
+        Column("status", "status", "state"),
+        Column("basis", "basis"),
+    )
+    empty: ClassVar[str] = "nothing has been spent; calls of agents appear here as they pass the gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What was spent on one thing."""
+
+    name: str | None
+    calls: int
+    cost_usd: Decimal
+    reserved_usd: Decimal
+    tokens_prompt: int
+    tokens_output: int
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("name", "name", "key"),
+        Column("calls", "calls", "count"),
+        Column("cost", "cost_usd", "usd"),
+        Column("reserved", "reserved_usd", "usd"),
+        Column("tokens in", "tokens_prompt", "count"),
+        Column("out", "tokens_output", "count"),
+    )
+    empty: ClassVar[str] = "nothing has been spent"
+
+
+@command("charge.list", role=Role.VIEWER)
+async def list_charges(
+    ctx: Context,
+    *,
+    service: Annotated[Slug | None, "of this service"] = None,
+    project: Annotated[Slug | None, "of this project"] = None,
+    task: Annotated[TaskRef | None, "of this task"] = None,
+    since: Annotated[Time | None, "not before"] = None,
+    limit: Annotated[int, Field(ge=1, le=100_000), "at most so many"] = 200,
+) -> list[Charge]:
+    """List charges, the newest first."""
+    async with ctx.db.transaction(ctx.who) as connection:
+        number = task
+        if isinstance(task, UUID):
+            number = await connection.fetchval("select task from task_body where id = $1", task)
+            if number is None:
+                raise NotFoundError(f"there is no task {task}", "see `qd task list`")
+        assert not isinstance(number, UUID)
+        found = await rows.list_charges(
+            connection, service=service, project=project, task=number, since=since, limit=limit
+        )
+    return [_shown(row) for row in found]
+
+
+@command("charge.sum", role=Role.VIEWER)
+async def sum_charges(
+    ctx: Context,
+    by: Annotated[Literal["service", "project", "task", "agent", "model", "day"], "what is summed up"] = "service",
+    *,
+    since: Annotated[Time | None, "not before"] = None,
+) -> list[Sum]:
+    """Sum up what was spent, the dearest first."""
+    async with ctx.db.transaction(ctx.who) as connection:
+        found = await rows.sum_charges(connection, by, since)
+    return [
+        Sum(row.name, row.calls, usd(row.cost_micro), usd(row.reserved_micro), row.tokens_prompt, row.tokens_output)
+        for row in found
+    ]
+
+
+@command("charge.add", role=Role.SUPERVISOR)
+async def add_charge(
+    ctx: Context,
+    service: Annotated[Slug, "service that it was spent on"],
+    amount: Annotated[Usd, "how much"],
+    *,
+    project: Annotated[Slug | None, "for this project"] = None,
+    task: Annotated[int | None, Field(ge=1), "for this task, by its number"] = None,
+    note: Annotated[Line | None, "what for"] = None,
+) -> Charge:
+    """Enter what was spent on a service outside the gateway. Refused beyond a limit, like every charge."""
+    charge = uuid4()
+    async with ctx.db.transaction(ctx.who) as connection:
+        outcome, key = await rows.manual_charge(
+            connection, charge, service, project, task, micro(amount), note, ctx.who.actor
+        )
+        if outcome == "unknown":
+            raise NotFoundError(f"there is no service {service!r}", "see `qd service list`")
+        if outcome == "granted":
+            row = await rows.find_charge(connection, charge)
+            assert row is not None
+            added = _shown(row)
+    if outcome != "granted":
+        raise ConflictError(
+            f"${amount} does not fit the budget of {key or service} ({outcome})", "raise it with `qd budget set`"
+        )
+    await ctx.db.ring("charge", "budget")
+    return added
+
+
+def _shown(row: ChargeRow) -> Charge:
+    return Charge(
+        id=row.id,
+        service=row.service,
+        project=row.project,
+        task=row.task,
+        run=row.run,
+        model=row.model,
+        kind=row.kind,
+        reserved_usd=usd(row.reserved_micro),
+        cost_usd=usd(row.cost_micro),
+        tokens={
+            "input": row.tokens_input,
+            "output": row.tokens_output,
+            "cache_read": row.tokens_cache_read,
+            "cache_write": row.tokens_cache_write_5m + row.tokens_cache_write_1h,
+            "cache_write_5m": row.tokens_cache_write_5m,
+            "cache_write_1h": row.tokens_cache_write_1h,
+            "thinking": row.tokens_thinking,
+        },
+        status=row.status,
+        at=row.at,
+        basis=row.basis,
+        agent=row.agent,
+        instead_of=row.instead_of,
+        note=row.note,
+    )

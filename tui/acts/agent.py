@@ -1,0 +1,30 @@
+"""Actions on agents."""
+
+from typing import Any
+
+from tui.actions import Place, Subject, command
+
+
+def _is(status: str) -> "Any":
+    def check(place: Place) -> str | None:
+        states = {getattr(subject.row, "status", "") for subject in place.subjects}
+        return f"it is {status} already" if states == {status} else None
+
+    return check
+
+
+def _enable(subject: Subject) -> tuple[str, dict[str, Any]]:
+    return "agent.enable", {"name": subject["agent"]}
+
+
+def _disable(subject: Subject) -> tuple[str, dict[str, Any]]:
+    return "agent.disable", {"name": subject["agent"]}
+
+
+command("agent.add", "n a", scopes=("agents",), help="Add an agent: its name and adapter are asked for.")
+command("agent.enable", "v", scopes=("agents",), name="agent.enable", arguments={"name": "agent"}, enabled=_is("enabled"), undo=_disable, footer="enable", order=30, help="Let the agent work.")
+command("agent.disable", "V", scopes=("agents",), arguments={"name": "agent"}, enabled=_is("disabled"), undo=_enable, footer="disable", order=31, help="Give the agent no more work; what it is at goes on.")
+command(
+    "agent.remove", "delete", scopes=("agents",), arguments={"name": "agent"}, help="Remove the agent; its past runs stay.",
+    loses=lambda place: f"{', '.join(s['agent'] for s in place.subjects)}: its settings and its API key are gone. Its past runs stay.",
+)  # fmt: skip

@@ -1,0 +1,49 @@
+"""Actions on settings: set live, checked while one types, taken back with undo."""
+
+from typing import Any
+
+from config.errors import QuarterdeckError, UsageError
+from config.reader import check_value, parse_value
+from tui.actions import Place, Subject, action, command
+from tui.giving import Undo
+
+
+def _before(subject: Subject) -> tuple[str, dict[str, Any]]:
+    row = subject.row
+    if row.source == "database":
+        import json
+
+        return "settings.set", {"key": row.key, "value": json.dumps(row.value) if not isinstance(row.value, str) else row.value}
+    return "settings.unset", {"key": row.key}
+
+
+@action("settings.change", "e", scopes=("setting",), footer="change", order=10)
+async def change(place: Place) -> None:
+    """Set another value, live: engines take it up at once."""
+    subject, app = place.subject, place.app
+    assert subject is not None
+    row = subject.row
+    if app.readonly:
+        raise QuarterdeckError("the screen is read-only")
+
+    def check(text: str) -> str | None:
+        try:
+            check_value(row.key, parse_value(text))
+        except (UsageError, QuarterdeckError) as error:
+            return str(error.message)
+        return None
+
+    shown = "null" if row.value is None else str(row.value).lower() if isinstance(row.value, bool) else str(row.value)
+    text = await app.ask_text(row.key, f"{row.help}\nBy itself: {row.default}", shown, check)
+    if text is None:
+        return
+    result = await app.do("settings.set", {"key": row.key, "value": text})
+    app.undos.append(Undo(f"setting of {row.key}", (_before(subject),)))
+    app.say(f"{result.key} is {result.value}", "ok", f"{app.registry.keys_of('undo')} takes it back")
+
+
+command(
+    "settings.unset", "d", scopes=("setting",), arguments={"key": "setting"}, footer="default", order=11, undo=_before,
+    enabled=lambda place: None if place.subject and getattr(place.subject.row, "source", "") == "database" else "it was not set live",
+    help="Take back what was set live: the file's value, or the default, holds again.",
+)  # fmt: skip

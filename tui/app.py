@@ -1,0 +1,322 @@
+"""The app: it owns the store, the registry of actions and the theme, turns keys into actions, and says what came of them.
+
+It holds no logic of the product: everything that changes anything is a command of the table, given through the store.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from textual import events
+from textual.app import App
+from textual.screen import ModalScreen
+from textual.widget import Widget
+
+from config.errors import QuarterdeckError
+from core.faces.plain import one_line
+from tui import giving, themes
+from tui.actions import Action, Pending, Place, Registry, Subject, why_not
+from tui.ink import Ink, plain
+from tui.keymap import key_name
+from tui.lifeline import Lifeline
+from tui.memory import Memory
+from tui.pulse import TOPICS, Pulse, load_pulse
+from tui.screens import open_place
+from tui.screens.base import BaseScreen
+from tui.store import Connection, Fresh, Store, Trouble
+from tui.widgets.dialogs import Ask, Choose, Confirm, Option, Read
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """How the screen was started."""
+
+    theme: str = "dark"
+    unicode: bool = True
+    readonly: bool = False
+    low_bandwidth: bool = False
+    dense: bool = True
+
+
+class QuarterdeckApp(App[int]):
+    """The screen of Quarterdeck."""
+
+    TITLE = "Quarterdeck"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar = []
+    ESCAPE_TO_MINIMIZE = False
+    CSS = """
+    * { scrollbar-color: $qd-edge; scrollbar-background: $qd-ground; scrollbar-color-active: $qd-focus; scrollbar-color-hover: $qd-dim;
+        scrollbar-background-hover: $qd-ground; scrollbar-background-active: $qd-ground; scrollbar-size: 1 1; }
+    """
+
+    def __init__(self, store: Store, registry: Registry, choices: Choices, memory: Memory, lifeline: Lifeline) -> None:
+        self.ink = Ink(themes.PALETTES[choices.theme], choices.unicode)
+        super().__init__()
+        self.animation_level = "none"
+        self.store, self.registry, self.choices, self.memory, self.lifeline = store, registry, choices, memory, lifeline
+        for palette in themes.PALETTES.values():
+            self.register_theme(themes.textual_theme(palette))
+        self.theme = choices.theme
+        self.pulse: Pulse | None = None
+        self.said: tuple[str, str, str] | None = None
+        """What was said last: tone, words, hint."""
+        self.pending: Pending | None = None
+        self.count = ""
+        self.undos: list[giving.Undo] = []
+        self.grab: Callable[[str], bool] | None = None
+        """Takes the next keys in place of the registry, until it answers False: the jump mode."""
+        self._colours: dict[str, str | None] = {}
+
+    # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def on_mount(self) -> None:
+        """Listen to the database and show the deck."""
+        self.set_class(not self.ink.unicode, "-ascii")
+        self.set_class(not self.choices.dense, "-roomy")
+        self.lifeline.attach(self)
+        self.store.start(self)
+        self.store.subscribe(self, TOPICS, self._load_pulse)
+        open_place(self, "deck")
+
+    async def on_unmount(self) -> None:
+        """End what was begun, and remember the arrangement."""
+        self.memory.save()
+        await self.store.stop()
+
+    async def _load_pulse(self) -> Pulse:
+        return await load_pulse(self.store)
+
+    def on_fresh(self, message: Fresh) -> None:
+        """Another state of the whole."""
+        if isinstance(message.data, Trouble):
+            self.say(message.data.words, "bad")
+            return
+        before, self.pulse = self.pulse, message.data
+        self.lifeline.alert(before, self.pulse)
+        for screen in self.screen_stack:
+            if isinstance(screen, BaseScreen):
+                screen.repaint_bars()
+
+    def on_connection(self, message: Connection) -> None:
+        """The database is gone, or back."""
+        self.repaint_bars()
+        if message.state == "live":
+            self.run_worker(giving.begin(self), name="begin", exclusive=True)
+
+    @property
+    def readonly(self) -> bool:
+        """Whether nothing may be changed from here."""
+        return self.store.readonly
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the whole, in words; empty when nothing is."""
+        if self.store.gone:
+            since = self.store.as_of.astimezone().strftime("%H:%M:%S") if self.store.as_of else ""
+            shown = f"what you see is as of {since}" if since else "nothing can be shown yet"
+            return f"the database is gone: {shown} ({self.store.words})"
+        if self.pulse is not None and not any(e.state in ("running", "draining") for e in self.pulse.status.engines):
+            return "no engine is running: nothing will be started"
+        return ""
+
+    @property
+    def remedy(self) -> str:
+        """What is done about the trouble, or which key does it."""
+        if self.store.gone:
+            return "connecting again by itself"
+        keys = self.registry.keys_of("engine.start")
+        return "" if self.readonly or not keys else f"{keys} starts one"
+
+    # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys go to the registry first, unless somebody is being written to or a dialog is open."""
+        if isinstance(event, events.Key) and not event.is_forwarded and self._ours() and self.press(key_name(event)):
+            return
+        await super().on_event(event)
+
+    def _ours(self) -> bool:
+        if isinstance(self.screen, ModalScreen):
+            return False
+        return not getattr(self.focused, "takes_text", False) and type(self.focused).__name__ not in ("Input", "TextArea")
+
+    def press(self, key: str) -> bool:
+        """Take a key; False when it means nothing here."""
+        if self.said is not None:
+            self.said = None
+        if self.grab is not None:
+            if not self.grab(key):
+                self.grab = None
+            self.repaint_bars()
+            return True
+        place = self.place()
+        if key == "escape" and (self.pending or self.count):
+            self._forget()
+            return True
+        if self.pending is None and key.isdigit() and len(key) == 1 and self._counts(key, place):
+            self.count += key
+            self.repaint_bars()
+            return True
+        begun = (*self.pending.begun, key) if self.pending else (key,)
+        found = self.registry.press(begun, place)
+        if isinstance(found, Pending):
+            self.pending = found
+            self.repaint_bars()
+            return True
+        wrong = self.pending is not None and found is None
+        self._forget()
+        if found is not None:
+            self.perform(found, place)
+        elif wrong:
+            self.say(f"{' '.join(begun)} means nothing here", "note")
+        return found is not None or wrong
+
+    def _counts(self, key: str, place: Place) -> bool:
+        """Whether a digit belongs to a count. Where digits choose panels, a count begins with 0."""
+        if self.count:
+            return True
+        return self.registry.press((key,), place) is None
+
+    def _forget(self) -> None:
+        self.pending, self.count = None, ""
+        self.repaint_bars()
+
+    def place(self) -> Place:
+        """Where the person is now."""
+        screen = self.screen
+        panel: Widget | None = screen.focused
+        while panel is not None and not hasattr(panel, "scopes"):
+            panel = panel.parent if isinstance(panel.parent, Widget) else None
+        if panel is screen:
+            panel = None
+        subject: Subject | None = getattr(panel, "subject", lambda: None)() or getattr(screen, "subject", lambda: None)()
+        marked = tuple(getattr(panel, "marked", tuple)())
+        scopes = (
+            *getattr(panel, "scopes", ()), *(subject.names if subject else ()), *getattr(screen, "scopes", ()), "app",
+        )  # fmt: skip
+        count = int(self.count[:6]) if self.count.strip("0") else None
+        return Place(self, screen, panel, scopes, subject, marked, count)
+
+    def place_changed(self) -> None:
+        """The cursor or the focus moved: other keys may work now."""
+        self.repaint_bars()
+
+    def on_descendant_focus(self) -> None:
+        """As :meth:`place_changed`."""
+        self.place_changed()
+
+    def perform(self, entry: Action, place: Place | None = None) -> None:
+        """Do an action, or say why it cannot be done."""
+        at = place or self.place()
+        reason = why_not(entry, at)
+        if reason is not None:
+            self.say(f"{entry.title}: {reason}", "note")
+            return
+        done = entry.run(at)
+        if isinstance(done, Awaitable):
+            self.run_worker(self._finish(entry, done), name=entry.id, group="actions")
+
+    async def _finish(self, entry: Action, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except QuarterdeckError as error:
+            self.say(f"{entry.title}: {error.message}", "bad", error.hint)
+
+    # ── saying and asking ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def say(self, words: str, tone: str = "ok", hint: str = "") -> None:
+        """Say one line at the bottom, until the next key. ``tone``: ok, note, warn or bad."""
+        self.said = (tone, plain(words), plain(hint))
+        self.repaint_bars()
+
+    async def confirm(self, title: str, loses: str) -> bool:
+        """Ask before something is lost."""
+        return bool(await self.push_screen_wait(Confirm(title, loses)))
+
+    async def ask_text(self, title: str, about: str = "", value: str = "", check: Callable[[str], str | None] | None = None) -> str | None:
+        """Ask for a line of text."""
+        return await self.push_screen_wait(Ask(title, about, value, check))
+
+    async def choose(self, title: str, options: "list[Option]", hint: str = "type to narrow down") -> Option | None:
+        """Have one of many chosen."""
+        return await self.push_screen_wait(Choose(title, options, hint))
+
+    def read(self, title: str, lines: "list[list[tuple[str, str]]]") -> None:
+        """Show a text to read."""
+        self.push_screen(Read(title, lines))
+
+    async def give(self, entry: Action, place: Place) -> None:
+        """Give the command of an action: ask what is missing and whether it is meant, do it, say what came of it."""
+        await giving.give(self, entry, place)
+
+    async def do(self, name: str, arguments: Mapping[str, Any], *, words: str = "") -> Any:
+        """Give one command of the table; its result. Raises the errors of :mod:`config.errors`."""
+        return await self.store.do(name, arguments, words=words)
+
+    def open(self, what: str, **names: str) -> None:
+        """Open a screen: ``open("task", task="42")``."""
+        open_place(self, what, **names)
+
+    def repaint_bars(self) -> None:
+        """Paint the lines around that differ."""
+        if self.is_running and self.screen_stack and isinstance(screen := self._base_screen(), BaseScreen):
+            screen.repaint_bars()
+
+    def _base_screen(self) -> Any:
+        return next((screen for screen in reversed(self.screen_stack) if not isinstance(screen, ModalScreen)), None)
+
+    # ── what is known of names ──────────────────────────────────────────────────────────────────────────────────────
+
+    def tone_of(self, project: str | None) -> str:
+        """The colour of a project."""
+        return self.ink.project(self._colours.get(project or ""))
+
+    def learn_projects(self, projects: "list[Any]") -> None:
+        """Know the colours and names of the projects."""
+        self._colours = {project.id: project.colors.primary for project in projects}
+        self.lifeline.names["project"] = list(self._colours)
+
+    async def learn_names(self) -> None:
+        """Know what exists, for the completion of command lines."""
+        for kind in ("project", "agent", "settings", "adapter"):
+            try:
+                self.lifeline.names[kind] = [name for name, _ in await giving.names_of(self, kind)]
+            except QuarterdeckError:
+                return
+
+    def copy(self, text: str) -> None:
+        """Send a text to the clipboard of the terminal, and say honestly what is known of that."""
+        self.copy_to_clipboard(text)
+        self.say(f"{text} was sent to the terminal's clipboard", "note")
+
+    def change_density(self) -> None:
+        """Dense or roomy, now and for the next time."""
+        dense = self.has_class("-roomy")
+        self.set_class(not dense, "-roomy")
+        self.memory.set("dense", dense)
+        self.refresh(layout=True)
+
+    def use_theme(self, name: str) -> None:
+        """Change the theme, now and for the next time."""
+        self.ink = Ink(themes.PALETTES[name], self.ink.unicode)
+        self.theme = name
+        self.memory.set("theme", name)
+        self.refresh(layout=True)
+
+    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _fatal_error(self) -> None:
+        """A bug: restore the terminal, write the report without the values of variables, say one sentence."""
+        self.lifeline.crashed()
+        self._close_messages_no_wait()
+
+    def panic(self, *renderables: Any) -> None:
+        """As :meth:`_fatal_error`; what Textual would print may hold secrets."""
+        del renderables
+        self._fatal_error()
+
+
+def words_of(error: QuarterdeckError) -> str:
+    """An error in one harmless line."""
+    return one_line(error.sentence())

@@ -1,0 +1,136 @@
+"""How the screen lives and dies with its terminal: hang-up, end of input, signals, crashes; and how it calls the person.
+
+It is a viewer: whatever becomes of it, the work goes on. So it ends within a second whenever its terminal does, gives the terminal back as it
+was, and never spins on an input that has ended.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+import traceback
+from dataclasses import dataclass, field
+from datetime import datetime, time
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from tui.pulse import Pulse
+
+if TYPE_CHECKING:
+    from tui.app import QuarterdeckApp
+
+GRACE_SECONDS = 0.8
+"""After so long a screen that was told to end is ended."""
+
+
+@dataclass
+class Lifeline:
+    """What ties one screen to its terminal and its person."""
+
+    logs: Path | None = None
+    """Where reports of crashes are written."""
+    starts_engine: bool = True
+    """Whether the engine is started once there is a database and none runs."""
+    quiet: tuple[time, time] | None = None
+    """Between these times nothing rings (local time)."""
+    bell: bool = True
+    on_terminal: bool = False
+    """Whether there is a real terminal to watch."""
+    report: str = ""
+    """The sentence about a crash."""
+    names: dict[str, list[str]] = field(default_factory=dict)
+    """What exists, for completion: kind → names."""
+    _app: "QuarterdeckApp | None" = None
+    _told: set[tuple[str, str]] | None = None
+
+    def attach(self, app: "QuarterdeckApp") -> None:
+        """Watch over the app, in its event loop."""
+        self._app = app
+        if self.on_terminal:
+            for number in (signal.SIGHUP, signal.SIGTERM):
+                signal.signal(number, self._signalled)
+            threading.Thread(target=self._watch_input, name="end of input", daemon=True).start()
+
+    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        self.leave(128 + number)
+
+    def leave(self, code: int) -> None:
+        """End the screen from wherever; the process is ended when that takes too long, for nothing here is worth waiting for."""
+        timer = threading.Timer(GRACE_SECONDS, os._exit, (code,))
+        timer.daemon = True
+        timer.start()
+        app = self._app
+        if app is not None and app._loop is not None:  # noqa: SLF001 - the only way from a thread that may be no app's
+            with contextlib.suppress(RuntimeError):
+                app._loop.call_soon_threadsafe(lambda: app.exit(return_code=code))  # noqa: SLF001
+
+    def _watch_input(self) -> None:
+        """Notice that the terminal has hung up: its reading end then is ready for ever and holds nothing."""
+        poll = select.poll()
+        poll.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)  # hang-up and errors are always told
+        while self._app is not None:
+            for _, event in poll.poll(1000):
+                if event & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
+                    self.leave(128 + signal.SIGHUP)
+                    return
+
+    def crashed(self) -> None:
+        """Write down the error that is being handled, without the values of variables, and keep the sentence for the end."""
+        kind, error, _ = sys.exc_info()
+        name = kind.__name__ if kind else "unknown"
+        self.report = f"qd: the screen ended by an internal error ({name})"
+        if self.logs is None or error is None:
+            return
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+            where = self.logs / f"crash-{datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}.txt"  # noqa: DTZ005 - the name of a file, for people
+            where.write_text("".join(traceback.format_exception(error)), "utf-8", "backslashreplace")
+            self.report += f"; the report is in {where}"
+        except OSError as trouble:
+            self.report += f"; no report could be written ({trouble.strerror})"
+        self.report += ". The crew goes on working; start `qd` again."
+
+    # ── calling the person ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def alert(self, before: Pulse | None, now: Pulse) -> None:
+        """Ring once for each thing that needs the person and did not before: bell, notification (OSC 9) and title."""
+        app = self._app
+        if app is None or app.is_headless or app._driver is None:  # noqa: SLF001
+            return
+        known = {(need.kind, need.key) for need in now.needs}
+        fresh = [need for need in now.needs if self._told is not None and (need.kind, need.key) not in self._told]
+        count = len(now.needs)
+        if before is None or len(before.needs) != count:
+            app._driver.write(f"\x1b]2;{f'({count}) ' if count else ''}Quarterdeck\x07")  # noqa: SLF001
+        self._told = known
+        if fresh and self.bell and not self.silent(app.store.now().astimezone().time()):
+            from tui.ink import plain
+
+            words = plain(f"{fresh[0].kind}: {fresh[0].title}")[:120]
+            more = f" (and {len(fresh) - 1} more)" if len(fresh) > 1 else ""
+            app._driver.write(f"\x07\x1b]9;Quarterdeck: {words}{more}\x07")  # noqa: SLF001
+
+    def silent(self, at: time) -> bool:
+        """Whether nothing is to ring at this time; quiet hours may go over midnight."""
+        if self.quiet is None:
+            return False
+        begin, end = self.quiet
+        return begin <= at < end if begin <= end else at >= begin or at < end
+
+    def known(self, kind: str) -> list[str]:
+        """Names for completion."""
+        return self.names.get(kind, [])
+
+
+def quiet_hours(text: str) -> tuple[time, time] | None:
+    """``22:00-07:30`` as two times; None for nothing or anything else."""
+    first, dash, last = text.partition("-")
+    try:
+        return (time.fromisoformat(first.strip()), time.fromisoformat(last.strip())) if dash else None
+    except ValueError:
+        return None

@@ -1,0 +1,116 @@
+"""The inbox: everything that waits for the person, the most urgent first: by what it blocks × priority. Answered where it stands."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from storage.queries.screen import Need
+from tui.actions import Subject
+from tui.ink import Part, age, plain
+from tui.pulse import FAILED_DAYS, STALLED_SECONDS, TOPICS
+from tui.widgets.panel import TablePanel
+from tui.widgets.rows import Column, Rows
+
+_DOES = {
+    "question": "asks", "approval": "wants leave", "review": "to review", "conflict": "conflict", "failed": "failed", "waiting": "waits",
+    "budget": "no budget", "stalled": "silent", "engine": "engine dead",
+}  # fmt: skip
+
+
+def _kind(row: Need, at: Rows) -> Sequence[Part]:
+    word = {"review": "review"}.get(row.kind, row.kind)
+    sign, tone = at.ink.sign(word)
+    return [(f"{sign} ", tone), (_DOES.get(row.kind, row.kind), tone)]
+
+
+def _task(row: Need, at: Rows) -> Sequence[Part]:
+    if row.task is None:
+        return [("", "")]
+    tone = at.app.tone_of(row.project)  # type: ignore[attr-defined]
+    return [(f"#{row.task}", tone)]
+
+
+def _text(row: Need, at: Rows) -> Sequence[Part]:
+    if row.kind in ("question", "approval"):
+        parts: list[Part] = [(plain(row.text), "text")]
+        for n, option in enumerate(row.options[:9], start=1):
+            parts += [(f"  {n} ", "focus bold"), (plain(option), "text")]
+        return parts
+    text = plain(row.text).replace("−", at.ink.glyph("minus"))
+    return [(plain(row.title), "text"), (f"  {text}" if text else "", "dim")]
+
+
+def _blocks(row: Need, at: Rows) -> Sequence[Part]:
+    return [(f"{at.ink.glyph('arrow')}{row.blocks}" if row.blocks else "", "warn")]
+
+
+def _age(row: Need, at: Rows) -> Sequence[Part]:
+    return [(age(row.at, at.app.store.now()), "dim")]  # type: ignore[attr-defined]
+
+
+class InboxPanel(TablePanel):
+    """What needs the person."""
+
+    number = 1
+    name_shown = "inbox"
+    scopes = ("inbox", "rows", "motion")
+    topics = TOPICS
+    columns = (
+        Column("what", 13, _kind, rank=8),
+        Column("task", 5, _task, right=True, rank=7),
+        Column("", 0, _text, rank=10),
+        Column("blocks", 3, _blocks, right=True, rank=4),
+        Column("age", 4, _age, right=True, rank=6),
+    )
+
+    async def load_all(self) -> Sequence[Need]:
+        """What needs the person, without what was put aside."""
+        from storage.queries import screen as queries
+
+        found = await self.app.store.read(  # type: ignore[attr-defined]
+            lambda c: queries.needs(c, stalled_seconds=STALLED_SECONDS, failed_days=FAILED_DAYS)
+        )
+        aside = set(self.app.memory.get("aside", []))  # type: ignore[attr-defined]
+        return [need for need in found if aside_key(need) not in aside]
+
+    def key_of(self, row: Need) -> Hashable:
+        """Kind and name."""
+        return row.kind, row.key
+
+    def subject_of(self, row: Any) -> Subject:
+        """What waits, and whose it is."""
+        return subject_of_need(row)
+
+    def summary(self) -> list[Part]:
+        """How many."""
+        if not self.loaded:
+            return []
+        count = len(self.keys)
+        return [(f"{count} need{'s' if count == 1 else ''} you", "ask bold")] if count else [("all clear", "ok")]
+
+    def nothing(self) -> Sequence[str]:
+        """All is well."""
+        return ("Nothing needs you", "questions, reviews, failures and approvals come here")
+
+
+def subject_of_need(row: Need) -> Subject:
+    """What waits for the person, and what it belongs to."""
+    names: dict[str, str] = {}
+    if row.kind in ("question", "approval"):
+        names["question"] = row.key
+    if row.kind in ("review", "conflict"):
+        names["review"] = str(row.task)
+    if row.kind == "engine":
+        names["engine"] = row.key
+    if row.run:
+        names["run"] = row.run
+    if row.task is not None:
+        names["task"] = str(row.task)
+    if row.project:
+        names["project"] = row.project
+    label = f"#{row.task} {plain(row.title)}" if row.task is not None else plain(row.text)
+    return Subject({"approval": "question", "conflict": "task", "failed": "task", "waiting": "task", "budget": "task", "stalled": "run"}.get(row.kind, row.kind), names, label, row)
+
+
+def aside_key(need: Need) -> str:
+    """What is remembered of a need that was put aside: when it comes again later, it is seen again."""
+    return f"{need.kind}:{need.key}:{need.at.isoformat()}"

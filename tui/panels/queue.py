@@ -1,0 +1,131 @@
+"""The queue: every task, in the order in which it matters. Windowed, so that a hundred thousand are no more than a screenful."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, get_args
+
+import asyncpg
+
+from config.errors import UsageError
+from core.tasks.states import TaskStatus
+from storage.queries import screen as queries
+from storage.queries import tasks
+from tui.actions import Subject
+from tui.ink import Part, age, money, plain
+from tui.widgets.panel import RowsPanel
+from tui.widgets.rows import Column, Rows
+
+
+def subject_of_task(row: tasks.Task) -> Subject:
+    """A task as what actions work on."""
+    names = {"task": str(row.number), "project": row.project}
+    if row.attempts:
+        names["run"] = f"{row.number}.{row.attempts}"
+    if row.status == "review":
+        names["review"] = str(row.number)
+    return Subject("task", names, f"#{row.number} {plain(row.title)}", row)
+
+
+def _number(row: tasks.Task, at: Rows) -> Sequence[Part]:  # noqa: ARG001
+    return [(f"#{row.number}", "dim")]
+
+
+def _project(row: tasks.Task, at: Rows) -> Sequence[Part]:
+    return [(plain(row.project), at.app.tone_of(row.project))]  # type: ignore[attr-defined]
+
+
+def _state(row: tasks.Task, at: Rows) -> Sequence[Part]:
+    return [at.ink.state(row.status)]
+
+
+def _priority(row: tasks.Task, at: Rows) -> Sequence[Part]:  # noqa: ARG001
+    return [(str(row.priority), "warn bold" if row.priority == 5 else "text" if row.priority >= 3 else "dim")]
+
+
+def _title(row: tasks.Task, at: Rows) -> Sequence[Part]:
+    tone = "dim" if row.status in ("completed", "cancelled") else "text"
+    parts: list[Part] = [(plain(row.title), tone)]
+    if row.reason and row.status in ("blocked", "waiting", "failed", "pending"):
+        parts.append((f"  {at.ink.glyph('dot')} {plain(row.reason)}", "dim"))
+    return parts
+
+
+def _agent(row: tasks.Task, at: Rows) -> Sequence[Part]:  # noqa: ARG001
+    return [(plain(row.agent or ""), "dim")]
+
+
+def _attempts(row: tasks.Task, at: Rows) -> Sequence[Part]:
+    return [(f"{row.attempts}{at.ink.glyph('times')}" if row.attempts > 1 else "", "warn")]
+
+
+def _cost(row: tasks.Task, at: Rows) -> Sequence[Part]:  # noqa: ARG001
+    return [(money(row.cost_usd) if row.cost_usd else "", "dim")]
+
+
+def _age(row: tasks.Task, at: Rows) -> Sequence[Part]:
+    return [(age(row.finished_at or row.started_at or row.created_at, at.app.store.now()), "dim")]  # type: ignore[attr-defined]
+
+
+class QueuePanel(RowsPanel):
+    """Tasks."""
+
+    number = 3
+    name_shown = "queue"
+    scopes = ("queue", "rows", "motion")
+    topics = ("task", "run", "project", "queue", "agent")
+    statuses = tuple(TaskStatus)
+    columns = (
+        Column("task", 5, _number, right=True, rank=9, order="newest"),
+        Column("state", 13, _state, rank=8, order="status"),
+        Column("p", 1, _priority, rank=6, order="priority"),
+        Column("project", 9, _project, rank=7, order="project"),
+        Column("title", 0, _title, rank=10, order="title"),
+        Column("agent", 8, _agent, rank=3),
+        Column("", 2, _attempts, rank=4),
+        Column("cost", 7, _cost, right=True, rank=2, order="cost"),
+        Column("age", 4, _age, right=True, rank=5, order="updated"),
+    )
+
+    async def load_keys(self) -> Sequence[Hashable]:
+        """Numbers of the tasks."""
+        wanted = self.filter
+        order: Any = self.order if self.order in get_args(queries.Order) else "work"
+        search = queries.TaskSearch(
+            wanted.project, wanted.statuses, wanted.agent, wanted.pattern, wanted.inverse, order, self.descending
+        )
+        try:
+            return await self.app.store.read(lambda c: queries.task_numbers(c, search))  # type: ignore[attr-defined, no-any-return]
+        except asyncpg.InvalidRegularExpressionError as error:
+            raise UsageError(f"{wanted.pattern!r} is no regular expression: {error}") from None
+
+    async def load_rows(self, keys: Sequence[Hashable]) -> Mapping[Hashable, Any]:
+        """The tasks in full."""
+        numbers = [int(str(key)) for key in keys]
+
+        async def query(connection: asyncpg.Connection) -> list[tasks.Task]:
+            return await tasks.tasks_by_number(connection, numbers)
+
+        found: list[tasks.Task] = await self.app.store.read(query)  # type: ignore[attr-defined]
+        return {task.number: task for task in found}
+
+    def subject_of(self, row: Any) -> Subject:
+        """A task."""
+        return subject_of_task(row)
+
+    def summary(self) -> list[Part]:
+        """How many there are."""
+        if not self.loaded:
+            return []
+        count = f"{len(self.keys):,}"
+        if self.filter:
+            return [(f"{count} match {self.filter.text}", "warn")]
+        parts: list[Part] = [(count, "dim")]
+        if self.order:
+            parts.append((f" by {self.order}", "dim"))
+        if self.marks:
+            parts.append((f" {self.ink.glyph('mark')} {len(self.marks)} marked", "focus"))
+        return parts
+
+    def nothing(self) -> Sequence[str]:
+        """The way to the first task."""
+        keys = self.app.registry.keys_of("task.add")  # type: ignore[attr-defined]
+        return ("No tasks yet", f"{keys} adds the first")

@@ -1,0 +1,48 @@
+"""The agents: who can work, with what, and what each is at."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from core.commands.agent import Agent
+from core.commands.shown import Column as Shown
+from tui.screens.listing import ListPanel, ListScreen, column
+
+
+class AgentsPanel(ListPanel):
+    """Agents."""
+
+    name_shown = "agents"
+    kind = "agent"
+    scopes = ("agents", "rows", "motion")
+    topics = ("agent", "task", "run")
+    columns = (
+        column(Shown("name", "name", "key"), 16, rank=10),
+        column(Shown("status", "status", "state"), 11, rank=9),
+        column(Shown("running", "running", "count"), 8, rank=8),
+        column(Shown("at most", "max_parallel", "count"), 8, rank=6),
+        column(Shown("adapter", "adapter"), 14, rank=7),
+        column(Shown("model", "model"), 20, rank=5),
+        column(Shown("role", "role"), 12, rank=3),
+        column(Shown("can", "capabilities"), 0, rank=4),
+    )
+
+    async def load_all(self) -> Sequence[Agent]:
+        """All agents."""
+        return await self.app.store.ask("agent.list")  # type: ignore[attr-defined, no-any-return]
+
+    def fields_of(self, row: Any) -> dict[str, str | None]:
+        """``agent:`` looks at the name."""
+        return {"project": None, "status": row.status, "agent": row.name}
+
+    def nothing(self) -> Sequence[str]:
+        """The way to the first agent."""
+        keys = self.app.registry.keys_of("agent.add")  # type: ignore[attr-defined]
+        return ("No agents yet", f"{keys} adds one")
+
+
+class AgentsScreen(ListScreen):
+    """Who can work."""
+
+    scopes = ("agents",)
+    trail = "agents"
+    panel = AgentsPanel

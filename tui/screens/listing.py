@@ -1,0 +1,98 @@
+"""A screen that is one table: its columns are those that the command line shows for the same things."""
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, ClassVar
+
+from textual.widget import Widget
+
+from core.commands.shown import Column as Shown
+from core.faces.render import duration, usd
+from tui.actions import Subject
+from tui.ink import Part, age, plain
+from tui.screens.base import BaseScreen
+from tui.widgets.panel import TablePanel
+from tui.widgets.rows import Chosen, Column, Rows
+
+
+def column(shown: Shown, width: int, *, rank: int = 5) -> Column:
+    """A column of the command line as one of the screen."""
+
+    def cell(row: Any, at: Rows) -> Sequence[Part]:
+        value = row
+        for name in shown.field.split("."):
+            value = getattr(value, name, None)
+        if value is None or value == () or value == []:
+            return [("", "")]
+        match shown.style:
+            case "state":
+                return [at.ink.state(str(value))]
+            case "time":
+                return [(age(value, at.app.store.now()), "dim")]  # type: ignore[attr-defined]
+            case "usd":
+                return [(usd(value), "text")]
+            case "seconds":
+                return [(duration(value), "text")]
+            case "count":
+                return [(f"{value:,}", "text")]
+            case "key":
+                return [(plain(str(value)), "text bold")]
+            case "yes":
+                return [("yes" if value else "", "text")]
+        if isinstance(value, tuple | list):
+            value = ", ".join(str(item) for item in value)
+        if isinstance(value, bool):
+            value = "true" if value else "false"
+        return [(plain(str(value)), "text" if rank > 5 else "dim")]
+
+    right = shown.style in ("count", "usd", "seconds", "time", "bytes")
+    order = shown.field if "." not in shown.field and shown.style != "text" else ""
+    return Column(shown.title, width, cell, right=right, rank=rank, order=order)
+
+
+class ListPanel(TablePanel):
+    """The table of such a screen, with the names of its columns above."""
+
+    headed = True
+    kind: ClassVar[str] = ""
+
+    def summary(self) -> list[Part]:
+        """How many."""
+        if not self.loaded:
+            return []
+        if self.filter:
+            return [(f"{len(self.keys):,} match {self.filter.text}", "warn")]
+        return [(f"{len(self.keys):,}", "dim")]
+
+    def title_now(self) -> None:
+        """As every panel, without a number: there is but one."""
+        super().title_now()
+
+    def key_of(self, row: Any) -> Hashable:
+        """Its name."""
+        return str(getattr(row, "name", None) or getattr(row, "key", None) or row.id)
+
+    def subject_of(self, row: Any) -> Subject:
+        """The thing."""
+        name = str(self.key_of(row))
+        return Subject(self.kind, {self.kind: name}, plain(name), row)
+
+
+class ListScreen(BaseScreen):
+    """A screen with one such table."""
+
+    panel: ClassVar[type[ListPanel]]
+
+    def body(self) -> Iterable[Widget]:
+        """The table."""
+        table = self.panel(id="table")
+        table.styles.height = "1fr"
+        yield table
+
+    def on_mount(self) -> None:
+        """The table has the keys."""
+        self.query_one("#table").focus()
+
+    def on_chosen(self, message: Chosen) -> None:
+        """A row was opened by a double click."""
+        del message
+        self.deck.press("enter")

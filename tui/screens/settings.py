@@ -1,0 +1,34 @@
+"""The settings: every one with its value and where that comes from; changed live, checked while one types."""
+
+from collections.abc import Sequence
+
+from core.commands.setting import Setting
+from core.commands.shown import Column as Shown
+from tui.screens.listing import ListPanel, ListScreen, column
+
+
+class SettingsPanel(ListPanel):
+    """Settings."""
+
+    name_shown = "settings"
+    kind = "setting"
+    scopes = ("settings", "rows", "motion")
+    topics = ("settings",)
+    columns = (
+        column(Shown("key", "key", "key"), 24, rank=10),
+        column(Shown("value", "value"), 16, rank=9),
+        column(Shown("from", "source"), 9, rank=6),
+        column(Shown("what it is", "help"), 0, rank=5),
+    )
+
+    async def load_all(self) -> Sequence[Setting]:
+        """All settings."""
+        return await self.app.store.ask("settings.list")  # type: ignore[attr-defined, no-any-return]
+
+
+class SettingsScreen(ListScreen):
+    """What can be set."""
+
+    scopes = ("settings",)
+    trail = "settings"
+    panel = SettingsPanel

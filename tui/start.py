@@ -1,0 +1,86 @@
+"""Starts the screen: decides what the terminal can show before anything is drawn, runs the app, gives the terminal back."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from config.errors import UsageError
+from config.paths import Paths, resolve_paths
+from core.commands.table import Context
+from tui.store import Opener, Store
+
+
+async def open_screen(
+    environ: Mapping[str, str],
+    cwd: Path,
+    *,
+    context: Context | None = None,
+    readonly: bool = False,
+    low_bandwidth: bool = False,
+    theme: str = "",
+) -> int:
+    """Run the screen until the person leaves; the exit code.
+
+    ``context``: what to look at, open already (the demonstration); else the database that the environment names is opened by the screen itself, which
+    shows itself before that. Raises :class:`UsageError` for a keymap that is wrong.
+    """
+    from tui.themes import choose_theme, shows_unicode
+
+    paths = context.paths if context else resolve_paths(environ)
+    slow = low_bandwidth or environ.get("QD_LOW_BANDWIDTH", "") not in ("", "0")
+    from tui.memory import Memory
+
+    memory = Memory(paths.state / "screen.json")
+    wanted = theme or memory.get("theme", "")
+    shown = choose_theme(wanted, environ)
+    if shown == "mono":
+        os.environ.pop("NO_COLOR", None)  # resolved into our own theme; Textual's filter would blacken it
+
+    from tui.actions import clashes, registry
+    from tui.app import Choices, QuarterdeckApp
+    from tui.keymap import read_keymap
+    from tui.lifeline import Lifeline, quiet_hours
+
+    plain = registry()
+    known = registry(read_keymap(paths.config / "keymap.toml", plain.actions))
+    if wrong := clashes(known):
+        raise UsageError(f"the keymap does not work out: {wrong[0]}", f"see {paths.config / 'keymap.toml'}")
+    store = Store(_given(context) if context else _opener(paths, environ, cwd), readonly=readonly, pace=1.0 if slow else 0.1)
+    lifeline = Lifeline(
+        paths.logs, starts_engine=context is None, quiet=quiet_hours(memory.get("quiet", "")), on_terminal=True, bell=memory.get("bell", True)
+    )
+    choices = Choices(shown, shows_unicode(environ), readonly, slow, memory.get("dense", True))
+    app = QuarterdeckApp(store, known, choices, memory, lifeline)
+    await app.run_async(mouse=not slow)
+    if lifeline.report:
+        print(lifeline.report, file=sys.stderr)
+        return 1
+    return app.return_code or 0
+
+
+def main(arguments: Mapping[str, object], environ: Mapping[str, str], cwd: Path) -> int:
+    """As :func:`open_screen`, in an event loop of its own."""
+    return asyncio.run(open_screen(environ, cwd, **arguments))  # type: ignore[arg-type]
+
+
+def _opener(paths: Paths, environ: Mapping[str, str], cwd: Path) -> Opener:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Context]:
+        from core.faces.opening import open_context
+
+        async with open_context(paths, environ, cwd=cwd) as context:
+            yield context
+
+    return opened
+
+
+def _given(context: Context) -> Opener:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Context]:
+        yield replace(context)
+
+    return opened
