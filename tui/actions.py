@@ -133,12 +133,20 @@ def action(
     order: int = 50,
     enabled: Check | None = None,
     title: str = "",
+    command: str | None = None,
 ) -> Callable[[Run], Run]:
-    """Declare an action that changes nothing but the screen. The function's docstring is its help."""
+    """Declare an action with a function of its own, whose docstring is its help.
+
+    It changes nothing but the screen, unless it says which ``command`` of the table it gives in the end: then it is refused where that would be.
+    """
 
     def enter(run: Run) -> Run:
         text = " ".join((run.__doc__ or "").split())
-        _enter(Action(id, keys, title or _title(id), text, tuple(scopes), run, enabled, footer=footer, order=order))
+        _enter(
+            Action(
+                id, keys, title or _title(id), text, tuple(scopes), run, enabled, command, footer=footer, order=order
+            )
+        )
         return run
 
     return enter

@@ -139,7 +139,10 @@ class QuarterdeckApp(App[int]):
     def _ours(self) -> bool:
         if isinstance(self.screen, ModalScreen):
             return False
-        return not getattr(self.focused, "takes_text", False) and type(self.focused).__name__ not in ("Input", "TextArea")
+        return not getattr(self.focused, "takes_text", False) and type(self.focused).__name__ not in (
+            "Input",
+            "TextArea",
+        )
 
     def press(self, key: str) -> bool:
         """Take a key; False when it means nothing here."""
@@ -190,7 +193,9 @@ class QuarterdeckApp(App[int]):
             panel = panel.parent if isinstance(panel.parent, Widget) else None
         if panel is screen:
             panel = None
-        subject: Subject | None = getattr(panel, "subject", lambda: None)() or getattr(screen, "subject", lambda: None)()
+        subject: Subject | None = (
+            getattr(panel, "subject", lambda: None)() or getattr(screen, "subject", lambda: None)()
+        )
         marked = tuple(getattr(panel, "marked", tuple)())
         scopes = (
             *getattr(panel, "scopes", ()), *(subject.names if subject else ()), *getattr(screen, "scopes", ()), "app",
@@ -234,7 +239,9 @@ class QuarterdeckApp(App[int]):
         """Ask before something is lost."""
         return bool(await self.push_screen_wait(Confirm(title, loses)))
 
-    async def ask_text(self, title: str, about: str = "", value: str = "", check: Callable[[str], str | None] | None = None) -> str | None:
+    async def ask_text(
+        self, title: str, about: str = "", value: str = "", check: Callable[[str], str | None] | None = None
+    ) -> str | None:
         """Ask for a line of text."""
         return await self.push_screen_wait(Ask(title, about, value, check))
 

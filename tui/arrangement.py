@@ -25,7 +25,13 @@ _COLUMNS: Mapping[bool, tuple[tuple[int, tuple[str, ...]], ...]] = {
 _SHARES: Mapping[str, int] = {"inbox": 40, "projects": 32, "budgets": 28, "queue": 60, "log": 40}
 """Share of the height within a column, before the person changes it."""
 
-_COMPANION: Mapping[str, str] = {"inbox": "queue", "projects": "queue", "queue": "log", "log": "queue", "budgets": "queue"}
+_COMPANION: Mapping[str, str] = {
+    "inbox": "queue",
+    "projects": "queue",
+    "queue": "log",
+    "log": "queue",
+    "budgets": "queue",
+}
 """What stays open beside the panel that has the keys, on a narrow screen."""
 
 

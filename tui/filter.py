@@ -62,7 +62,9 @@ def parse_filter(text: str, known_statuses: tuple[str, ...] = ()) -> Filter:
         try:
             re.compile(pattern)
         except re.error as error:
-            raise UsageError(f"{pattern!r} is no regular expression: {error}", "put \\ before what is meant as it is") from None
+            raise UsageError(
+                f"{pattern!r} is no regular expression: {error}", "put \\ before what is meant as it is"
+            ) from None
     return Filter(text.strip(), fields.get("project"), statuses, fields.get("agent"), pattern or None, inverse)
 
 

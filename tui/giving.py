@@ -52,7 +52,9 @@ async def give(app: "QuarterdeckApp", entry: "Action", place: "Place") -> None:
     filled = {**entry.fixed}
     for subject in subjects[:1]:
         filled |= _filled(entry, subject)
-    more = await ask_missing(app, row, filled, label=subjects[0].label if subjects[0] and len(subjects) == 1 else f"{len(subjects)} marked")
+    more = await ask_missing(
+        app, row, filled, label=subjects[0].label if subjects[0] and len(subjects) == 1 else f"{len(subjects)} marked"
+    )
     if more is None:
         return
     if entry.loses is not None and not await app.confirm(f"{entry.title}?", entry.loses(place)):
@@ -131,7 +133,9 @@ async def ask_parameter(app: "QuarterdeckApp", row: Command, parameter: Paramete
     title = f"{row.name.replace('.', ' ')}" + (f" {plain(label)}" if label else "")
     known = parameter.choices or await _names(app, row, parameter)
     if known:
-        chosen = await app.choose(f"{title}: {parameter.name.replace('_', ' ')}", [Option(name, note) for name, note in _noted(known)])
+        chosen = await app.choose(
+            f"{title}: {parameter.name.replace('_', ' ')}", [Option(name, note) for name, note in _noted(known)]
+        )
         return None if chosen is None else _shaped(parameter, chosen.name)
 
     def check(text: str) -> str | None:

@@ -72,7 +72,9 @@ _GLYPHS = {
     "up": ("▲", "^"), "dot": ("·", "-"), "arrow": ("→", ">"), "ok": ("✓", "+"), "bad": ("✗", "x"), "warn": ("!", "!"), "cursor": ("▎", ">"), "anchor": ("⚓", "*"),
     "times": ("×", "x"), "minus": ("−", "-"), "ask": ("◆", "?"), "run": ("●", ">"), "enter": ("⏎", "enter"), "edge": ("│", "|"), "note": ("·", "-"),
 }  # fmt: skip
-_HIDDEN = re.compile("[\u00ad\u061c\u115f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]")
+_HIDDEN = re.compile(
+    "[\u00ad\u061c\u115f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
+)
 """What takes no place and changes what is next to it: terminals disagree about it, and texts hide behind it."""
 
 

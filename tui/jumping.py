@@ -20,8 +20,14 @@ def labels(count: int) -> list[str]:
 
 def start(app: "QuarterdeckApp") -> None:
     """Label what is seen, and take the next keys."""
-    tables = [table for table in app.screen.query(Rows) if table.display and table.size.height and not table.has_class("-folded")]
-    places = [(table, line) for table in tables for line in range(table.top, min(table.top + table.room, len(table.keys)))]
+    tables = [
+        table
+        for table in app.screen.query(Rows)
+        if table.display and table.size.height and not table.has_class("-folded")
+    ]
+    places = [
+        (table, line) for table in tables for line in range(table.top, min(table.top + table.room, len(table.keys)))
+    ]
     if not places:
         app.say("there is nothing to jump to", "note")
         return
@@ -31,7 +37,9 @@ def start(app: "QuarterdeckApp") -> None:
     def show(begun: str) -> None:
         for table in tables:
             table.jumps = {
-                line: label[len(begun) :] for label, (owner, line) in targets.items() if owner is table and label.startswith(begun)
+                line: label[len(begun) :]
+                for label, (owner, line) in targets.items()
+                if owner is table and label.startswith(begun)
             }
             table.repaint()
 

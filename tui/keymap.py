@@ -60,7 +60,10 @@ def read_keymap(path: Path, known: Iterable[str]) -> Sequences:
     table = data.get("keys", {})
     extra = [name for name in data if name != "keys"]
     if extra or not isinstance(table, dict):
-        raise UsageError(f"{path}: {extra[0] if extra else 'keys'!r} is not the table [keys]", 'write [keys], then "task.cancel" = "x"')
+        raise UsageError(
+            f"{path}: {extra[0] if extra else 'keys'!r} is not the table [keys]",
+            'write [keys], then "task.cancel" = "x"',
+        )
     names = set(known)
     moved: dict[str, tuple[str, ...]] = {}
     for id_, value in table.items():
@@ -68,7 +71,10 @@ def read_keymap(path: Path, known: Iterable[str]) -> Sequences:
             import difflib
 
             near = difflib.get_close_matches(id_, names, 1)
-            raise UsageError(f"{path}: there is no action {id_!r}", f"did you mean {near[0]}?" if near else "see docs/reference/keys.md")
+            raise UsageError(
+                f"{path}: there is no action {id_!r}",
+                f"did you mean {near[0]}?" if near else "see docs/reference/keys.md",
+            )
         values = value if isinstance(value, list) else [value]
         if not all(isinstance(item, str) for item in values):
             raise UsageError(f"{path}: {id_} is {value!r}", "write a key, a list of keys, or none")
@@ -84,5 +90,7 @@ def _checked(sequence: str, where: str) -> str:
         found = _KEY.fullmatch(key)
         base = found["base"] if found else ""
         if len(base) != 1 and base not in _NAMES:
-            raise UsageError(f"{where}: {key!r} is no key", "write x, enter, ctrl+o, or several with blanks between: g t")
+            raise UsageError(
+                f"{where}: {key!r} is no key", "write x, enter, ctrl+o, or several with blanks between: g t"
+            )
     return " ".join(keys)

@@ -67,7 +67,10 @@ class FileChange:
         elif self.kind == "added" and self.new_mode == "160000":
             said.append("new submodule")
         elif self.kind in ("added", "deleted"):
-            said.append(f"{'new' if self.kind == 'added' else 'deleted'} file" + (", executable" if "100755" in (self.old_mode, self.new_mode) else ""))
+            said.append(
+                f"{'new' if self.kind == 'added' else 'deleted'} file"
+                + (", executable" if "100755" in (self.old_mode, self.new_mode) else "")
+            )
         elif self.old_mode != self.new_mode and self.new_mode:
             said.append(f"mode {self.old_mode} became {self.new_mode}{_executable(self.old_mode, self.new_mode)}")
         if self.binary:

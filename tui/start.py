@@ -49,9 +49,15 @@ async def open_screen(
     known = registry(read_keymap(paths.config / "keymap.toml", plain.actions))
     if wrong := clashes(known):
         raise UsageError(f"the keymap does not work out: {wrong[0]}", f"see {paths.config / 'keymap.toml'}")
-    store = Store(_given(context) if context else _opener(paths, environ, cwd), readonly=readonly, pace=1.0 if slow else 0.1)
+    store = Store(
+        _given(context) if context else _opener(paths, environ, cwd), readonly=readonly, pace=1.0 if slow else 0.1
+    )
     lifeline = Lifeline(
-        paths.logs, starts_engine=context is None, quiet=quiet_hours(memory.get("quiet", "")), on_terminal=True, bell=memory.get("bell", True)
+        paths.logs,
+        starts_engine=context is None,
+        quiet=quiet_hours(memory.get("quiet", "")),
+        on_terminal=True,
+        bell=memory.get("bell", True),
     )
     choices = Choices(shown, shows_unicode(environ), readonly, slow, memory.get("dense", True))
     app = QuarterdeckApp(store, known, choices, memory, lifeline)

@@ -125,16 +125,14 @@ async def task_numbers(connection: asyncpg.Connection, wanted: TaskSearch) -> tu
     return found[::-1] if wanted.descending else found
 
 
-async def needs(connection: asyncpg.Connection, *, stalled_seconds: float, failed_days: float) -> tuple[Need, ...]:
+async def needs(connection: asyncpg.Connection, now: datetime, *, stalled_seconds: float, failed_days: float) -> tuple[Need, ...]:
     """What waits for a person, the most urgent first: by what it blocks × priority, then by age.
 
     Served by question_open, review_open, task_status, run_live and task_after's primary key. ``stalled_seconds``: a live run that was
     silent for so long is stalled; ``failed_days``: an older failure is history.
     """
-    rows = await connection.fetch(_NEEDS, stalled_seconds, failed_days)
-    found = [
-        Need(**{**dict(row), "options": tuple(_label(option) for option in row["options"] or ())}) for row in rows
-    ]
+    rows = await connection.fetch(_NEEDS, stalled_seconds, failed_days, now)
+    found = [Need(**{**dict(row), "options": tuple(_label(option) for option in row["options"] or ())}) for row in rows]
     return tuple(sorted(found, key=lambda need: (-need.weight, need.at, need.kind, need.key)))
 
 
@@ -151,14 +149,14 @@ with recursive base as (
          t.number::text, t.number, (select max(r.number) from run r where r.task = t.number), coalesce(b.reason, ''), '[]'::jsonb,
          coalesce(t.finished_at, t.updated_at)
     from task t join task_body b on b.task = t.number
-   where (t.status = 'failed' and t.finished_at > now() - $2::float8 * interval '1 day')
+   where (t.status = 'failed' and t.finished_at > $3::timestamptz - $2::float8 * interval '1 day')
       or (t.status = 'waiting' and t.wait in ('person', 'budget')
           and not exists (select 1 from question q where q.task = t.number and q.status = 'open'))
   union all
-  select 'stalled', r.number::text, r.task, r.number, format('silent since %s', to_char(l.at, 'HH24:MI')), '[]'::jsonb, l.at
+  select 'stalled', r.number::text, r.task, r.number, 'the agent says nothing', '[]'::jsonb, l.at
     from run r cross join lateral (
       select coalesce((select v.at from event v where v.run = r.number order by v.seq desc limit 1), r.started_at) as at) l
-   where r.status in ('starting', 'running') and l.at < now() - $1::float8 * interval '1 second'
+   where r.status in ('starting', 'running') and l.at < $3::timestamptz - $1::float8 * interval '1 second'
      and not exists (select 1 from question q where q.run = r.number and q.status = 'open')),
 below (root, child) as (
   select distinct b.task, d.child from base b join task_after d on d.parent = b.task
@@ -193,15 +191,16 @@ async def newest_events(connection: asyncpg.Connection, limit: int) -> tuple[Liv
     return tuple(LiveEvent(**row) for row in reversed(rows))
 
 
-async def accounts(connection: asyncpg.Connection) -> tuple[Account, ...]:
+async def accounts(connection: asyncpg.Connection, now: datetime) -> tuple[Account, ...]:
     """The budgets in their present periods, services first."""
     rows = await connection.fetch(
         """
         select b.scope, a.key, a.unit, b.period, a.spent::numeric as spent, a.reserved::numeric as reserved, a.hard::numeric as hard, a.starts, a.ends
           from account a join budget b on b.id = a.budget
-         where a.starts <= clock_timestamp() and a.ends > clock_timestamp()
+         where a.starts <= $1 and a.ends > $1
          order by array_position(array['service', 'day', 'project', 'agent', 'task'], b.scope), a.key limit 500
-        """
+        """,
+        now,
     )
     return tuple(Account(**_in_dollars(dict(row))) for row in rows)
 

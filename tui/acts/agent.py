@@ -22,8 +22,29 @@ def _disable(subject: Subject) -> tuple[str, dict[str, Any]]:
 
 
 command("agent.add", "n a", scopes=("agents",), help="Add an agent: its name and adapter are asked for.")
-command("agent.enable", "v", scopes=("agents",), name="agent.enable", arguments={"name": "agent"}, enabled=_is("enabled"), undo=_disable, footer="enable", order=30, help="Let the agent work.")
-command("agent.disable", "V", scopes=("agents",), arguments={"name": "agent"}, enabled=_is("disabled"), undo=_enable, footer="disable", order=31, help="Give the agent no more work; what it is at goes on.")
+command(
+    "agent.enable",
+    "v",
+    scopes=("agents",),
+    name="agent.enable",
+    arguments={"name": "agent"},
+    enabled=_is("enabled"),
+    undo=_disable,
+    footer="enable",
+    order=30,
+    help="Let the agent work.",
+)
+command(
+    "agent.disable",
+    "V",
+    scopes=("agents",),
+    arguments={"name": "agent"},
+    enabled=_is("disabled"),
+    undo=_enable,
+    footer="disable",
+    order=31,
+    help="Give the agent no more work; what it is at goes on.",
+)
 command(
     "agent.remove", "delete", scopes=("agents",), arguments={"name": "agent"}, help="Remove the agent; its past runs stay.",
     loses=lambda place: f"{', '.join(s['agent'] for s in place.subjects)}: its settings and its API key are gone. Its past runs stay.",

@@ -161,7 +161,7 @@ command(
     enabled=lambda place: "an engine is running already" if _engine_runs(place) else None,
 )  # fmt: skip
 command(
-    "engine.stop", "", scopes=("app",), name="down", help="Stop the engine of this host; its runs go on.",
+    "engine.stop", scopes=("app",), name="down", help="Stop the engine of this host; its runs go on.",
     enabled=lambda place: None if _engine_runs(place) else "no engine is running",
     loses=lambda _: "No task is started until an engine runs again. Runs that are at work go on, and the next engine takes them up.",
 )  # fmt: skip
@@ -183,7 +183,9 @@ async def _give_command(app: "QuarterdeckApp", name: str) -> None:
     asked = await giving.ask_missing(app, row, {})
     if asked is None:
         return
-    if row.destructive and not await app.confirm(f"{name.replace('.', ' ')}?", " ".join(row.help.split("\n\n")[0].split())):
+    if row.destructive and not await app.confirm(
+        f"{name.replace('.', ' ')}?", " ".join(row.help.split("\n\n")[0].split())
+    ):
         app.say("nothing was done", "note")
         return
     if row.streams:
@@ -227,7 +229,11 @@ def help_lines(place: Place) -> list[list[Part]]:
     names = {"app": "everywhere", "motion": "moving", "rows": "in a table", "deck": "on the deck"}
     lines: list[list[Part]] = []
     for scope, found in groups.items():
-        lines += [[(names.get(scope, f"{scope}: {ABOUT[scope]}" if scope in ABOUT else scope), "text bold")], *found, []]
+        lines += [
+            [(names.get(scope, f"{scope}: {ABOUT[scope]}" if scope in ABOUT else scope), "text bold")],
+            *found,
+            [],
+        ]
     lines.append([("Everything else: ", "dim"), (registry.keys_of("palette.show"), "focus bold"), (" finds it by name, ", "dim"),
                   (registry.keys_of("command.line"), "focus bold"), (" takes any command of qd.", "dim")])  # fmt: skip
     return lines

@@ -84,7 +84,7 @@ command(
     help="Allow what is asked for, this once.", enabled=_asks_leave, footer="allow", order=11,
 )  # fmt: skip
 command(
-    "question.always", "", scopes=("question",), name="question.answer", arguments={"id": "question"}, fixed={"always": True},
+    "question.always", scopes=("question",), name="question.answer", arguments={"id": "question"}, fixed={"always": True},
     help="Allow it now and from now on in this project.", enabled=_asks_leave,
 )  # fmt: skip
 command(

@@ -30,10 +30,39 @@ def _removes(place: Place) -> str:
     )
 
 
-command("project.add", "b", scopes=("app",), help="Put a git repository under supervision: its path or URL is asked for.")
-command("project.pause", "v", scopes=("projects",), arguments={"id": "project"}, enabled=_is("paused"), undo=_resume, footer="pause", order=30, help="Start no more tasks of the project; what runs goes on.")
-command("project.resume", "V", scopes=("projects",), arguments={"id": "project"}, enabled=_is("active"), undo=_pause, footer="resume", order=31, help="Start tasks of the project again.")
-command("project.remove", "delete", scopes=("projects",), arguments={"id": "project"}, loses=_removes, help="Take the project out of supervision, and delete its tasks.")
+command(
+    "project.add", "b", scopes=("app",), help="Put a git repository under supervision: its path or URL is asked for."
+)
+command(
+    "project.pause",
+    "v",
+    scopes=("projects",),
+    arguments={"id": "project"},
+    enabled=_is("paused"),
+    undo=_resume,
+    footer="pause",
+    order=30,
+    help="Start no more tasks of the project; what runs goes on.",
+)
+command(
+    "project.resume",
+    "V",
+    scopes=("projects",),
+    arguments={"id": "project"},
+    enabled=_is("active"),
+    undo=_pause,
+    footer="resume",
+    order=31,
+    help="Start tasks of the project again.",
+)
+command(
+    "project.remove",
+    "delete",
+    scopes=("projects",),
+    arguments={"id": "project"},
+    loses=_removes,
+    help="Take the project out of supervision, and delete its tasks.",
+)
 
 
 @action("project.only", "f", scopes=("project",), footer="its tasks", order=38)

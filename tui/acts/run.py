@@ -26,7 +26,40 @@ def _ended(place: Place) -> str | None:
     return None
 
 
-command("run.send", "s", scopes=("run",), arguments={"run": "run"}, footer="say", order=35, enabled=_ended, help="Send the agent a message.")
-command("run.pause", "[", scopes=("run",), arguments={"run": "run"}, enabled=_ended, undo=_resume, help="Hold the processes of the run; its limits of time stand still.")
-command("run.resume", "]", scopes=("run",), arguments={"run": "run"}, enabled=_ended, undo=_pause, help="Let a paused run go on.")
-command("run.stop", "S", scopes=("run",), arguments={"run": "run"}, enabled=_ended, loses=_stops, help="Stop the run; its task then waits for you.")
+command(
+    "run.send",
+    "s",
+    scopes=("run",),
+    arguments={"run": "run"},
+    footer="say",
+    order=35,
+    enabled=_ended,
+    help="Send the agent a message.",
+)
+command(
+    "run.pause",
+    "[",
+    scopes=("run",),
+    arguments={"run": "run"},
+    enabled=_ended,
+    undo=_resume,
+    help="Hold the processes of the run; its limits of time stand still.",
+)
+command(
+    "run.resume",
+    "]",
+    scopes=("run",),
+    arguments={"run": "run"},
+    enabled=_ended,
+    undo=_pause,
+    help="Let a paused run go on.",
+)
+command(
+    "run.stop",
+    "S",
+    scopes=("run",),
+    arguments={"run": "run"},
+    enabled=_ended,
+    loses=_stops,
+    help="Stop the run; its task then waits for you.",
+)

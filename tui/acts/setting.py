@@ -13,7 +13,10 @@ def _before(subject: Subject) -> tuple[str, dict[str, Any]]:
     if row.source == "database":
         import json
 
-        return "settings.set", {"key": row.key, "value": json.dumps(row.value) if not isinstance(row.value, str) else row.value}
+        return "settings.set", {
+            "key": row.key,
+            "value": json.dumps(row.value) if not isinstance(row.value, str) else row.value,
+        }
     return "settings.unset", {"key": row.key}
 
 

@@ -44,7 +44,11 @@ def _labels(place: Place) -> str:
 
 def _priority_before(subject: Subject) -> tuple[str, dict[str, Any]] | None:
     before = getattr(subject.row, "priority", None)
-    return None if before is None or "task" not in subject.names else ("task.priority", {"task": subject["task"], "priority": before})
+    return (
+        None
+        if before is None or "task" not in subject.names
+        else ("task.priority", {"task": subject["task"], "priority": before})
+    )
 
 
 def _retry(subject: Subject) -> tuple[str, dict[str, Any]]:

@@ -76,9 +76,18 @@ class BudgetsPanel(TablePanel):
 
     async def load_all(self) -> Sequence[Line]:
         """The budgets in force; then what was spent today and this month."""
-        accounts = await self.app.store.read(queries.accounts)  # type: ignore[attr-defined]
+        accounts = await self.app.store.read(lambda c: queries.accounts(c, self.app.store.now()))  # type: ignore[attr-defined]
         lines = [
-            Line(a.key or a.scope, a.period, a.unit, a.spent, a.reserved, a.hard, a.scope, f"{a.scope}:{a.key}:{a.unit}:{a.period}")
+            Line(
+                a.key or a.scope,
+                a.period,
+                a.unit,
+                a.spent,
+                a.reserved,
+                a.hard,
+                a.scope,
+                f"{a.scope}:{a.key}:{a.unit}:{a.period}",
+            )
             for a in accounts
         ]
         status = await self.app.store.ask("status")  # type: ignore[attr-defined]

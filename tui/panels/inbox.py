@@ -67,7 +67,7 @@ class InboxPanel(TablePanel):
         from storage.queries import screen as queries
 
         found = await self.app.store.read(  # type: ignore[attr-defined]
-            lambda c: queries.needs(c, stalled_seconds=STALLED_SECONDS, failed_days=FAILED_DAYS)
+            lambda c: queries.needs(c, self.app.store.now(), stalled_seconds=STALLED_SECONDS, failed_days=FAILED_DAYS)
         )
         aside = set(self.app.memory.get("aside", []))  # type: ignore[attr-defined]
         return [need for need in found if aside_key(need) not in aside]
@@ -108,7 +108,19 @@ def subject_of_need(row: Need) -> Subject:
     if row.project:
         names["project"] = row.project
     label = f"#{row.task} {plain(row.title)}" if row.task is not None else plain(row.text)
-    return Subject({"approval": "question", "conflict": "task", "failed": "task", "waiting": "task", "budget": "task", "stalled": "run"}.get(row.kind, row.kind), names, label, row)
+    return Subject(
+        {
+            "approval": "question",
+            "conflict": "task",
+            "failed": "task",
+            "waiting": "task",
+            "budget": "task",
+            "stalled": "run",
+        }.get(row.kind, row.kind),
+        names,
+        label,
+        row,
+    )
 
 
 def aside_key(need: Need) -> str:

@@ -41,7 +41,9 @@ def _kind(row: queries.LiveEvent, at: Rows) -> Sequence[Part]:
 
 def _text(row: queries.LiveEvent, at: Rows) -> Sequence[Part]:
     tone = KINDS.get(row.kind, "text")
-    return [(plain(row.text), tone if row.kind in ("error", "question", "message") else "text" if tone != "dim" else "dim")]
+    return [
+        (plain(row.text), tone if row.kind in ("error", "question", "message") else "text" if tone != "dim" else "dim")
+    ]
 
 
 class LivePanel(TablePanel):

@@ -11,7 +11,10 @@ from tui.widgets.rows import Column, Rows
 
 
 def _name(row: Project, at: Rows) -> Sequence[Part]:
-    return [(f"{at.ink.glyph('half')} ", at.ink.project(row.colors.primary)), (plain(row.id), at.ink.project(row.colors.primary) + " bold")]
+    return [
+        (f"{at.ink.glyph('half')} ", at.ink.project(row.colors.primary)),
+        (plain(row.id), at.ink.project(row.colors.primary) + " bold"),
+    ]
 
 
 def _state(row: Project, at: Rows) -> Sequence[Part]:

@@ -37,7 +37,11 @@ class DetailScreen(BaseScreen):
 
     async def _load(self) -> object:
         if self._kind == "question":
-            found = [q for q in await self.deck.store.ask("question.list", status="all", limit=1000) if str(q.number) == self._name]
+            found = [
+                q
+                for q in await self.deck.store.ask("question.list", status="all", limit=1000)
+                if str(q.number) == self._name
+            ]
             if not found:
                 raise QuarterdeckError(f"question {self._name} is not there")
             return found[0]

@@ -40,7 +40,10 @@ class Bar(Widget):
         width = self.size.width
         left, right = self.parts(width)
         room = width - width_of(right)
-        strips = [self.ink.strip(left, max(room, 0), self.ground), self.ink.strip(right, min(width, width - max(room, 0)), self.ground)]
+        strips = [
+            self.ink.strip(left, max(room, 0), self.ground),
+            self.ink.strip(right, min(width, width - max(room, 0)), self.ground),
+        ]
         return Strip.join(strips)
 
     def render_line(self, y: int) -> Strip:
@@ -85,7 +88,11 @@ class StatusLine(Bar):
         if width >= 72:
             left += [gap, ("month ", "dim"), (money(spend.month_usd), "text")]
         count = len(pulse.needs)
-        right: list[Part] = [(f"{ink.glyph('ask')} {count} need{'s' if count == 1 else ''} you ", "ask bold")] if count else [(f"{ink.glyph('ok')} all clear ", "ok")]
+        right: list[Part] = (
+            [(f"{ink.glyph('ask')} {count} need{'s' if count == 1 else ''} you ", "ask bold")]
+            if count
+            else [(f"{ink.glyph('ok')} all clear ", "ok")]
+        )
         return left, right
 
     def _engine(self, width: int) -> list[Part]:
@@ -96,7 +103,11 @@ class StatusLine(Bar):
         if not alive:
             return [("no engine", "bad bold")]
         sign, tone = ink.sign("running")
-        words = f" {running}/{pulse.limit * len(alive)} running" if width >= 100 else f" {running}/{pulse.limit * len(alive)}"
+        words = (
+            f" {running}/{pulse.limit * len(alive)} running"
+            if width >= 100
+            else f" {running}/{pulse.limit * len(alive)}"
+        )
         name = "engine " if len(alive) == 1 else f"{len(alive)} engines "
         return [(name, "dim") if width >= 100 else ("", ""), (sign, tone), (words, "text")]
 
@@ -115,7 +126,9 @@ class Banner(Bar):
         """What is wrong, and what to do."""
         del width
         ink = self.ink
-        return [(f" {ink.glyph('bad')} ", "bad bold"), (plain(self.deck.trouble), "bad")], [(f" {self.deck.remedy} ", "text")]
+        return [(f" {ink.glyph('bad')} ", "bad bold"), (plain(self.deck.trouble), "bad")], [
+            (f" {self.deck.remedy} ", "text")
+        ]
 
 
 class Footer(Bar):
@@ -147,7 +160,9 @@ class Footer(Bar):
         place = app.place()
         parts: list[Part] = [(" ", "")]
         room = width - 2
-        tail = [(f"{app.registry.keys_of(id_)}", name) for id_, name in (("help.show", "help"), ("palette.show", "all"))]
+        tail = [
+            (f"{app.registry.keys_of(id_)}", name) for id_, name in (("help.show", "help"), ("palette.show", "all"))
+        ]
         tail_width = sum(cell_len(keys) + cell_len(name) + 3 for keys, name in tail)
         for entry in app.registry.here(place):
             keys = app.registry.keys.get(entry.id, ())

@@ -304,7 +304,9 @@ class Reader(Lines):
 class Read(Dialog[None]):
     """A text to read: help, the result of a command, the log of what was sent."""
 
-    DEFAULT_CSS = "Read > .box { width: 110; height: auto; max-height: 92%; } Read Reader { height: auto; max-height: 100%; }"
+    DEFAULT_CSS = (
+        "Read > .box { width: 110; height: auto; max-height: 92%; } Read Reader { height: auto; max-height: 100%; }"
+    )
     BINDINGS = [  # noqa: RUF012
         Binding("q", "leave", show=False),
         Binding("question_mark", "leave", show=False),

@@ -32,7 +32,13 @@ Mode = Literal["auto", "unified", "side by side"]
 MODES: tuple[Mode, ...] = ("auto", "unified", "side by side")
 SPLIT_FROM = 132
 """Cells from which on the two sides stand beside each other by themselves."""
-KINDS = {"modified": ("M", "warn"), "added": ("A", "ok"), "deleted": ("D", "bad"), "renamed": ("R", "run"), "copied": ("C", "run")}
+KINDS = {
+    "modified": ("M", "warn"),
+    "added": ("A", "ok"),
+    "deleted": ("D", "bad"),
+    "renamed": ("R", "run"),
+    "copied": ("C", "run"),
+}
 """What became of a file: letter and tone."""
 
 
@@ -106,7 +112,10 @@ class DiffView(Framed, Lines):
         """Show a patch, from its beginning."""
         self.patch, self.notes, self._at, self.left = patch, dict(notes), 0, 0
         self._opened, self._closed, self._syntax = set(), set(), Syntax()
-        last = max((max(line.old, line.new) for file in patch.files for hunk in file.hunks for line in hunk.lines[-1:]), default=0)
+        last = max(
+            (max(line.old, line.new) for file in patch.files for hunk in file.hunks for line in hunk.lines[-1:]),
+            default=0,
+        )
         self._digits = max(3, len(str(last)))
         self._lay_out()
         self.scroll_to(y=0, animate=False, immediate=True)
@@ -137,7 +146,11 @@ class DiffView(Framed, Lines):
         patch = self.patch
         if not patch.files:
             return []
-        parts: list[Part] = [(f"{len(patch.files)} file{'s' if len(patch.files) != 1 else ''} ", "dim"), (f"+{patch.insertions:,} ", "ok"), (f"{self.words.glyph('minus')}{patch.deletions:,}", "bad")]
+        parts: list[Part] = [
+            (f"{len(patch.files)} file{'s' if len(patch.files) != 1 else ''} ", "dim"),
+            (f"+{patch.insertions:,} ", "ok"),
+            (f"{self.words.glyph('minus')}{patch.deletions:,}", "bad"),
+        ]
         if patch.rest:
             parts.append((f" {self.words.glyph('dot')} {plain(patch.rest)}", "warn"))
         return parts
@@ -183,7 +196,9 @@ class DiffView(Framed, Lines):
             return 0
         start = self._starts[held[0]]
         for n, row in enumerate(self._by_file[held[0]]):
-            if row.hunk == held[1] and (held[2] in (row.left, row.right) or (row.kind == "gap" and row.left <= held[2] < row.left + row.count)):
+            if row.hunk == held[1] and (
+                held[2] in (row.left, row.right) or (row.kind == "gap" and row.left <= held[2] < row.left + row.count)
+            ):
                 return start + n
         return start
 
@@ -390,7 +405,11 @@ class DiffView(Framed, Lines):
         lead: Part = (ink.glyph("cursor"), "focus" if self.has_focus else "edge") if here else (" ", "")
         if row.kind == "line":
             return self._line_strip(row, width, lead, ground)
-        return ink.strip([lead, *self._row_parts(row, width - 1, here=here)], width, "raised" if row.kind in ("file", "note") and not here else ground)
+        return ink.strip(
+            [lead, *self._row_parts(row, width - 1, here=here)],
+            width,
+            "raised" if row.kind in ("file", "note") and not here else ground,
+        )
 
     def _nothing(self, line: int, width: int) -> Strip:
         ink = self.ink
@@ -398,7 +417,9 @@ class DiffView(Framed, Lines):
         if not first <= line < first + len(self.empty):
             return ink.strip((), width)
         words = ink.ascii(self.empty[line - first])
-        return ink.strip([(" " * max(1, (width - cell_len(words)) // 2), ""), (words, "text" if line == first else "dim")], width)
+        return ink.strip(
+            [(" " * max(1, (width - cell_len(words)) // 2), ""), (words, "text" if line == first else "dim")], width
+        )
 
     def _row_parts(self, row: Row, width: int, *, here: bool) -> list[Part]:
         ink = self.ink
@@ -452,7 +473,10 @@ class DiffView(Framed, Lines):
             return [Segment(" " * width, ink.style("", ground))]
         line = self.patch.files[row.file].hunks[row.hunk].lines[place]
         number = f"{(line.old if old else line.new) or '':>{self._digits}} "
-        return [Segment(number, ink.style("dim", ground)), *self._body(row, place, pair if pair != place else -1, width - len(number), ground, old=old)]
+        return [
+            Segment(number, ink.style("dim", ground)),
+            *self._body(row, place, pair if pair != place else -1, width - len(number), ground, old=old),
+        ]
 
     def _body(self, row: Row, place: int, pair: int, width: int, ground: str, *, old: bool) -> list[Segment]:
         """Sign and text of a line in exactly ``width`` cells."""
@@ -469,14 +493,21 @@ class DiffView(Framed, Lines):
         lines = file.hunks[row.hunk].lines
         line = lines[place]
         grounds = grounds_of(ink.palette)
-        tone, back, part = {"+": ("ok", grounds.added, grounds.added_part), "-": ("bad", grounds.removed, grounds.removed_part)}.get(line.sign, ("", ground, ground))
+        tone, back, part = {
+            "+": ("ok", grounds.added, grounds.added_part),
+            "-": ("bad", grounds.removed, grounds.removed_part),
+        }.get(line.sign, ("", ground, ground))
         colourless = ink.palette.ansi
         back, part = (ground, ground) if colourless else (back, part)
         sign = ink.glyph("minus") if line.sign == "-" else line.sign
         segments = [Segment(f"{sign} ", ink.style(f"{tone} bold" if tone else "", back))]
         room = max(0, width - 2)
         spans = self._syntax.spans(file, row.file, row.hunk, place, old=old)
-        emphasis = changed_span(_tabless(line.text), _tabless(lines[pair].text)) if pair >= 0 and line.sign != " " and len(line.text) < 2000 else None
+        emphasis = (
+            changed_span(_tabless(line.text), _tabless(lines[pair].text))
+            if pair >= 0 and line.sign != " " and len(line.text) < 2000
+            else None
+        )
         base = tone if colourless and line.sign != " " else "text"
         body = Strip(_text_segments(ink, line, spans, emphasis, base=base, back=back, part=part, needle=self._needle))
         if self.left:
@@ -500,7 +531,9 @@ def _text_segments(
     if not text.isprintable() or not text.isascii():
         shown = pieces(text.replace("\x1b", "␛").replace("\r", "␍"))[0]
         if "".join(piece for piece, _ in shown) != text:
-            return [Segment(ink.ascii(piece), ink.style("warn" if pen.control else base, back)) for piece, pen in shown] + tail
+            return [
+                Segment(ink.ascii(piece), ink.style("warn" if pen.control else base, back)) for piece, pen in shown
+            ] + tail
     if needle is None and emphasis is None and not spans:
         return [Segment(ink.ascii(text), ink.style(base, back)), *tail] if text else tail
     return [*_painted(ink, text, list(spans), emphasis, base, back, part, needle), *tail]  # type: ignore[call-overload]

@@ -72,7 +72,7 @@ class Framed(Widget):
             repaint()
 
 
-class RowsPanel(Framed, Rows):
+class RowsPanel(Framed, Rows, can_focus=True):
     """A panel that is a windowed table."""
 
     def changed(self) -> None:
@@ -84,7 +84,7 @@ class RowsPanel(Framed, Rows):
         self.title_now()
 
 
-class TablePanel(Framed, Table):
+class TablePanel(Framed, Table, can_focus=True):
     """A panel that is a short table."""
 
     def changed(self) -> None:

@@ -92,7 +92,9 @@ class Prompt(ModalScreen[str]):
     def action_complete(self, by: int) -> None:
         """Take the next offer."""
         if self._offers:
-            self._offer = (self._offer + by) % len(self._offers) if self._offer >= 0 else (0 if by > 0 else len(self._offers) - 1)
+            self._offer = (
+                (self._offer + by) % len(self._offers) if self._offer >= 0 else (0 if by > 0 else len(self._offers) - 1)
+            )
             self._set(self._offers[self._offer])
             self._show(self._offers)
             if len(self._offers) == 1:

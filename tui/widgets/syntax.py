@@ -66,7 +66,11 @@ class Syntax:
 
 def _shown(text: str) -> str:
     line = text.expandtabs(4) if len(text) <= LONGEST else ""
-    return "".join(" " if letter in "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029" else letter for letter in line) if not line.isprintable() else line
+    return (
+        "".join(" " if letter in "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029" else letter for letter in line)
+        if not line.isprintable()
+        else line
+    )
 
 
 def _read(lexer: Any, lines: Sequence[str]) -> list[list[Span]]:

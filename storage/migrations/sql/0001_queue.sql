@@ -452,19 +452,20 @@ end $$;
 create function task_add(p_tasks jsonb) returns table (number bigint, id uuid, status task_status) language plpgsql
   set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-  v_project text; v_agent text; v_parent bigint; v_parents bigint[]; v_bad bigint;
+  v_project text; v_agent text; v_parent bigint; v_chained boolean; v_parents bigint[]; v_bad bigint;
   v_numbers bigint[]; v_ids uuid[]; v_statuses task_status[]; v_projects text[]; v_agents text[]; v_priorities smallint[];
 begin
   select min(e ->> 'project') filter (where not exists (select 1 from load l where l.project = e ->> 'project')),
          min(e ->> 'agent') filter (where e ->> 'agent' <> '' and not exists (select 1 from agent a where a.name = e ->> 'agent')),
-         min((e ->> 'parent')::bigint) filter (where not exists (select 1 from task t where t.number = (e ->> 'parent')::bigint))
-    into v_project, v_agent, v_parent from jsonb_array_elements(p_tasks) e;
+         min((e ->> 'parent')::bigint) filter (where not exists (select 1 from task t where t.number = (e ->> 'parent')::bigint)),
+         bool_or(jsonb_typeof(e -> 'after') = 'array')
+    into v_project, v_agent, v_parent, v_chained from jsonb_array_elements(p_tasks) e;
   if v_project is not null then raise exception 'no project "%"', v_project using errcode = 'QD404'; end if;
   if v_agent is not null then raise exception 'no agent "%"', v_agent using errcode = 'QD404'; end if;
   if v_parent is not null then raise exception 'no task #%', v_parent using errcode = 'QD404'; end if;
-  select array_agg(distinct a::bigint) into v_parents from jsonb_array_elements(p_tasks) e, jsonb_array_elements_text(e -> 'after') a
-   where jsonb_typeof(e -> 'after') = 'array';
-  if v_parents is not null then
+  if v_chained then
+    select array_agg(distinct a::bigint) into v_parents from jsonb_array_elements(p_tasks) e, jsonb_array_elements_text(e -> 'after') a
+     where jsonb_typeof(e -> 'after') = 'array';
     perform 1 from task t where t.number = any(v_parents) order by t.number for share;
     select p into v_bad from unnest(v_parents) p where not exists (select 1 from task t where t.number = p) limit 1;
     if found then raise exception 'no task #%', v_bad using errcode = 'QD404'; end if;
@@ -473,30 +474,30 @@ begin
   end if;
   -- A recurring task waits even when its date has passed, for task_recur to leave the next one behind.
   with item as materialized (
-    select nextval('task_number_seq') as number, ord, e.project, coalesce(nullif(e.agent, ''), p.agent, '') as agent, e.title, e.description,
-           coalesce(e.priority, p.priority) as priority, e.parent, e.paths, e.deadline, e.max_attempts, e.max_cost_usd, e.cron, e.on_failure, e.extra,
+    select nextval('task_number_seq') as number, e.project, e.title, e.description,
+           coalesce(nullif(e.agent, ''), (select p.agent from project p where p.id = e.project), '') as agent,
+           coalesce(e.priority, (select p.priority from project p where p.id = e.project)) as priority,
+           e.parent, e.paths, e.deadline, e.max_attempts, e.max_cost_usd, e.cron, e.on_failure, e.extra,
            (select count(*)::int from task t where t.number = any(e.after) and t.status <> 'completed') as waiting_on,
            case when e.cron is not null then coalesce(e.not_before, clock_timestamp()) else e.not_before end as not_before,
            e.cron is not null or coalesce(e.not_before > clock_timestamp(), false) as later
-      from rows from (jsonb_to_recordset(p_tasks) as (project text, agent text, title text, description text, priority smallint, parent bigint, paths text[],
-             after bigint[], not_before timestamptz, deadline timestamptz, max_attempts smallint, max_cost_usd numeric, cron text, on_failure text, extra jsonb))
-           with ordinality as e(project, agent, title, description, priority, parent, paths, after, not_before, deadline, max_attempts, max_cost_usd, cron,
-             on_failure, extra, ord) join project p on p.id = e.project),
+      from jsonb_to_recordset(p_tasks) as e(project text, agent text, title text, description text, priority smallint, parent bigint, paths text[],
+             after bigint[], not_before timestamptz, deadline timestamptz, max_attempts smallint, max_cost_usd numeric, cron text, on_failure text, extra jsonb)),
   head as (
     insert into task (number, project, agent, priority, status, wait, waiting_on, not_before, deadline, max_attempts) overriding system value
     select i.number, i.project, i.agent, i.priority,
            case when i.waiting_on > 0 then 'blocked' when i.later then 'waiting' else 'pending' end::task_status,
            case when i.waiting_on = 0 and i.later then 'time'::task_wait end, i.waiting_on, i.not_before, i.deadline, coalesce(i.max_attempts, 3)
-      from item i order by i.ord returning task.number, task.project, task.agent, task.priority, task.status),
+      from item i returning task.number, task.project, task.agent, task.priority, task.status),
   body as (
     insert into task_body (task, title, description, parent, paths, on_failure, max_cost_usd, cron, extra)
     select i.number, i.title, coalesce(i.description, ''), i.parent, coalesce(i.paths, '{}'), coalesce(i.on_failure, 'fail'), i.max_cost_usd, i.cron,
-           coalesce(i.extra, '{}') from item i order by i.ord returning task_body.task, task_body.id)
-  -- both return their rows in the order in which they were given them
+           coalesce(i.extra, '{}') from item i returning task_body.id)
+  -- rows are read, inserted and returned one after the other, in the order of the array
   select h.*, b.ids into v_numbers, v_statuses, v_projects, v_agents, v_priorities, v_ids
     from (select array_agg(h.number), array_agg(h.status), array_agg(h.project), array_agg(h.agent), array_agg(h.priority) from head h) h,
          (select array_agg(b.id) as ids from body b) b;
-  if v_parents is not null then
+  if v_chained then
     insert into task_after (parent, child)
     select distinct a::bigint, v_numbers[e.ord] from jsonb_array_elements(p_tasks) with ordinality as e (item, ord),
            jsonb_array_elements_text(e.item -> 'after') a where jsonb_typeof(e.item -> 'after') = 'array';

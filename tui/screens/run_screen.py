@@ -1,0 +1,280 @@
+"""One run: its log as it comes, what it has changed and used, what was checked, what it was told; and a line to talk to it."""
+
+import time
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.widget import Widget
+from textual.widgets import Input
+
+from config.errors import QuarterdeckError
+from core.commands.views import QuestionView
+from core.tasks.log_pages import LogPages
+from storage.queries import run_screen as queries
+from storage.queries.run_screen import RunPicture
+from tui.actions import Subject
+from tui.ink import plain
+from tui.patch import read_patch
+from tui.screens.base import BaseScreen
+from tui.screens.run_parts import PERMISSION, TABS, LogLine, QuestionBar, RunFigures, RunTitle, Tabs, answers
+from tui.screens.run_tabs import gate_lines, read_prompt, told_lines, usage_lines
+from tui.store import Fresh, Subscription, Trouble
+from tui.widgets.dialogs import Reader
+from tui.widgets.diff_view import DiffView
+from tui.widgets.log_view import LogState, LogView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_GUARD_SECONDS = 1.0
+"""So long after a question has appeared no key answers it: it was meant for something else."""
+_TICK_SECONDS = 10.0
+"""How often the time of a live run is written anew when nothing else happens."""
+
+
+class MessageBox(Input):
+    """The line to talk to the agent."""
+
+    takes_text = True
+    BINDINGS: ClassVar = [("escape", "leave", "leave")]
+
+    def action_leave(self) -> None:
+        """Give the keys back; what was written stays."""
+        self.screen.query_one(LogView).focus()
+
+
+class TextTab(Reader):
+    """A tab that is a text."""
+
+    scopes = ("run-tab", "motion")
+
+
+class RunScreen(BaseScreen):
+    """A run, by its name (``42.2``) or the task whose latest it is."""
+
+    scopes = ("run-screen",)
+    DEFAULT_CSS = """
+    RunScreen LogView, RunScreen TextTab { height: 1fr; }
+    RunScreen DiffView { height: 1fr; border: none; }
+    RunScreen MessageBox { height: 1; border: none; padding: 0 1; background: $qd-raised; color: $qd-text; }
+    RunScreen MessageBox:focus { border: none; background: $qd-cursor; }
+    """
+
+    def __init__(self, run: str) -> None:
+        super().__init__()
+        self._name = run
+        self.trail = f"run {run}"
+        self.tab = "log"
+        self.picture: RunPicture | None = None
+        self.question: QuestionView | None = None
+        self.questions = 0
+        self.log_state = LogState()
+        self.trouble = ""
+        self._asked = 0.0
+        self._about: Subscription | None = None
+        self._events: Subscription | None = None
+        self._change: tuple[object, ...] | None = None
+
+    def body(self) -> Iterable[Widget]:
+        """Head, tabs, what the tab shows, question, line to write on."""
+        yield RunTitle()
+        yield RunFigures()
+        yield Tabs()
+        yield LogView(ink=lambda: self.deck.ink, pace=1.0 if self.deck.choices.low_bandwidth else 0.2)
+        yield DiffView()
+        yield TextTab([], "ground")
+        yield LogLine()
+        yield QuestionBar()
+        box = MessageBox(placeholder="say something to the agent", select_on_focus=False)
+        box.cursor_blink = False
+        yield box
+
+    def on_mount(self) -> None:
+        """Begin to load."""
+        self.query_one(QuestionBar).display = False
+        self._show_tab()
+        self.query_one(LogView).focus()
+        self._about = self.deck.store.subscribe(self, ("run", "task", "question", "review"), self._load)
+        self.set_interval(_TICK_SECONDS, self._tick)
+
+    def on_unmount(self) -> None:
+        """Load no more."""
+        for subscription in (self._about, self._events):
+            if subscription is not None:
+                subscription.close()
+
+    # ── loading ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _load(self) -> tuple[RunPicture, tuple[QuestionView, ...]]:
+        store = self.deck.store
+        found = await store.read(lambda connection: queries.picture(connection, self._name))
+        asked = await store.ask("question.list", task=str(found.run.task)) if found.run.live else []
+        return found, tuple(question for question in asked if question.run == found.run.id)
+
+    async def _how_far(self) -> int:
+        assert self.picture is not None
+        number = self.picture.number
+        return await LogPages(self.deck.store.read, number).end()
+
+    async def on_fresh(self, message: Fresh) -> None:
+        """Show what was loaded; open the log once it is known which."""
+        message.stop()
+        if message.of is self._events:
+            self.query_one(LogView).poke()
+            return
+        if isinstance(message.data, Trouble):
+            self.trouble = message.data.words
+        else:
+            self.trouble = ""
+            first = self.picture is None
+            self.picture, asked = message.data
+            self._ask(asked)
+            self.trail = f"run {self.picture.run.name}"
+            if first:
+                await self._open_log()
+            self._fill_tab()
+        self.repaint_bars()
+
+    async def _open_log(self) -> None:
+        found = self.picture
+        assert found is not None
+        log = self.query_one(LogView)
+        await log.open(LogPages(self.deck.store.read, found.number), begun=found.run.started_at)
+        self._events = self.deck.store.subscribe(self, (f"run:{found.number}",), self._how_far)
+
+    def _ask(self, asked: tuple[QuestionView, ...]) -> None:
+        before, self.question, self.questions = self.question, asked[0] if asked else None, len(asked)
+        bar = self.query_one(QuestionBar)
+        bar.display = self.question is not None
+        if self.question is not None and (before is None or before.number != self.question.number):
+            self._asked = time.monotonic()
+            bar.refresh()
+
+    def _tick(self) -> None:
+        if self.picture is not None and self.picture.run.live:
+            self.repaint_bars()
+
+    def on_log_view_changed(self, message: LogView.Changed) -> None:
+        """Another place in the log."""
+        self.log_state = message.state
+        self.query_one(LogLine).repaint()
+
+    # ── tabs ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def next_tab(self, by: int) -> None:
+        """Another tab."""
+        names = [name for name, _ in TABS]
+        self.open_tab(names[(names.index(self.tab) + by) % len(names)])
+
+    def open_tab(self, name: str) -> None:
+        """The tab of this name."""
+        self.tab = name
+        self._show_tab()
+        self._fill_tab()
+        self.repaint_bars()
+
+    def _show_tab(self) -> None:
+        panes: dict[str, Widget] = {"log": self.query_one(LogView), "diff": self.query_one(DiffView)}
+        text = self.query_one(TextTab)
+        shown = panes.get(self.tab, text)
+        for pane in (*panes.values(), text):
+            pane.display = pane is shown
+        self.query_one(LogLine).display = self.tab == "log"
+        shown.focus()
+
+    def _fill_tab(self) -> None:
+        found, ink = self.picture, self.deck.ink
+        if found is None or self.tab == "log":
+            return
+        if self.tab == "diff":
+            state = (
+                (found.run.head_commit_hint, found.run.events)
+                if hasattr(found.run, "head_commit_hint")
+                else (found.run.status, found.run.insertions, found.run.deletions, found.run.files_changed)
+            )
+            if state != self._change:
+                self._change = state
+                self.run_worker(self._load_diff(), group="diff", exclusive=True)
+            return
+        makers: dict[str, Callable[[], list[object]]] = {
+            "usage": lambda: list(usage_lines(found, ink)),
+            "gates": lambda: list(gate_lines(found, ink)),
+            "told": lambda: list(told_lines(found, read_prompt(found.folder), self.deck.store.now())),
+        }
+        self.query_one(TextTab).show(makers[self.tab]())  # type: ignore[arg-type]
+
+    async def _load_diff(self) -> None:
+        view = self.query_one(DiffView)
+        try:
+            change = await self.deck.store.ask("run.diff", run=self._name)
+        except QuarterdeckError as error:
+            view.say_nothing(plain(error.message), plain(error.hint or ""))
+            return
+        if not change.patch:
+            view.say_nothing(
+                "Nothing is committed yet", "what the agent changes is committed when it is done, at the latest"
+            )
+            return
+        view.show(read_patch(change.patch), {})
+
+    # ── talking ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def say(self) -> None:
+        """Write to the agent."""
+        self.query_one(MessageBox).focus()
+
+    @on(Input.Submitted)
+    async def _send(self, event: Input.Submitted) -> None:
+        event.stop()
+        text = event.value.strip()
+        if not text:
+            return
+        try:
+            told = await self.deck.do("run.send", {"run": self._run_name, "text": text})
+        except QuarterdeckError as error:
+            self.deck.say(error.message, "bad", error.hint or "")
+            return
+        event.input.value = ""
+        self.deck.say(f"message {told.seq} is on its way to run {told.run}", "ok")
+
+    async def answer(self, choice: int) -> None:
+        """Answer what is asked with its answer number ``choice``, from 1."""
+        asked = self.question
+        if asked is None:
+            return
+        if time.monotonic() - self._asked < _GUARD_SECONDS:
+            self.deck.say("the question has just appeared: press it again if you mean it", "note")
+            return
+        if asked.kind == "permission":
+            name, more = PERMISSION[choice - 1]
+        else:
+            name = asked.options[choice - 1]
+            more = {"text": name}
+        await self.deck.do("question.answer", {"id": str(asked.number), **more})
+        self.deck.say(f"answered: {plain(name)}", "ok")
+
+    def offered(self, choice: int) -> str | None:
+        """Why an answer cannot be given; None when it can."""
+        if self.question is None:
+            return "it asks nothing"
+        if self.deck.readonly:
+            return "the screen is read-only"
+        return None if choice <= len(answers(self.question)) else f"there is no answer {choice}"
+
+    @property
+    def _run_name(self) -> str:
+        return self.picture.run.name if self.picture else self._name
+
+    def subject(self) -> Subject:
+        """The run, with what it asks."""
+        if self.picture is None:
+            return Subject("run", {"run": self._name}, f"run {self._name}")
+        run, asked = self.picture.run, self.question
+        names = {"run": run.name, "task": str(run.task), "project": run.project}
+        row = SimpleNamespace(status=run.status)
+        if asked is not None:
+            names["question"] = str(asked.number)
+            row = SimpleNamespace(status=run.status, kind=asked.kind, text=asked.text, options=asked.options)
+        return Subject("run", names, f"run {run.name}", row)
