@@ -1,4 +1,7 @@
-"""Adding tasks: in bulk, and one by one against a bare INSERT into one table that holds the same, indexed alike."""
+"""Adding tasks: in bulk, and one by one against a bare INSERT.
+
+Bare is one row in one table with the columns, checks and indexes of the two that hold a task.
+"""
 
 import json
 import statistics
@@ -13,17 +16,18 @@ SINGLE = 200
 
 BARE_TABLE = """
 create table bare (
-  number bigint generated always as identity primary key, id uuid not null unique default gen_random_uuid(),
-  project text not null, agent text not null default '', priority smallint not null,
-  status task_status not null default 'pending', wait task_wait, attempts smallint not null default 0,
-  not_before timestamptz, deadline timestamptz, title text not null, description text not null,
-  paths text[] not null default '{}', created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now());
-create index on bare (project, agent, priority desc, number) where status = 'pending';
-create index on bare (project, number);
-create index on bare (status, number);
+  like task including all,
+  like task_body including defaults including constraints,
+  unique (id)
+);
+alter table bare drop column task;
+create index on bare (parent) where parent is not null;
+grant all on bare to qd_engine;
 """
-BARE = "insert into bare (project, agent, priority, title, description) values ($1, $2, $3, $4, $5) returning id"
+BARE = """
+insert into bare (project, agent, priority, title, description, status) values ($1, $2, $3, $4, $5, 'pending')
+returning number, id
+"""
 
 
 async def run(env: Environment) -> list[Figure]:
@@ -32,7 +36,6 @@ async def run(env: Environment) -> list[Figure]:
         async with engine_connection(dsn, None) as owner:
             await make_world(owner)
             await owner.execute(BARE_TABLE)
-            await owner.execute("grant all on bare to qd_engine")
         async with engine_connection(dsn) as connection:
 
             async def bulk() -> float:

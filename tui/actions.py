@@ -29,9 +29,12 @@ MODULES = (
     "tui.acts.inbox",
     "tui.acts.task",
     "tui.acts.run",
+    "tui.acts.log",
     "tui.acts.project",
     "tui.acts.agent",
     "tui.acts.setting",
+    "tui.acts.review",
+    "tui.acts.views",
 )
 """Which modules declare actions. A new screen adds its own."""
 
@@ -108,6 +111,8 @@ class Action:
     """The command that takes it back for one subject, as its row was before."""
     footer: str = ""
     """The word in the footer; empty: not shown there."""
+    label: Callable[[Place], str] | None = None
+    """What it is called at this very place, where that depends on what is under the cursor."""
     order: int = 50
     """Lower stands further left in the footer."""
 
@@ -134,6 +139,7 @@ def action(
     enabled: Check | None = None,
     title: str = "",
     command: str | None = None,
+    label: Callable[[Place], str] | None = None,
 ) -> Callable[[Run], Run]:
     """Declare an action with a function of its own, whose docstring is its help.
 
@@ -144,8 +150,9 @@ def action(
         text = " ".join((run.__doc__ or "").split())
         _enter(
             Action(
-                id, keys, title or _title(id), text, tuple(scopes), run, enabled, command, footer=footer, order=order
-            )
+                id, keys, title or _title(id), text, tuple(scopes), run, enabled, command,
+                footer=footer, order=order, label=label,
+            )  # fmt: skip
         )
         return run
 

@@ -50,7 +50,15 @@ class QuarterdeckApp(App[int]):
         scrollbar-background-hover: $qd-ground; scrollbar-background-active: $qd-ground; scrollbar-size: 1 1; }
     """
 
-    def __init__(self, store: Store, registry: Registry, choices: Choices, memory: Memory, lifeline: Lifeline) -> None:
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        choices: Choices,
+        memory: Memory,
+        lifeline: Lifeline,
+        beside: Callable[[], Awaitable[str]] | None = None,
+    ) -> None:
         self.ink = Ink(themes.PALETTES[choices.theme], choices.unicode)
         super().__init__()
         self.animation_level = "none"
@@ -66,6 +74,7 @@ class QuarterdeckApp(App[int]):
         self.undos: list[giving.Undo] = []
         self.grab: Callable[[str], bool] | None = None
         """Takes the next keys in place of the registry, until it answers False: the jump mode."""
+        self._beside = beside
         self._colours: dict[str, str | None] = {}
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -78,6 +87,11 @@ class QuarterdeckApp(App[int]):
         self.store.start(self)
         self.store.subscribe(self, TOPICS, self._load_pulse)
         open_place(self, "deck")
+        if self._beside is not None:
+            self.run_worker(self._attend(self._beside), name="beside")
+
+    async def _attend(self, work: Callable[[], Awaitable[str]]) -> None:
+        self.say(await work(), "note")
 
     async def on_unmount(self) -> None:
         """End what was begun, and remember the arrangement."""

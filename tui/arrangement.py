@@ -17,12 +17,12 @@ LEAST = 3
 """A panel that is open has a frame and one line."""
 
 _COLUMNS: Mapping[bool, tuple[tuple[int, tuple[str, ...]], ...]] = {
-    False: ((40, ("inbox", "projects", "budgets")), (60, ("queue", "log"))),
+    False: ((43, ("inbox", "projects", "budgets")), (57, ("queue", "log"))),
     True: ((28, ("inbox", "projects", "budgets")), (41, ("queue",)), (31, ("log",))),
 }
 """Three columns or not → share of the width in percent, and the panels from top to bottom."""
 
-_SHARES: Mapping[str, int] = {"inbox": 40, "projects": 32, "budgets": 28, "queue": 60, "log": 40}
+_SHARES: Mapping[str, int] = {"inbox": 44, "projects": 26, "budgets": 30, "queue": 60, "log": 40}
 """Share of the height within a column, before the person changes it."""
 
 _COMPANION: Mapping[str, str] = {

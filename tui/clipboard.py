@@ -14,9 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from config.errors import QuarterdeckError
+
+if TYPE_CHECKING:
+    from tui.app import QuarterdeckApp
 
 Mode = Literal["auto", "raw", "tmux", "native", "off"]
 LIMIT = 74_000
@@ -107,6 +110,20 @@ class Clipboard:
         except OSError as error:
             raise QuarterdeckError(f"the copy could not be saved to {path} ({error.strerror})") from error
         return f"saved to {path}"
+
+
+def clipboard_of(app: "QuarterdeckApp") -> Clipboard:
+    """The clipboard of a screen: the person's mode, the terminal that the screen is on."""
+    mode: str = app.memory.get("clipboard", "auto")
+
+    def write(text: str) -> None:
+        if app._driver is not None:  # noqa: SLF001 - Textual has no other way to send what is not painted
+            app._driver.write(text)  # noqa: SLF001
+
+    context = app.store.context
+    folder = context.paths.state / "copies" if context else Path.cwd()
+    environ = context.environ if context else os.environ
+    return Clipboard(environ, write, folder, app.store.now, mode if mode in get_args(Mode) else "auto")  # type: ignore[arg-type]
 
 
 def save_new(path: Path, data: bytes, *, overwrite: bool = False) -> None:

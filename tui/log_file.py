@@ -1,22 +1,14 @@
 """The log of a run as a file: one event after the other, every line in full, without colours and controls."""
 
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Protocol
 
 from core.faces.plain import harmless, rfc3339
-from core.tasks.log_pages import LogEvent, Range
+from core.tasks.log_pages import Range
+from tui.widgets.log_window import LogSource
 
 
-class Whole(Protocol):
-    """What a whole log is read from, as :class:`core.tasks.log_pages.LogPages`."""
-
-    def all(self, wanted: Range) -> AsyncIterator[LogEvent]:
-        """All events of a range with their whole texts."""
-
-
-async def save_log(source: Whole, wanted: Range, path: Path) -> tuple[int, int]:
+async def save_log(source: LogSource, wanted: Range, path: Path) -> tuple[int, int]:
     """Write a range of a log to a new file; how many events and bytes. Raises :class:`OSError`.
 
     It is written as it is read: a million events take the memory of a page.

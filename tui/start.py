@@ -1,9 +1,8 @@
 """Starts the screen: decides what the terminal can show before anything is drawn, runs the app, gives the terminal back."""
 
-import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +21,12 @@ async def open_screen(
     readonly: bool = False,
     low_bandwidth: bool = False,
     theme: str = "",
+    beside: Callable[[], Awaitable[str]] | None = None,
 ) -> int:
     """Run the screen until the person leaves; the exit code.
 
     ``context``: what to look at, open already (the demonstration); else the database that the environment names is opened by the screen itself, which
-    shows itself before that. Raises :class:`UsageError` for a keymap that is wrong.
+    shows itself before that. ``beside``: work that goes on meanwhile; what it returns is said. Raises :class:`UsageError` for a keymap that is wrong.
     """
     from tui.themes import choose_theme, shows_unicode
 
@@ -60,17 +60,12 @@ async def open_screen(
         bell=memory.get("bell", True),
     )
     choices = Choices(shown, shows_unicode(environ), readonly, slow, memory.get("dense", True))
-    app = QuarterdeckApp(store, known, choices, memory, lifeline)
+    app = QuarterdeckApp(store, known, choices, memory, lifeline, beside)
     await app.run_async(mouse=not slow)
     if lifeline.report:
         print(lifeline.report, file=sys.stderr)
         return 1
     return app.return_code or 0
-
-
-def main(arguments: Mapping[str, object], environ: Mapping[str, str], cwd: Path) -> int:
-    """As :func:`open_screen`, in an event loop of its own."""
-    return asyncio.run(open_screen(environ, cwd, **arguments))  # type: ignore[arg-type]
 
 
 def _opener(paths: Paths, environ: Mapping[str, str], cwd: Path) -> Opener:

@@ -29,7 +29,7 @@ class DemoReport:
         return 0 if self.completed == len(self.tasks) else 1
 
 
-@command("demo", role=Role.VIEWER, offline=True)
+@command("demo", role=Role.VIEWER, offline=True, screen=True)
 async def demo(
     ctx: Context,
     *,
@@ -41,7 +41,7 @@ async def demo(
     A dozen tasks on two small projects: agents edit, checks fail and pass, a question is answered, changes are
     reviewed and merged. It needs no key and no network, and touches nothing of yours.
     """
-    del headless  # without a screen to open, every demonstration is headless
+    del headless  # the face has seen to it: here everything is told, not shown
     start = ctx.now()
     outcomes: list[Outcome] = []
     yield Happening(

@@ -72,10 +72,13 @@ async def diff(
     run: Annotated[RunRef, "42.2, its id, or the task for its latest"],
     *,
     max_bytes: Annotated[int, "Cut it off after so many bytes"] = 1_000_000,
+    context: Annotated[int, "Unchanged lines around each part of it"] = 3,
 ) -> DiffView:
     """Show the change that a run has made, as a patch."""
     if max_bytes < 1:
         raise UsageError(f"max-bytes {max_bytes}: must be 1 or more")
+    if not 0 <= context <= 1_000_000:
+        raise UsageError(f"context {context}: must be 0 to 1000000")
     async with ctx.db.transaction(ctx.who) as connection:
         change = await rows.change_of(connection, await rows.find_number(connection, run))
     base, head = change.base_commit, change.head_commit or change.branch
@@ -88,7 +91,7 @@ async def diff(
     from core.workspace import worktree
 
     repo = await repositories.open_repository(repository)
-    patch = await worktree.diff(repo, base, head, max_bytes=max_bytes)
+    patch = await worktree.diff(repo, base, head, max_bytes=max_bytes, context=context)
     return DiffView(change.run, base, head, patch)
 
 

@@ -139,6 +139,8 @@ class Command:
     help: str
     offline: bool
     says: str
+    screen: bool = False
+    """On a terminal it opens the screen, unless it is told to be ``headless``."""
 
     @property
     def name(self) -> str:
@@ -160,7 +162,7 @@ F = TypeVar("F", bound=Callable[..., Awaitable[Any] | AsyncIterator[Any]])
 
 
 def command(
-    name: str, *, role: Role, destructive: bool = False, offline: bool = False, says: str = ""
+    name: str, *, role: Role, destructive: bool = False, offline: bool = False, says: str = "", screen: bool = False
 ) -> Callable[[F], F]:
     """Enter a function into the table under ``noun.verb``.
 
@@ -177,7 +179,7 @@ def command(
         if not text:
             raise ValueError(f"command {name} has no docstring, which is its help")
         _TABLE[name] = Command(
-            noun, verb, function, role, destructive, inspect.isasyncgenfunction(function), text, offline, says
+            noun, verb, function, role, destructive, inspect.isasyncgenfunction(function), text, offline, says, screen
         )
         return function
 

@@ -12,7 +12,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
@@ -131,11 +131,14 @@ async def crew_at_work(where: Corner, environ: Mapping[str, str], cwd: Path) -> 
         await db.close()
 
 
-async def happenings(context: Context) -> AsyncIterator[Happening | Outcome]:
-    """Play the supervisor until every task is over: answer, approve, and tell what happens. Ends with the outcomes."""
+async def happenings(context: Context, *, patience: float = 0) -> AsyncIterator[Happening | Outcome]:
+    """Play the supervisor until every task is over: answer, approve, and tell what happens. Ends with the outcomes.
+
+    ``patience``: seconds that each question and review is left to somebody else first.
+    """
     seen = _Seen()
     async with (
-        asyncio.timeout(PATIENCE),
+        asyncio.timeout(PATIENCE + 12 * patience),
         Watch.on(context.db.dsn, "task", "event", "run", "question", "review") as watch,
     ):
         done = False
@@ -144,7 +147,7 @@ async def happenings(context: Context) -> AsyncIterator[Happening | Outcome]:
             done = await _all_over(context)
             async for happening in seen.news(context):
                 yield happening
-            await _answer_and_approve(context)
+            await _answer_and_approve(context, context.now() - timedelta(seconds=patience))
     for outcome in await _outcomes(context):
         yield outcome
 
@@ -232,15 +235,18 @@ async def _add_tasks(context: Context, agents: Mapping[str, str]) -> None:
         numbers[task.key] = added.number
 
 
-async def _answer_and_approve(context: Context) -> None:
+async def _answer_and_approve(context: Context, until: datetime) -> None:
+    """Settle what has come up ``until`` then."""
     for question in await invoke(context, "question.list", {}):
+        if question.asked_at > until:
+            continue
         asked = {"kind": question.kind, "text": question.text}
         answer = answer_for(asked)
         choice = {"allow": True} if question.kind == "permission" else {"text": answer}
         with contextlib.suppress(QuarterdeckError):  # it ended or was answered in between
             await invoke(context, "question.answer", {"id": str(question.id)} | choice)
     for review in await invoke(context, "review.list", {}):
-        if review.status == "open":
+        if review.status == "open" and review.created_at <= until:
             with contextlib.suppress(QuarterdeckError):
                 await invoke(context, "review.approve", {"task": str(review.task)})
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
-from watchfiles import awatch
 
 from config.errors import QuarterdeckError, UnavailableError
 from config.settings import Settings
@@ -23,6 +22,7 @@ from core.engine.janitor import clear_worktrees, prune, sweep_processes
 from core.engine.life import Life
 from core.engine.reviews import merge_approved
 from core.engine.runtime import Runtime
+from core.engine.watching import watch_runs
 from storage.feed import ChangeFeed
 from storage.queries import engine as rows
 from storage.queries import queue
@@ -85,7 +85,7 @@ class Engine:
                     self.runtime.shipper.run(),
                     feed.run(),
                     self._guard_database(feed),
-                    self._watch_spools(),
+                    watch_runs(self.runtime.paths.runs, self.runtime.pokes),
                 )
             ]
             await self._take_up()
@@ -317,22 +317,6 @@ class Engine:
                 log.error("the books of the queue do not balance: %s", wrong)
             await asyncio.sleep(3600)
 
-    async def _watch_spools(self) -> None:
-        """Wake whoever follows a run whose files change. Where the system refuses to watch, look ten times a second."""
-        runs = self.runtime.paths.runs
-        runs.mkdir(parents=True, exist_ok=True, mode=0o700)
-        while True:
-            try:
-                async for changes in awatch(runs, debounce=50, step=20, stop_event=self.stopping, rust_timeout=5000):
-                    for _, path in changes:
-                        self.runtime.pokes.poke(_run_name(path, str(runs)))
-                return
-            except (OSError, RuntimeError) as error:
-                log.warning("files below %s cannot be watched (%s); looking at them instead", runs, error)
-                for _ in range(600):
-                    self.runtime.pokes.poke_all()
-                    await asyncio.sleep(0.1)
-
     async def _guard_database(self, feed: ChangeFeed) -> None:
         """Bring the embedded database back when it is gone."""
         while True:
@@ -344,7 +328,3 @@ class Engine:
             except QuarterdeckError as error:
                 log.warning("%s", error.sentence())
                 await asyncio.sleep(2)
-
-
-def _run_name(path: str, runs: str) -> str:
-    return path[len(runs) + 1 :].split("/", 1)[0]

@@ -22,6 +22,8 @@ LINES_AT_ONCE = 4000
 """Lines of one run in one shipment: few enough that the loop stays lively, enough for 20,000 events a second."""
 LOOK = 1.0
 """Seconds between two looks when nothing pokes."""
+SLOW_LOOK = 5.0
+"""The same when the end of the keeper pokes too: for what is due by the clock alone."""
 
 
 class Follower:
@@ -44,6 +46,10 @@ class Follower:
         """Until the agent has ended and everything it said is stored. None when its keeper was killed."""
         await asyncio.to_thread(self._replay)
         poke = self._runtime.pokes.of(self._life.folder)
+        with keeper.told_of_end(self._life.folder, poke) as told:
+            return await self._follow(poke, SLOW_LOOK if told else LOOK)
+
+    async def _follow(self, poke: asyncio.Event, look: float) -> tuple[Verdict, Ended] | None:
         while True:
             poke.clear()
             end = keeper.read_exit(self._life.folder)
@@ -57,7 +63,7 @@ class Follower:
                 return None
             await self._watch()
             try:
-                async with asyncio.timeout(LOOK):
+                async with asyncio.timeout(LOOK if self._life.stopped else look):
                     await poke.wait()
             except TimeoutError:
                 continue

@@ -72,6 +72,7 @@ async def _tear_down(runtime: Runtime, tree: Worktree, run_id: UUID) -> None:
         result = await run_command(shell, f"teardown-{position}", command, runtime.pokes.of(folder))
         if result.status != "passed":
             log.warning("teardown command %r of %s failed: %s", command, tree.path, result.output[-500:])
+    runtime.pokes.forget(folder)
 
 
 async def sweep_processes(runtime: Runtime, held: set[str]) -> None:

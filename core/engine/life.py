@@ -131,6 +131,7 @@ class Life:
         """End this run before its time: the agent through its keeper, a gate by its mark."""
         if self.stopped is None or stop.kind == "cancel":
             self.stopped = stop
+            self.runtime.pokes.poke(self.folder.name)
         try:
             await keeper.stop(self.socket, f"{stop.kind}: {stop.words}")
         except QuarterdeckError:

@@ -27,6 +27,8 @@ async def merge_approved(runtime: Runtime) -> None:
                 await _merge(runtime, review)
         except QuarterdeckError as error:
             await _reopen(runtime, review, error.sentence())
+        finally:
+            runtime.pokes.forget(Path(review.folder))
 
 
 async def _merge(runtime: Runtime, review: Approved) -> None:

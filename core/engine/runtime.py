@@ -13,6 +13,7 @@ from config.paths import Paths
 from config.settings import Settings
 from core.engine.bell import Bell
 from core.engine.shipper import Shipper
+from core.engine.watching import Pokes
 from core.workspace import repository
 from core.workspace.repository import Repository
 from storage.database import Database
@@ -22,31 +23,6 @@ BASE_IS_FRESH = 60.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Pokes:
-    """Who is woken when something changes below a run's folder."""
-
-    def __init__(self) -> None:
-        self._events: dict[str, asyncio.Event] = {}
-
-    def of(self, folder: Path) -> asyncio.Event:
-        """The event that is set whenever a file in this run's folder changes."""
-        return self._events.setdefault(folder.name, asyncio.Event())
-
-    def poke(self, name: str) -> None:
-        """Wake whoever follows the run whose folder has this name."""
-        if event := self._events.get(name):
-            event.set()
-
-    def poke_all(self) -> None:
-        """Wake everybody: when it is unknown what changed."""
-        for event in self._events.values():
-            event.set()
-
-    def forget(self, folder: Path) -> None:
-        """The run has ended."""
-        self._events.pop(folder.name, None)
 
 
 @dataclass(slots=True)

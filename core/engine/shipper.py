@@ -25,7 +25,7 @@ class _Order:
 
 
 class Shipper:
-    """Gathers shipments. ``pause``: seconds between two transactions."""
+    """Gathers shipments. ``pause``: seconds from the beginning of a transaction to that of the next one."""
 
     def __init__(self, db: Database, bell: Bell, pause: float) -> None:
         self._db = db
@@ -43,13 +43,15 @@ class Shipper:
 
     async def run(self) -> None:
         """Ship until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
             await self._waiting.wait()
             self._waiting.clear()
             batch = self._take()
             if batch:
+                began = loop.time()
                 await self._store(batch)
-                await asyncio.sleep(self.pause)
+                await asyncio.sleep(max(0.0, began + self.pause - loop.time()))
             if self._orders:
                 self._waiting.set()
 

@@ -83,10 +83,15 @@ async def _serve(request: Request, edge: Edge) -> int:
     if request.command is None:
         from core.faces.welcome import welcome
 
-        return await welcome(edge, environ)
+        return await welcome(edge, environ, request.options)
     entry = request.command
     validated(entry, request.arguments)  # before anything is opened or asked
     paths = resolve_paths(environ)
+    if entry.screen and not request.options.json and not request.arguments.get("headless"):
+        from core.faces.welcome import has_terminal, show_demo
+
+        if has_terminal(edge):
+            return await show_demo(edge, environ, keep=bool(request.arguments.get("keep")))
     if entry.destructive and not request.options.yes and edge.stdin.isatty() and not _confirmed(entry, request, edge):
         edge.stderr.write("nothing was done\n")
         return QuarterdeckError.exit_code

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 
 def main() -> int:
@@ -18,6 +19,13 @@ def main() -> int:
         return run_cli(sys.argv[1:])
     except KeyboardInterrupt:
         return 130
+
+
+def screen() -> Any:
+    """The room of the screen, which stands above this one: looked up by its name, so that only who opens it loads it."""
+    from importlib import import_module
+
+    return import_module("tui.start")
 
 
 def _check_rooms() -> None:

@@ -1,42 +1,62 @@
-"""Plain `qd`: the screen, for a person at a terminal, with an engine at work behind it."""
+"""Plain `qd`, and the demonstration for a person at a terminal: the screen.
 
-import os
-import sys
+The screen is a room above this one. It is found by its name when it is wanted (:func:`core.faces.start.screen`), so that nothing here depends on it.
+"""
+
 from collections.abc import Mapping
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING
 
-from config.errors import UsageError
+from config.errors import QuarterdeckError, UsageError
 from config.paths import resolve_paths
-from core.commands.table import invoke
-from core.faces.help import help_text
-from core.faces.opening import open_context
-from storage.database import Role
 
 if TYPE_CHECKING:
+    from core.commands.table import Context
     from core.faces.cli import Edge
+    from core.faces.words import Globals
 
-SCREEN = "tui.__main__"
-"""The screen is a process of its own that takes the place of this one: nothing here ever imports it."""
+PATIENCE_SECONDS = 45.0
+"""How long the demonstration leaves a question to the person at the screen before it goes on by itself."""
 
 
-async def welcome(edge: "Edge", environ: Mapping[str, str]) -> int:
-    """Start the engine if none runs and become the screen; without one installed, show the help.
+def has_terminal(edge: "Edge") -> bool:
+    """Whether there is somebody to look at a screen, and a terminal that can show one."""
+    return edge.stdin.isatty() and edge.stdout.isatty() and edge.environ.get("TERM", "") not in ("", "dumb")
 
-    Raises UsageError where there is no terminal.
-    """
-    if not (edge.stdin.isatty() and edge.stdout.isatty()):
+
+async def welcome(edge: "Edge", environ: Mapping[str, str], options: "Globals") -> int:
+    """Open the screen. Raises UsageError without a terminal."""
+    if not has_terminal(edge):
         raise UsageError("qd without a command opens the screen, which needs a terminal", "see `qd help`")
-    if find_spec(SCREEN) is None:
-        edge.stdout.write(help_text(None, None))
-        return 0
-    async with open_context(resolve_paths(environ), environ, cwd=edge.cwd) as context:
-        if context.who.role is not Role.VIEWER:
-            await invoke(context, "up", {})
-    edge.stdout.flush()
-    return _become_screen(environ)
+    from core.faces.start import screen
+
+    code: int = await screen().open_screen(
+        environ, edge.cwd, readonly=options.readonly, low_bandwidth=options.low_bandwidth, theme=options.theme or ""
+    )
+    return code
 
 
-def _become_screen(environ: Mapping[str, str]) -> Never:
-    argv = [sys.executable, "-P", "-m", SCREEN.rpartition(".")[0]]
-    os.execve(argv[0], argv, dict(environ))  # noqa: S606
+async def show_demo(edge: "Edge", environ: Mapping[str, str], *, keep: bool) -> int:
+    """Open the screen over the demonstration, which ends when the person leaves."""
+    from core.demo.show import corner, crew_at_work
+    from core.faces.start import screen
+
+    async with corner(resolve_paths(environ), keep=keep) as where, crew_at_work(where, environ, edge.cwd) as crew:
+        code: int = await screen().open_screen(environ, edge.cwd, context=crew, beside=lambda: _play(crew))
+    if keep:
+        edge.stdout.write(f"the demo stays in {where.paths.state.parent}, database {where.database}\n")
+    return code
+
+
+async def _play(crew: "Context") -> str:
+    """Play the supervisor where the person does not; what came of it, in one line."""
+    from core.demo.show import Outcome, happenings
+
+    outcomes: list[Outcome] = []
+    try:
+        async for item in happenings(crew, patience=PATIENCE_SECONDS):
+            if isinstance(item, Outcome):
+                outcomes.append(item)
+    except QuarterdeckError as error:
+        return f"the demo has stopped: {error.sentence()}"
+    done = sum(outcome.status == "completed" for outcome in outcomes)
+    return f"the demo is over: {done} of {len(outcomes)} tasks completed and merged; look round, q leaves"

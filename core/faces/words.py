@@ -15,6 +15,8 @@ from config.errors import UsageError
 from core.commands.table import NOUNS, Command, Parameter, commands
 
 GLOBAL_OPTIONS = ("--json", "--yes", "--database-url", "--help", "--version")
+SCREEN_OPTIONS = ("--readonly", "--low-bandwidth", "--theme")
+"""Options of plain `qd`, which opens the screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,9 @@ class Globals:
     help: bool = False
     version: bool = False
     database_url: str | None = None
+    readonly: bool = False
+    low_bandwidth: bool = False
+    theme: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +120,23 @@ def _next_word(words: Sequence[str], options: Globals) -> tuple[str | None, list
     """Take the next word that is no global option; what follows it, and the options with those on the way."""
     at = 0
     while at < len(words) and words[at].startswith("-") and words[at] != "-":
-        at += 2 if words[at] == "--database-url" else 1
+        at += 2 if words[at] in ("--database-url", "--theme") else 1
     _, options = _rest("qd", words[:at], options)
-    return (words[at], list(words[at + 1 :]), options) if at < len(words) else (None, [], options)
+    if at >= len(words):
+        return None, [], options
+    if options.readonly or options.low_bandwidth or options.theme:
+        raise UsageError(f"{', '.join(SCREEN_OPTIONS)} belong to the screen", f"leave {_shown(words[at])} out, or them")
+    return words[at], list(words[at + 1 :]), options
 
 
 def _rest(prog: str, words: Sequence[str], options: Globals) -> tuple[list[str], Globals]:
     parser = _parser(prog)
+    if prog == "qd":
+        parser.add_argument("--readonly", action="store_true")
+        parser.add_argument("--low-bandwidth", action="store_true")
+        parser.add_argument("--theme")
     found, left = parser.parse_known_args(words)
-    _refuse_options(prog, left, GLOBAL_OPTIONS)
+    _refuse_options(prog, left, (*GLOBAL_OPTIONS, *SCREEN_OPTIONS) if prog == "qd" else GLOBAL_OPTIONS)
     return left, _globals(options, vars(found))
 
 

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from core.keeper.tree import marked, marks
 __all__ = [
     "Exit", "Grace", "Limits", "Reason", "Spec", "Started",
     "alive", "close_stdin", "interrupt", "kill", "launch", "marked", "marks", "pause", "read_exit", "read_started",
-    "request", "resume", "send", "status", "stop", "sweep", "wait",
+    "request", "resume", "send", "status", "stop", "sweep", "told_of_end", "wait",
 ]  # fmt: skip
 
 START_SECONDS = 30.0
@@ -157,6 +157,32 @@ def alive(folder: Path) -> bool:
     finally:
         os.close(file)
     return False
+
+
+@contextlib.contextmanager
+def told_of_end(folder: Path, event: asyncio.Event) -> Iterator[bool]:
+    """Have ``event`` set when the keeper of this folder ends; gives False where nobody can tell and one has to look."""
+    started = read_started(folder)
+    try:
+        # Whoever has the pid by now is the keeper if the lock is held after the pid was pinned down.
+        file = os.pidfd_open(started.keeper_pid) if started else -1
+    except (AttributeError, OSError):  # no Linux, no such process, no more files
+        file = -1
+    if file < 0:
+        yield False
+        return
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(file)
+        event.set()
+
+    loop.add_reader(file, ended)
+    try:
+        yield alive(folder)
+    finally:
+        loop.remove_reader(file)
+        os.close(file)
 
 
 def read_started(folder: Path) -> Started | None:

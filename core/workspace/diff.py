@@ -59,10 +59,13 @@ async def diff_stat(where: Worktree | Repository, base: str, head: str) -> DiffS
     )
 
 
-async def diff(where: Worktree | Repository, base: str, head: str, *, max_bytes: int) -> str:
-    """The change as a patch, cut at a line when it is longer than ``max_bytes``; the last line then says so."""
+async def diff(where: Worktree | Repository, base: str, head: str, *, max_bytes: int, context: int = 3) -> str:
+    """The change as a patch, with ``context`` unchanged lines around each part of it.
+
+    It is cut at a line when it is longer than ``max_bytes``; the last line then says so.
+    """
     output = await git(
-        "diff-tree", "-p", *_PLAIN, "--src-prefix=a/", "--dst-prefix=b/", "--end-of-options", base, head,
+        "diff-tree", "-p", f"--unified={context}", *_PLAIN, "--src-prefix=a/", "--dst-prefix=b/", "--end-of-options", base, head,
         at=_place(where), timeout=LONG, max_bytes=max_bytes,
     )  # fmt: skip
     text = output.stdout.decode("utf-8", "replace").replace("\0", "\ufffd")

@@ -293,7 +293,7 @@ async def add_alert(
 ) -> bool:
     """Tell a person something once; False when it has been told already for this period."""
     status = await connection.execute(
-        """insert into alert (kind, scope, key, text, level, period_start) values ($1, $2, $3, $4, $5, coalesce($6, '-infinity'))
+        """insert into alert (kind, scope, key, text, level, period_start) values ($1, $2, $3, $4, $5, coalesce($6::timestamptz, '-infinity'))
            on conflict do nothing""",
         kind,
         scope,

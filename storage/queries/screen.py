@@ -125,6 +125,14 @@ async def task_numbers(connection: asyncpg.Connection, wanted: TaskSearch) -> tu
     return found[::-1] if wanted.descending else found
 
 
+async def workers(connection: asyncpg.Connection, numbers: Sequence[int]) -> dict[int, str]:
+    """Who worked on these tasks last; without those that nobody has begun. Served by the key (task, attempt)."""
+    rows = await connection.fetch(
+        "select distinct on (task) task, agent from run where task = any($1) order by task, attempt desc", list(numbers)
+    )
+    return {row["task"]: row["agent"] for row in rows}
+
+
 async def needs(connection: asyncpg.Connection, now: datetime, *, stalled_seconds: float, failed_days: float) -> tuple[Need, ...]:
     """What waits for a person, the most urgent first: by what it blocks × priority, then by age.
 

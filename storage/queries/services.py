@@ -50,7 +50,7 @@ select s.name, s.id, s.provider, s.kind, s.base_url, s.key_env, s.catalogue, s.f
        s.suspended, s.suspended_reason, coalesce(s.exhausted_until > clock_timestamp(), false) as exhausted,
        case when c.state = 'open' and c.open_until < clock_timestamp() then 'half_open' else coalesce(c.state, 'closed') end as circuit,
        c.open_until, c.reason as circuit_reason, b.period, coalesce(a.hard, b.hard) as hard, coalesce(a.spent, 0) as spent,
-       coalesce(a.reserved, 0) as reserved, coalesce(a.starts, p.starts) as starts, coalesce(a.ends, p.ends) as ends
+       coalesce(a.reserved, 0) as reserved, nullif(coalesce(a.starts, p.starts), '-infinity') as starts, nullif(coalesce(a.ends, p.ends), 'infinity') as ends
   from service s
   left join circuit c on c.service = s.name
   left join lateral (select * from budget b where b.scope = 'service' and b.key in (s.name, '*') and b.unit = 'usd'
@@ -156,8 +156,10 @@ class BudgetRow:
 _BUDGETS = """
 select b.id, b.scope, coalesce(a.key, b.key) as key, b.unit, b.period, b.zone, b.starts_on, b.hard as rule_hard, b.soft, b.thresholds,
        coalesce(a.hard, b.hard) as hard, coalesce(a.spent, 0) as spent, coalesce(a.reserved, 0) as reserved, coalesce(a.overrun, 0) as overrun,
-       a.starts, a.ends
-  from budget b left join account a on a.budget = b.id and a.starts <= clock_timestamp() and clock_timestamp() < a.ends
+       nullif(coalesce(a.starts, p.starts), '-infinity') as starts, nullif(coalesce(a.ends, p.ends), 'infinity') as ends
+  from budget b
+  left join account a on a.budget = b.id and a.starts <= clock_timestamp() and clock_timestamp() < a.ends
+  left join lateral budget_period(b.period, b.zone, b.starts_on, clock_timestamp()) p on true
 """
 
 

@@ -299,6 +299,12 @@ class _Responses(_OpenAI):
         whole = self.whole(model, wish, words)
         opening = {**whole, "status": "in_progress", "output": [], "usage": None}
         yield 0, _event({"type": "response.created", "sequence_number": 0, "response": opening}, "response.created")
+        item = {**whole["output"][0], "status": "in_progress", "content": []}
+        added = {"type": "response.output_item.added", "sequence_number": 0, "output_index": 0, "item": item}
+        yield 0, _event(added, added["type"])
+        part = {"type": "response.content_part.added", "sequence_number": 0, "item_id": "m", "output_index": 0}
+        empty = {"type": "output_text", "text": "", "annotations": []}
+        yield 0, _event({**part, "content_index": 0, "part": empty}, part["type"])
         place = {"item_id": "m", "output_index": 0, "content_index": 0, "logprobs": []}
         for n in range(words):
             event = {"type": "response.output_text.delta", "sequence_number": n + 1, **place, "delta": WORD}

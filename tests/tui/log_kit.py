@@ -1,7 +1,7 @@
 """A log view in an app of its own, and logs to show in it."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from textual.app import App, ComposeResult
@@ -53,6 +53,13 @@ class MadeLog:
 
     async def count(self, wanted: Range) -> int:
         return len(self._kept(self._seqs(wanted), wanted, self.length))
+
+    async def number_at(self, at: datetime) -> int:
+        return max(1, min(self.length + 1, int((at - BEGUN).total_seconds())))
+
+    async def all(self, wanted: Range) -> AsyncIterator[LogEvent]:
+        for seq in self._seqs(wanted):
+            yield self.make(seq)
 
     async def search(self, needle: Needle, wanted: Range, *, backwards: bool = False) -> int | None:
         pattern = re.compile(needle.pattern if needle.regex else re.escape(needle.pattern), re.IGNORECASE)

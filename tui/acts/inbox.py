@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from config.errors import QuarterdeckError
 from core.commands.table import find
 from tui.actions import Place, Subject, action, command
 from tui.ink import plain
@@ -17,13 +16,11 @@ def _asks_leave(place: Place) -> str | None:
     return None if _permission(place) else "it does not ask for permission"
 
 
-@action("question.answer", "a", scopes=("question",), footer="answer", order=10)
+@action("question.answer", "a a", scopes=("question",), footer="answer", order=10, command="question.answer")
 async def answer(place: Place) -> None:
     """Answer the question: choose one of its options, or say it in words."""
     app, subject = place.app, place.subject
     assert subject is not None
-    if app.readonly:
-        raise QuarterdeckError("the screen is read-only")
     from tui.widgets.dialogs import Option
 
     options: tuple[str, ...] = getattr(subject.row, "options", ())
@@ -64,11 +61,17 @@ def _option_key(n: int) -> None:
 
     def offered(place: Place) -> str | None:
         options = getattr(place.subject.row, "options", ()) if place.subject else ()
-        if place.app.readonly:
-            return "the screen is read-only"
         return None if len(options) >= n else f"it has no option {n}"
 
-    action(f"question.option-{n}", f"a {n}", scopes=(), enabled=offered)(choose)
+    def shown(place: Place) -> str:
+        options = getattr(place.subject.row, "options", ()) if place.subject else ()
+        return plain(options[n - 1]) if len(options) >= n else "-"
+
+    action(f"question.option-{n}", f"a {n}", scopes=("question",), enabled=offered, label=shown, command="question.answer")(choose)
+
+
+for _n in range(1, 10):
+    _option_key(_n)
 
 
 async def _settle(place: Place, subject: Subject, more: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from config.errors import QuarterdeckError, UsageError
 from tui.actions import Place, action
 from tui.clipboard import size
+from tui.widgets.dialogs import Option
 from tui.widgets.log_view import LogView, needle_of
 from tui.widgets.prompt import Prompt
 
@@ -44,7 +45,7 @@ async def search(place: Place) -> None:
         return None
 
     history: list[str] = app.memory.get("searches", [])
-    text = await app.push_screen_wait(Prompt("/", history=history, live=live))
+    text: str | None = await app.push_screen_wait(Prompt("/", history=history, live=live))
     if text is None:
         return
     log.look_for(text)
@@ -101,13 +102,13 @@ def stamps(place: Place) -> None:
     place.app.say(words[_log(place).next_stamps()], "note")
 
 
-@action("log.kinds", "f", scopes=("log",), footer="filter", order=30)
+@action("log.kinds", "e", scopes=("log",), footer="kinds", order=30)
 def kinds(place: Place) -> None:
     """Only talk, tools, edits and checks, or errors; then everything again."""
     _next_kinds(place, 1)
 
 
-@action("log.kinds-back", "F", scopes=("log",))
+@action("log.kinds-back", "E", scopes=("log",))
 def kinds_back(place: Place) -> None:
     """As log kinds, the other way round."""
     _next_kinds(place, -1)
@@ -139,9 +140,7 @@ async def window(place: Place) -> None:
         log.set_since(now - span, await log.window.source.number_at(now - span) - 1)
 
 
-def _options() -> list[object]:
-    from tui.widgets.dialogs import Option
-
+def _options() -> list[Option]:
     return [Option(name, "", None, span) for name, span in _WINDOWS]
 
 
@@ -211,7 +210,9 @@ async def copy_screen(place: Place) -> None:
 
 
 async def _copy(place: Place, text: str) -> None:
-    done = await place.app.clipboard.copy(text)
+    from tui.clipboard import clipboard_of
+
+    done = await clipboard_of(place.app).copy(text)
     place.app.say(done.words, done.tone)
 
 

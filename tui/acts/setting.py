@@ -20,14 +20,12 @@ def _before(subject: Subject) -> tuple[str, dict[str, Any]]:
     return "settings.unset", {"key": row.key}
 
 
-@action("settings.change", "e", scopes=("setting",), footer="change", order=10)
+@action("settings.change", "e", scopes=("setting",), footer="change", order=10, command="settings.set")
 async def change(place: Place) -> None:
     """Set another value, live: engines take it up at once."""
     subject, app = place.subject, place.app
     assert subject is not None
     row = subject.row
-    if app.readonly:
-        raise QuarterdeckError("the screen is read-only")
 
     def check(text: str) -> str | None:
         try:

@@ -44,7 +44,7 @@ def _spent(row: Line, at: Rows) -> Sequence[Part]:
 
 
 def _limit(row: Line, at: Rows) -> Sequence[Part]:
-    return [(f"of {_amount(row, row.limit)}" if row.limit is not None else "no limit", "dim")]
+    return [(f"/ {_amount(row, row.limit)}" if row.limit is not None else "no limit", "dim")]
 
 
 def _tone(row: Line) -> str:
@@ -67,11 +67,11 @@ class BudgetsPanel(TablePanel):
     scopes = ("budgets", "rows", "motion")
     topics = ("budget", "charge", "service", "run", "task")
     columns = (
-        Column("budget", 0, _name, rank=10),
+        Column("budget", 0, _name, rank=10, least=15),
         Column("", 10, _bar, rank=3),
         Column("used", 4, _percent, right=True, rank=5),
         Column("spent", 9, _spent, right=True, rank=9),
-        Column("limit", 12, _limit, rank=7),
+        Column("limit", 10, _limit, rank=7),
     )
 
     async def load_all(self) -> Sequence[Line]:
@@ -79,7 +79,7 @@ class BudgetsPanel(TablePanel):
         accounts = await self.app.store.read(lambda c: queries.accounts(c, self.app.store.now()))  # type: ignore[attr-defined]
         lines = [
             Line(
-                a.key or a.scope,
+                a.key or "everything",
                 a.period,
                 a.unit,
                 a.spent,

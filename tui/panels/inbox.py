@@ -1,7 +1,11 @@
 """The inbox: everything that waits for the person, the most urgent first: by what it blocks × priority. Answered where it stands."""
 
+import re
 from collections.abc import Hashable, Sequence
 from typing import Any
+
+from rich.cells import cell_len, set_cell_size
+from textual.strip import Strip
 
 from storage.queries.screen import Need
 from tui.actions import Subject
@@ -57,7 +61,7 @@ class InboxPanel(TablePanel):
     columns = (
         Column("what", 13, _kind, rank=8),
         Column("task", 5, _task, right=True, rank=7),
-        Column("", 0, _text, rank=10),
+        Column("", 0, _text, rank=10, least=20),
         Column("blocks", 3, _blocks, right=True, rank=4),
         Column("age", 4, _age, right=True, rank=6),
     )
@@ -87,9 +91,53 @@ class InboxPanel(TablePanel):
         count = len(self.keys)
         return [(f"{count} need{'s' if count == 1 else ''} you", "ask bold")] if count else [("all clear", "ok")]
 
+    @property
+    def foot_lines(self) -> int:
+        """The whole text of what is under the cursor, where there is room for it."""
+        return 4 if self._height >= 10 and self.keys else 0
+
+    def draw_foot(self, line: int, width: int) -> Strip:
+        """A rule, and three lines of text."""
+        if line == 0:
+            return self.ink.strip([(self.ink.glyph("rule") * width, "edge")], width)
+        row = self.row()
+        lines = wrapped(preview(row, self), width - 2, 3, self.ink.glyph("more")) if row else []
+        return self.ink.strip([(" ", ""), *lines[line - 1]] if line <= len(lines) else (), width)
+
     def nothing(self) -> Sequence[str]:
         """All is well."""
-        return ("Nothing needs you", "questions, reviews, failures and approvals come here")
+        return ("Nothing needs you", "what asks, fails or waits comes here")
+
+
+def preview(row: Need, at: Rows) -> list[Part]:
+    """What waits, in full."""
+    if row.kind not in ("question", "approval"):
+        text = plain(row.text).replace("−", at.ink.glyph("minus"))
+        return [(plain(row.title), "text bold"), (f"  {text}", "dim")]
+    parts: list[Part] = [(plain(row.text), "text bold")]
+    for n, option in enumerate(row.options[:9], start=1):
+        parts += [(f"  {n} ", "focus bold"), (plain(option), "text")]
+    return parts
+
+
+def wrapped(parts: Sequence[Part], width: int, most: int, more: str) -> list[list[Part]]:
+    """Parts in lines of a width, broken at blanks; at most so many lines, the last one cut with ``more``."""
+    lines: list[list[Part]] = [[]]
+    room = width
+    for text, tone in parts:
+        for word in re.findall(r"\s+|\S+", text):
+            size = cell_len(word)
+            if size > room and lines[-1]:
+                lines.append([])
+                room = width
+                if word.isspace():
+                    continue
+            lines[-1].append((set_cell_size(word, width) if size > width else word, tone))
+            room -= min(size, width)
+    if len(lines) > most:
+        lines = lines[:most]
+        lines[-1].append((more, "dim"))
+    return lines
 
 
 def subject_of_need(row: Need) -> Subject:

@@ -45,7 +45,7 @@ class ProjectsPanel(TablePanel):
     scopes = ("projects", "rows", "motion")
     topics = ("project", "task")
     columns = (
-        Column("project", 0, _name, rank=10, order="id"),
+        Column("project", 0, _name, rank=10, order="id", least=12),
         Column("state", 9, _state, rank=7, order="status"),
         Column("runs", 5, _running, right=True, rank=8),
         Column("open", 9, _open, right=True, rank=6, order="open_tasks"),

@@ -1,6 +1,7 @@
 """The queue: every task, in the order in which it matters. Windowed, so that a hundred thousand are no more than a screenful."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 import asyncpg
@@ -78,8 +79,8 @@ class QueuePanel(RowsPanel):
         Column("state", 13, _state, rank=8, order="status"),
         Column("p", 1, _priority, rank=6, order="priority"),
         Column("project", 9, _project, rank=7, order="project"),
-        Column("title", 0, _title, rank=10, order="title"),
-        Column("agent", 8, _agent, rank=3),
+        Column("title", 0, _title, rank=10, order="title", least=30),
+        Column("agent", 8, _agent, rank=1),
         Column("", 2, _attempts, rank=4),
         Column("cost", 7, _cost, right=True, rank=2, order="cost"),
         Column("age", 4, _age, right=True, rank=5, order="updated"),
@@ -105,7 +106,8 @@ class QueuePanel(RowsPanel):
             return await tasks.tasks_by_number(connection, numbers)
 
         found: list[tasks.Task] = await self.app.store.read(query)  # type: ignore[attr-defined]
-        return {task.number: task for task in found}
+        workers = await self.app.store.read(lambda c: queries.workers(c, numbers))  # type: ignore[attr-defined]
+        return {task.number: replace(task, agent=workers.get(task.number, task.agent)) for task in found}
 
     def subject_of(self, row: Any) -> Subject:
         """A task."""

@@ -8,6 +8,10 @@ if TYPE_CHECKING:
 
 PLACES: dict[str, str] = {
     "deck": "tui.screens.deck:DeckScreen",
+    "run": "tui.screens.run_screen:RunScreen",
+    "task": "tui.screens.task_screen:TaskScreen",
+    "review": "tui.screens.review_screen:ReviewScreen",
+    "analytics": "tui.screens.analytics_screen:AnalyticsScreen",
     "agents": "tui.screens.agents:AgentsScreen",
     "settings": "tui.screens.settings:SettingsScreen",
     "audit": "tui.screens.audit:AuditScreen",

@@ -3,7 +3,10 @@
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
+from textual.strip import Strip
+
 from core.commands.views import QuestionView
+from core.events import EventKind
 from core.faces.render import duration
 from storage.queries.run_screen import RunPicture
 from tui.ink import Part, money, plain
@@ -21,13 +24,14 @@ TABS: tuple[tuple[str, str], ...] = (
     ("told", "what it was told"),
 )
 PRESETS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("all but usage", tuple(kind.value for kind in EventKind if kind is not EventKind.USAGE)),
     ("everything", ()),
     ("talk", ("message", "thinking", "question", "answer", "status")),
     ("tools", ("tool_call", "tool_result", "output")),
     ("edits and checks", ("edit", "verify", "status", "error")),
     ("errors", ("error",)),
 )
-"""What the log can be narrowed down to with one key."""
+"""What the log can be narrowed down to with one key; it begins with the first."""
 PERMISSION: tuple[tuple[str, dict[str, object]], ...] = (
     ("allow once", {"allow": True}),
     ("always", {"always": True}),
@@ -143,9 +147,9 @@ class LogLine(RunBar):
             left += [(f"{ink.glyph('down')} {state.new:,} new", "warn bold"), ("  G follows", "dim")]
         else:
             left += [(ink.state("paused")[0], "warn"), ("  G follows", "dim")]
-        if state.kinds:
+        if state.kinds != PRESETS[0][1]:
             name = next((name for name, kinds in PRESETS if kinds == state.kinds), ", ".join(state.kinds))
-            left += [("   only ", "dim"), (name, "focus")]
+            left += [("   shown: ", "dim"), (name, "focus")]
         if state.since is not None:
             left += [("   since ", "dim"), (f"{state.since.astimezone():%H:%M:%S}", "focus")]
         if state.needle:
@@ -163,7 +167,7 @@ class QuestionBar(RunBar):
     ground: ClassVar[str] = "cursor"
     DEFAULT_CSS = "QuestionBar { height: 2; background: $qd-cursor; }"
 
-    def parts(self, width: int) -> tuple[list[Part], list[Part]]:
+    def parts(self, width: int) -> tuple[list[Part], list[Part]]:  # noqa: ARG002 - as every bar
         """The question."""
         found = self.run.question
         if found is None:
@@ -183,7 +187,7 @@ class QuestionBar(RunBar):
             made += [(f"{n} ", "focus bold"), (f"{plain(name)}   ", "text")]
         return [*made, (f"{self.deck.registry.keys_of('question.answer')} ", "focus bold"), ("in words", "dim")]
 
-    def render_line(self, y: int) -> "Strip":
+    def render_line(self, y: int) -> Strip:
         """The question, and its answers under it."""
         if y == 0:
             return super().render_line(y)

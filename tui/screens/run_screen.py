@@ -1,4 +1,4 @@
-"""One run: its log as it comes, what it has changed and used, what was checked, what it was told; and a line to talk to it."""
+"""One run: its log as it comes, what it has changed and used, what was checked and told; and a line to talk to it."""
 
 import time
 from collections.abc import Iterable
@@ -11,14 +11,14 @@ from textual.widgets import Input
 
 from config.errors import QuarterdeckError
 from core.commands.views import QuestionView
-from core.tasks.log_pages import LogPages
+from core.tasks.log_pages import LogPages, Range
 from storage.queries import run_screen as queries
 from storage.queries.run_screen import RunPicture
 from tui.actions import Subject
 from tui.ink import plain
 from tui.patch import read_patch
 from tui.screens.base import BaseScreen
-from tui.screens.run_parts import PERMISSION, TABS, LogLine, QuestionBar, RunFigures, RunTitle, Tabs, answers
+from tui.screens.run_parts import PERMISSION, PRESETS, TABS, LogLine, QuestionBar, RunFigures, RunTitle, Tabs, answers
 from tui.screens.run_tabs import gate_lines, read_prompt, told_lines, usage_lines
 from tui.store import Fresh, Subscription, Trouble
 from tui.widgets.dialogs import Reader
@@ -48,7 +48,7 @@ class MessageBox(Input):
 class TextTab(Reader):
     """A tab that is a text."""
 
-    scopes = ("run-tab", "motion")
+    scopes = ("run-tab", "motion")  # type: ignore[assignment] # mypy takes the base's for a pair of one
 
 
 class RunScreen(BaseScreen):
@@ -64,7 +64,7 @@ class RunScreen(BaseScreen):
 
     def __init__(self, run: str) -> None:
         super().__init__()
-        self._name = run
+        self._wanted = run
         self.trail = f"run {run}"
         self.tab = "log"
         self.picture: RunPicture | None = None
@@ -76,6 +76,7 @@ class RunScreen(BaseScreen):
         self._about: Subscription | None = None
         self._events: Subscription | None = None
         self._change: tuple[object, ...] | None = None
+        """What the diff that is shown was made of."""
 
     def body(self) -> Iterable[Widget]:
         """Head, tabs, what the tab shows, question, line to write on."""
@@ -95,7 +96,6 @@ class RunScreen(BaseScreen):
         """Begin to load."""
         self.query_one(QuestionBar).display = False
         self._show_tab()
-        self.query_one(LogView).focus()
         self._about = self.deck.store.subscribe(self, ("run", "task", "question", "review"), self._load)
         self.set_interval(_TICK_SECONDS, self._tick)
 
@@ -109,7 +109,7 @@ class RunScreen(BaseScreen):
 
     async def _load(self) -> tuple[RunPicture, tuple[QuestionView, ...]]:
         store = self.deck.store
-        found = await store.read(lambda connection: queries.picture(connection, self._name))
+        found = await store.read(lambda connection: queries.picture(connection, self._wanted))
         asked = await store.ask("question.list", task=str(found.run.task)) if found.run.live else []
         return found, tuple(question for question in asked if question.run == found.run.id)
 
@@ -141,7 +141,8 @@ class RunScreen(BaseScreen):
         found = self.picture
         assert found is not None
         log = self.query_one(LogView)
-        await log.open(LogPages(self.deck.store.read, found.number), begun=found.run.started_at)
+        pages = LogPages(self.deck.store.read, found.number)
+        await log.open(pages, begun=found.run.started_at, wanted=Range(kinds=PRESETS[0][1]))
         self._events = self.deck.store.subscribe(self, (f"run:{found.number}",), self._how_far)
 
     def _ask(self, asked: tuple[QuestionView, ...]) -> None:
@@ -156,7 +157,8 @@ class RunScreen(BaseScreen):
         if self.picture is not None and self.picture.run.live:
             self.repaint_bars()
 
-    def on_log_view_changed(self, message: LogView.Changed) -> None:
+    @on(LogView.Changed)
+    def _log_changed(self, message: LogView.Changed) -> None:
         """Another place in the log."""
         self.log_state = message.state
         self.query_one(LogLine).repaint()
@@ -179,21 +181,19 @@ class RunScreen(BaseScreen):
         panes: dict[str, Widget] = {"log": self.query_one(LogView), "diff": self.query_one(DiffView)}
         text = self.query_one(TextTab)
         shown = panes.get(self.tab, text)
+        self.set_focus(None)  # else the keys would go on to the next widget when the one that has them is hidden
         for pane in (*panes.values(), text):
             pane.display = pane is shown
         self.query_one(LogLine).display = self.tab == "log"
-        shown.focus()
+        self.call_after_refresh(self.set_focus, shown)
 
     def _fill_tab(self) -> None:
         found, ink = self.picture, self.deck.ink
         if found is None or self.tab == "log":
             return
         if self.tab == "diff":
-            state = (
-                (found.run.head_commit_hint, found.run.events)
-                if hasattr(found.run, "head_commit_hint")
-                else (found.run.status, found.run.insertions, found.run.deletions, found.run.files_changed)
-            )
+            run = found.run
+            state = (run.status, run.branch, run.files_changed, run.insertions, run.deletions)
             if state != self._change:
                 self._change = state
                 self.run_worker(self._load_diff(), group="diff", exclusive=True)
@@ -208,7 +208,7 @@ class RunScreen(BaseScreen):
     async def _load_diff(self) -> None:
         view = self.query_one(DiffView)
         try:
-            change = await self.deck.store.ask("run.diff", run=self._name)
+            change = await self.deck.store.ask("run.diff", run=self._wanted)
         except QuarterdeckError as error:
             view.say_nothing(plain(error.message), plain(error.hint or ""))
             return
@@ -265,12 +265,12 @@ class RunScreen(BaseScreen):
 
     @property
     def _run_name(self) -> str:
-        return self.picture.run.name if self.picture else self._name
+        return self.picture.run.name if self.picture else self._wanted
 
     def subject(self) -> Subject:
         """The run, with what it asks."""
         if self.picture is None:
-            return Subject("run", {"run": self._name}, f"run {self._name}")
+            return Subject("run", {"run": self._wanted}, f"run {self._wanted}")
         run, asked = self.picture.run, self.question
         names = {"run": run.name, "task": str(run.task), "project": run.project}
         row = SimpleNamespace(status=run.status)

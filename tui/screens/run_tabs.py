@@ -60,7 +60,8 @@ def gate_lines(picture: RunPicture, ink: Ink) -> list[Line]:
             code = "" if gate.exit_code in (None, 0) else f", exit code {gate.exit_code}"
             tone = "ok" if good else "bad"
             lines.append([
-                (f"  {sign} {gate.status:<8}", tone), (plain(gate.command), "text"), (f"  {duration(gate.seconds)}{code}", "dim"),
+                (f"  {sign} {gate.status:<8}", tone), (plain(gate.command), "text"),
+                (f"  {duration(gate.seconds)}{code}", "dim"),
             ])  # fmt: skip
             lines += [
                 [("      ", ""), (plain_text(line), "dim" if good else "text")]
@@ -77,7 +78,8 @@ def told_lines(picture: RunPicture, prompt: str | None, now: datetime) -> list[L
         state = f"delivered {_ago(told.delivered_at, now)}" if told.delivered_at else "on its way"
         words = str(told.data.get("text") or told.data.get("decision") or "")
         lines.append([
-            (f"  {told.kind:<10}", "focus"), (plain(told.actor.removeprefix("user:")), "text"), (f"  {state}", "dim" if told.delivered_at else "warn"),
+            (f"  {told.kind:<10}", "focus"), (plain(told.actor.removeprefix("user:")), "text"),
+            (f"  {state}", "dim" if told.delivered_at else "warn"),
         ])  # fmt: skip
         lines += [[("    ", ""), (plain_text(line), "text")] for line in lines_of(words) if line]
     if picture.inputs:

@@ -6,7 +6,9 @@ from rich.cells import cell_len
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.actions import why_not
 from tui.ink import Ink, Part, money, plain, width_of
+from tui.keymap import show_keys
 
 if TYPE_CHECKING:
     from tui.app import QuarterdeckApp
@@ -143,7 +145,7 @@ class Footer(Bar):
             tone, words, hint = app.said
             sign = {"ok": "ok", "bad": "bad"}.get(tone, "note")
             right: list[Part] = [(f"{hint} ", "dim")] if hint else []
-            return [(f" {self.ink.glyph(sign)} ", tone), (words, tone if tone != "note" else "text")], right
+            return [(f" {self.ink.glyph(sign)} ", tone if tone != "note" else "dim"), (words, tone if tone != "note" else "text")], right
         return self._keys(width), []
 
     def _begun(self, width: int) -> list[Part]:
@@ -151,8 +153,11 @@ class Footer(Bar):
         parts: list[Part] = [(f" {app.count or ''}", "focus bold")]
         if app.pending is not None:
             parts += [(" ".join(app.pending.begun) + " ", "focus bold"), (self.ink.glyph("more") + " ", "dim")]
+            place = app.place()
             for keys, entry in app.pending.next.items():
-                parts += [(f" {keys} ", "focus bold"), (entry.footer or entry.title, "text"), (" ", "")]
+                if why_not(entry, place) is not None:
+                    continue
+                parts += [(f" {keys} ", "focus bold"), (entry.label(place) if entry.label else entry.footer or entry.title, "text"), (" ", "")]
         return parts if width else []
 
     def _keys(self, width: int) -> list[Part]:
@@ -164,18 +169,14 @@ class Footer(Bar):
             (f"{app.registry.keys_of(id_)}", name) for id_, name in (("help.show", "help"), ("palette.show", "all"))
         ]
         tail_width = sum(cell_len(keys) + cell_len(name) + 3 for keys, name in tail)
-        for entry in app.registry.here(place):
+        for entry in sorted(app.registry.here(place), key=lambda entry: entry.order):
             keys = app.registry.keys.get(entry.id, ())
             if not entry.footer or not keys or entry.id in ("help.show", "palette.show"):
                 continue
-            from tui.keymap import show_keys
-
             shown = show_keys(keys[:1])
             size = cell_len(shown) + cell_len(entry.footer) + 3
             if size > room - tail_width:
                 continue
-            from tui.actions import why_not
-
             if why_not(entry, place) is not None:
                 continue
             room -= size

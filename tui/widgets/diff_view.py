@@ -79,7 +79,7 @@ class Grounds:
     removed_part: str
 
 
-class DiffView(Framed, Lines):
+class DiffView(Framed, Lines, can_focus=True):
     """Shows a patch."""
 
     scopes: ClassVar[tuple[str, ...]] = ("diff", "motion")
@@ -372,6 +372,15 @@ class DiffView(Framed, Lines):
     def selected_text(self) -> str:
         """The line under the cursor, or the path of the file whose heading it is."""
         return self._text(self._at) if self.rows else ""
+
+    def whole_text(self) -> str:
+        """The whole change as text."""
+        parts = []
+        for file in self.patch.files:
+            parts.append(f"{file.kind} {file.path}")
+            for hunk in file.hunks:
+                parts += [f"@@ {hunk.old},{hunk.new} @@ {hunk.title}", *(line.sign + line.text for line in hunk.lines)]
+        return "\n".join(parts) + "\n"
 
     def visible_text(self) -> str:
         """What is seen, without its gutter."""

@@ -65,7 +65,7 @@ def _flat(folder: _Folder, depth: int) -> list[Node]:
     return nodes + [Node(depth, name, file) for name, file in folder.files]
 
 
-class FileTree(Framed, Lines):
+class FileTree(Framed, Lines, can_focus=True):
     """The tree; its cursor leads the diff."""
 
     scopes: ClassVar[tuple[str, ...]] = ("files", "motion")
@@ -76,7 +76,7 @@ class FileTree(Framed, Lines):
         super().__init__(id=id)
         self.files: Sequence[FileChange] = ()
         self.noted: dict[str, int] = {}
-        self._nodes: list[Node] = []
+        self._entries: list[Node] = []
         self._at = 0
 
     def on_mount(self) -> None:
@@ -90,8 +90,8 @@ class FileTree(Framed, Lines):
     def show(self, files: Sequence[FileChange]) -> None:
         """Show other files."""
         self.files, self._at = files, 0
-        self._nodes = tree_of([plain(file.path) for file in files])
-        self.set_length(len(self._nodes))
+        self._entries = tree_of([plain(file.path) for file in files])
+        self.set_length(len(self._entries))
         self.title_now()
         self.repaint()
 
@@ -102,13 +102,13 @@ class FileTree(Framed, Lines):
 
     def go_to_file(self, file: int) -> None:
         """Put the cursor on a file, without saying so."""
-        self._at = next((n for n, node in enumerate(self._nodes) if node.file == file), self._at)
+        self._at = next((n for n, node in enumerate(self._entries) if node.file == file), self._at)
         self.bring_into_view(self._at)
         self.repaint()
 
     def file_here(self) -> int:
         """The file under the cursor, the first one below it on a folder; -1 where there is none."""
-        return next((node.file for node in self._nodes[self._at :] if node.file >= 0), -1)
+        return next((node.file for node in self._entries[self._at :] if node.file >= 0), -1)
 
     def move(self, by: int) -> None:
         """Move the cursor."""
@@ -120,18 +120,18 @@ class FileTree(Framed, Lines):
 
     def jump(self, to: int | None) -> None:
         """To a line counted from 1, or to the last."""
-        self._go(len(self._nodes) - 1 if to is None else to - 1)
+        self._go(len(self._entries) - 1 if to is None else to - 1)
 
     def _go(self, to: int, *, opened: bool = False) -> None:
-        self._at = max(0, min(to, len(self._nodes) - 1))
+        self._at = max(0, min(to, len(self._entries) - 1))
         self.bring_into_view(self._at)
         self.repaint()
-        if self._nodes:
+        if self._entries:
             self.post_message(Picked(self.file_here(), opened))
 
     def open(self) -> None:
         """Read the file under the cursor."""
-        if self._nodes:
+        if self._entries:
             self.post_message(Picked(self.file_here(), opened=True))
 
     def selected_text(self) -> str:
@@ -142,17 +142,17 @@ class FileTree(Framed, Lines):
     def on_click(self, event: events.Click) -> None:
         """Put the cursor on a file; a second click reads it."""
         at = self.top + event.y - 1
-        if 0 <= at < len(self._nodes):
+        if 0 <= at < len(self._entries):
             self._go(at, opened=event.chain > 1)
 
     def draw(self, line: int, width: int) -> Strip:
         """One line of the tree."""
         ink = self.ink
-        if not self._nodes:
+        if not self._entries:
             return ink.strip([(" no files", "dim")] if line == 0 else (), width)
-        if line >= len(self._nodes):
+        if line >= len(self._entries):
             return ink.strip((), width)
-        node, here = self._nodes[line], line == self._at
+        node, here = self._entries[line], line == self._at
         ground = ("cursor" if self.has_focus else "resting") if here else "ground"
         lead: Part = (ink.glyph("cursor"), "focus" if self.has_focus else "edge") if here else (" ", "")
         indent: Part = ("  " * min(node.depth, 8), "")

@@ -35,9 +35,13 @@ class Lines(ScrollView, can_focus=True):
         return round(self.scroll_offset.y)
 
     @property
+    def _height(self) -> int:
+        return max(1, self.scrollable_content_region.height)
+
+    @property
     def room(self) -> int:
         """How many lines are seen at a time."""
-        return max(1, self.scrollable_content_region.height)
+        return max(1, self._height - self.fixed_lines - self.foot_lines)
 
     @property
     def line_width(self) -> int:
@@ -57,9 +61,21 @@ class Lines(ScrollView, can_focus=True):
         """One of the lines that do not scroll."""
         raise NotImplementedError
 
+    @property
+    def foot_lines(self) -> int:
+        """Lines below that do not scroll."""
+        return 0
+
+    def draw_foot(self, line: int, width: int) -> Strip:
+        """One of the lines below that do not scroll."""
+        raise NotImplementedError
+
     def _line(self, y: int, width: int) -> Strip:
         if y < self.fixed_lines:
             return self.draw_fixed(y, width)
+        foot = y - (self._height - self.foot_lines)
+        if foot >= 0:
+            return self.draw_foot(foot, width)
         return self.draw(self.top + y - self.fixed_lines, width)
 
     def set_length(self, lines: int) -> None:
@@ -69,7 +85,7 @@ class Lines(ScrollView, can_focus=True):
 
     def repaint(self) -> None:
         """Paint what differs from what was painted last."""
-        width, height = self.line_width, self.room
+        width, height = self.line_width, self._height
         if not self.is_mounted or width <= 0:
             return
         if self._was != (self.top, width, height):
@@ -93,7 +109,7 @@ class Lines(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One line of the pane, as Textual wants it."""
         width = self.line_width
-        self._was = (self.top, width, self.room)
+        self._was = (self.top, width, self._height)
         strip = self._line(y, width) if width else Strip.blank(self.size.width)
         self._painted[y] = strip
         return strip

@@ -107,7 +107,8 @@ class LogLayout:
         """One row of an event in the whole width."""
         row = self.rows(event)[number]
         edge = self.ink.glyph("mark") if marked and number == 0 else self.ink.glyph("cursor") if cursor else " "
-        before = [Segment(edge, self.ink.style("warn" if marked else "focus", ground))]
+        tone = "warn" if marked else "focus" if cursor else "dim" if number == 0 else ""
+        before = [Segment(edge, self.ink.style(tone, ground))]
         if number == 0:
             before += self._gutter(event, ground)
         else:
@@ -120,7 +121,7 @@ class LogLayout:
             body = body.crop(self.left)
         if body.cell_length > room:
             body = Strip([*body.crop(0, room - 1), Segment(self.ink.glyph("more"), self.ink.style("warn", ground))])
-        return Strip([*before, *body]).extend_cell_length(self.width, self.ink.style("", ground)).simplify()
+        return Strip([*before, *body]).extend_cell_length(self.width, self.ink.style(row.tone, ground)).simplify()
 
     def _gutter(self, event: LogEvent, ground: str) -> list[Segment]:
         made = []

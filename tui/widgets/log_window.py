@@ -1,8 +1,9 @@
 """The part of a log that is held in memory: a window of pages that moves along the run, and what it is read from."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Protocol
 
 from core.tasks.log_pages import LogEvent, Needle, Range
@@ -28,6 +29,12 @@ class LogSource(Protocol):
 
     async def count(self, wanted: Range) -> int:
         """How many events a range has."""
+
+    async def number_at(self, at: datetime) -> int:
+        """The number of the first event at or after a time."""
+
+    def all(self, wanted: Range) -> AsyncIterator[LogEvent]:
+        """All events of a range with their whole texts."""
 
     async def search(self, needle: Needle, wanted: Range, *, backwards: bool = False) -> int | None:
         """The number of the nearest event that holds the needle."""

@@ -15,7 +15,7 @@ Builder = Callable[[int], Sequence[Sequence[Part]]]
 """Writes a page for a width in cells."""
 
 
-class Page(Framed, Lines):
+class Page(Framed, Lines, can_focus=True):
     """Lines of parts that a builder writes."""
 
     scopes: ClassVar[tuple[str, ...]] = ("page", "motion")

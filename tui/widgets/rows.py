@@ -35,6 +35,8 @@ class Column:
     rank: int = 5
     order: str = ""
     """By what the rows are sorted when this column is chosen; empty: it cannot be."""
+    least: int = 16
+    """The least width of the one that takes what is left: before it gets less, others go."""
 
 
 @dataclass
@@ -130,7 +132,8 @@ class Rows(Lines):
         self.repaint()
 
     def on_resize(self) -> None:
-        """Another size shows other rows."""
+        """Another size shows other rows, the cursor among them."""
+        self.bring_into_view(self._at)
         self._see()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
@@ -169,7 +172,7 @@ class Rows(Lines):
         except ValueError:
             self._at = max(0, min(self._at, len(keys) - 1))
         self.marks &= set(keys) if self.marks else set()
-        self.set_length(len(keys) + self.fixed_lines)
+        self.set_length(len(keys) + self.fixed_lines + self.foot_lines)
         self.bring_into_view(self._at)
         if self._window is not None:
             self._window.refresh()
@@ -293,11 +296,6 @@ class Rows(Lines):
         """Lines above that do not scroll."""
         return 1 if self.headed and self.keys else 0
 
-    @property
-    def room(self) -> int:
-        """How many rows are seen at a time."""
-        return max(1, super().room - self.fixed_lines)
-
     def draw_fixed(self, line: int, width: int) -> Strip:  # noqa: ARG002 - there is one
         """The names of the columns."""
         parts: list[Part] = [(" ", "")]
@@ -350,7 +348,7 @@ class Rows(Lines):
             words, tone = (f"nothing matches {self.filter.text!r}", "esc shows everything again"), "dim"
         else:
             words, tone = self.nothing(), "dim"
-        height = super().room
+        height = self.room
         first = max(0, (height - len(words)) // 2) if height > len(words) + 2 else 0
         if not first <= line < first + len(words):
             return self.ink.strip((), width)
@@ -363,7 +361,7 @@ class Rows(Lines):
         """The columns that fit, with their widths."""
         if self._widths[0] != width:
             shown = list(self.columns)
-            while len(shown) > 1 and sum(c.width or 16 for c in shown) + len(shown) > width:
+            while len(shown) > 1 and sum(c.width or c.least for c in shown) + len(shown) > width:
                 shown.remove(min(reversed(shown), key=lambda column: column.rank))
             left = width - sum(column.width for column in shown) - len(shown)
             self._widths = (width, [(column, column.width or max(4, left)) for column in shown])

@@ -502,9 +502,13 @@ begin
     select distinct a::bigint, v_numbers[e.ord] from jsonb_array_elements(p_tasks) with ordinality as e (item, ord),
            jsonb_array_elements_text(e.item -> 'after') a where jsonb_typeof(e.item -> 'after') = 'array';
   end if;
-  perform task_touch(l.project, l.agent, l.best) from (
-    select n.project, n.agent, max(n.priority) as best from unnest(v_projects, v_agents, v_priorities, v_statuses) n (project, agent, priority, status)
-     where n.status = 'pending' group by 1, 2 order by 1, 2) l;
+  if cardinality(v_numbers) = 1 and v_statuses[1] = 'pending' then
+    perform task_touch(v_projects[1], v_agents[1], v_priorities[1]);
+  elsif 'pending' = any(v_statuses) then
+    perform task_touch(l.project, l.agent, l.best) from (
+      select n.project, n.agent, max(n.priority) as best from unnest(v_projects, v_agents, v_priorities, v_statuses) n (project, agent, priority, status)
+       where n.status = 'pending' group by 1, 2 order by 1, 2) l;
+  end if;
   return query select * from unnest(v_numbers, v_ids, v_statuses);
 end $$;
 

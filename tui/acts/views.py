@@ -1,0 +1,1 @@
+"""Actions of the screens of a task and of the figures."""
