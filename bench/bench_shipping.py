@@ -24,6 +24,7 @@ time.sleep(os.getpid() % 50 / 1000)
 for _ in range({EACH}):
     os.write(1, b'%d\\n' % time.monotonic_ns())
     time.sleep({PAUSE})
+time.sleep(3600)
 """
 
 
@@ -37,6 +38,7 @@ async def run(env: Environment) -> list[Figure]:
             await world.idle()
     async with engine_world(env, _python(STEADY), parallel=RUNS) as world:
         report = await _flow(world, RUNS, RUNS * EACH)
+        await world.cancel_all()
     seconds = report["last"] - report["first"]
     return [
         at_least("events from spool to visible elsewhere, one run", statistics.median(rates), "/s", 20_000),

@@ -30,11 +30,13 @@ MODULES = (
     "tui.acts.task",
     "tui.acts.run",
     "tui.acts.log",
+    "tui.acts.replay",
     "tui.acts.project",
     "tui.acts.agent",
     "tui.acts.setting",
     "tui.acts.review",
     "tui.acts.views",
+    "tui.acts.forms",
 )
 """Which modules declare actions. A new screen adds its own."""
 

@@ -81,8 +81,8 @@ class QuarterdeckApp(App[int]):
 
     async def on_mount(self) -> None:
         """Listen to the database and show the deck."""
-        self.set_class(not self.ink.unicode, "-ascii")
         self.set_class(not self.choices.dense, "-roomy")
+        self.set_class(self.ink.palette.mono, "-mono")
         self.lifeline.attach(self)
         self.store.start(self)
         self.store.subscribe(self, TOPICS, self._load_pulse)
@@ -201,7 +201,7 @@ class QuarterdeckApp(App[int]):
 
     def place(self) -> Place:
         """Where the person is now."""
-        screen = self.screen
+        screen = self._base_screen() or self.screen
         panel: Widget | None = screen.focused
         while panel is not None and not hasattr(panel, "scopes"):
             panel = panel.parent if isinstance(panel.parent, Widget) else None
@@ -322,6 +322,7 @@ class QuarterdeckApp(App[int]):
         """Change the theme, now and for the next time."""
         self.ink = Ink(themes.PALETTES[name], self.ink.unicode)
         self.theme = name
+        self.set_class(self.ink.palette.mono, "-mono")
         self.memory.set("theme", name)
         self.refresh(layout=True)
 

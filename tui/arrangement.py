@@ -18,7 +18,7 @@ LEAST = 3
 
 _COLUMNS: Mapping[bool, tuple[tuple[int, tuple[str, ...]], ...]] = {
     False: ((43, ("inbox", "projects", "budgets")), (57, ("queue", "log"))),
-    True: ((28, ("inbox", "projects", "budgets")), (41, ("queue",)), (31, ("log",))),
+    True: ((34, ("inbox", "projects", "budgets")), (38, ("queue",)), (28, ("log",))),
 }
 """Three columns or not → share of the width in percent, and the panels from top to bottom."""
 

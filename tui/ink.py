@@ -184,7 +184,7 @@ _TO_ASCII = {
     ord(pretty): plain_
     for pretty, plain_ in [
         *((glyph, letter) for glyph, letter, _ in _STATES.values()), *((a, b[:1]) for a, b in _GLYPHS.values() if len(a) == 1),
-        ("–", "-"), ("—", "-"), ("’", "'"), ("“", '"'), ("”", '"'), ("≤", "<"), ("≥", ">"), ("←", "<"), ("•", "*"),
+        ("–", "-"), ("—", "-"), ("’", "'"), ("“", '"'), ("”", '"'), ("≤", "<"), ("≥", ">"), ("←", "left"), ("→", "right"), ("↑", "up"), ("↓", "down"), ("•", "*"), ("⏎", "enter"),
     ]
 }  # fmt: skip
 
@@ -197,6 +197,8 @@ def _style(palette: Palette, tone: str, ground: str) -> Style:
         words, name = ["text", *words], "text"
     colour = name if name.startswith("#") or (palette.ansi and not hasattr(palette, name)) else getattr(palette, name)
     back = getattr(palette, ground) if ground in (*GROUNDS, "match") else ground
+    if palette.ansi and ground == "cursor":
+        colour = ""  # reversed, each colour would be a block of its own
     made = Style(color=colour or None, bgcolor=back or None)
     for word in words[1:]:
         made += Style.parse(word)

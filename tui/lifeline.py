@@ -39,6 +39,8 @@ class Lifeline:
     bell: bool = True
     on_terminal: bool = False
     """Whether there is a real terminal to watch."""
+    hung_up: bool = False
+    """Whether the terminal is gone."""
     report: str = ""
     """The sentence about a crash."""
     names: dict[str, list[str]] = field(default_factory=dict)
@@ -57,6 +59,7 @@ class Lifeline:
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        self.hung_up = number == signal.SIGHUP
         self.leave(128 + number)
 
     def leave(self, code: int) -> None:
@@ -76,6 +79,7 @@ class Lifeline:
         while self._app is not None:
             for _, event in poll.poll(1000):
                 if event & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
+                    self.hung_up = True
                     self.leave(128 + signal.SIGHUP)
                     return
 

@@ -62,10 +62,19 @@ async def open_screen(
     choices = Choices(shown, shows_unicode(environ), readonly, slow, memory.get("dense", True))
     app = QuarterdeckApp(store, known, choices, memory, lifeline, beside)
     await app.run_async(mouse=not slow)
+    if lifeline.hung_up:
+        forget_terminal()
     if lifeline.report:
         print(lifeline.report, file=sys.stderr)
         return 1
     return app.return_code or 0
+
+
+def forget_terminal() -> None:
+    """The terminal is gone: what is still to be written goes nowhere, and nothing fails for it."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
 
 
 def _opener(paths: Paths, environ: Mapping[str, str], cwd: Path) -> Opener:

@@ -158,6 +158,8 @@ def textual_theme(palette: Palette) -> Theme:
         "block-cursor-foreground": get("qd-text"),
     }
     plain = "ansi_default"
+    if palette.ansi:
+        variables |= {"ansi-background": plain, "ansi-foreground": plain}  # Textual's own style sheets ask for these
     return Theme(
         name=palette.name, dark=palette.dark, ansi=palette.ansi,
         primary=palette.run if not palette.ansi else _css(palette.run, "run"),

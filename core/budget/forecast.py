@@ -4,8 +4,9 @@ A task: the empirical quantiles of the last 200 tasks like it, widened or narrow
 (Gibbs and Candès 2021, step γ = 0.02): each past task is predicted from those before it, and the level moves by
 whether it fell into its interval. That holds the promised share under drift, where fitted models did not.
 
-A month: the daily totals of the last weeks, drawn again with replacement for the days that are left (bootstrap). It
-needs no assumption on how days are spread, and one dear day widens the interval and does not move its middle much.
+A month: the daily totals of the last weeks, drawn again with replacement, twice: once for what might have been seen
+as well, once for the days that are left (double bootstrap). It needs no assumption on how days are spread, and one
+dear day widens the interval and does not move its middle much.
 """
 
 import random
@@ -23,6 +24,11 @@ ENOUGH = 30
 """Below so many tasks a wider group is looked at."""
 
 DRAWS = 1000
+
+SHARPNESS = 0.6
+"""Bootstrap intervals of a few skewed days are too narrow: the tails are cut at this part of what they should be. Found
+on simulated months (log-normal days of two spreads, even days), where 80 % then holds for 77 to 86 %.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +97,15 @@ def period_end(
     ends, outs = [], []
     for _ in range(DRAWS):
         total, out = float(spent), None
+        like = dice.choices(daily, k=len(daily))  # the days that were seen are themselves a draw
         for day in range(whole + 1):
-            total += dice.choice(daily) * (1.0 if day < whole else part)
+            total += dice.choice(like) * (1.0 if day < whole else part)
             if hard is not None and out is None and total >= hard:
                 out = day + 1.0
         ends.append(total)
         outs.append(out)
     cuts = quantiles(ends, n=100)
-    miss = round((1 - holds) * 50)
+    miss = round((1 - holds) * 50 * SHARPNESS)
     end = Interval(round(cuts[miss - 1]), round(cuts[49]), round(cuts[99 - miss]), holds, len(daily))
     met = sorted(out for out in outs if out is not None)
     runs_out = met[len(met) // 2] if len(met) > DRAWS / 2 else None

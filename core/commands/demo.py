@@ -1,12 +1,14 @@
 """The demonstration as a command."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, ClassVar
 
-from core.commands.table import Context, command
-from core.demo.show import Happening, Outcome, corner, crew_at_work, happenings
+from core.commands.table import Context, Metavar, command
+from core.demo.show import Corner, Happening, Outcome, corner, crew_at_work, happenings
 from storage.database import Role
 
 
@@ -35,6 +37,7 @@ async def demo(
     *,
     headless: Annotated[bool, "Print what happens, also on a terminal"] = False,
     keep: Annotated[bool, "Leave the repositories and the database of the demo behind"] = False,
+    record: Annotated[Path | None, "Write a recording of it to a new file, for `qd replay`", Metavar("FILE")] = None,
 ) -> AsyncIterator[Happening | DemoReport]:
     """Show the whole job on sample repositories with a scripted model.
 
@@ -50,7 +53,7 @@ async def demo(
     async with corner(ctx.paths, keep=keep) as where:
         if keep:
             yield Happening(ctx.now(), "", "demo", f"it stays in {where.paths.state.parent}")
-        async with crew_at_work(where, ctx.environ, ctx.cwd) as crew:
+        async with crew_at_work(where, ctx.environ, ctx.cwd) as crew, recording_of(crew, where, record):
             async for item in happenings(crew):
                 if isinstance(item, Outcome):
                     outcomes.append(item)
@@ -62,3 +65,15 @@ async def demo(
         seconds=(ctx.now() - start).total_seconds(),
         cost_usd=sum((outcome.cost_usd for outcome in outcomes), Decimal(0)),
     )
+
+
+@asynccontextmanager
+async def recording_of(crew: Context, where: Corner, file: Path | None) -> AsyncIterator[None]:
+    """Record the demonstration, where it is to be; the folders of this machine are not in the file."""
+    if file is None:
+        yield
+        return
+    from core.recording import recorded
+
+    async with recorded(crew.db, crew.who, crew.cwd / file, crew.now, {str(where.paths.state.parent): "/demo"}):
+        yield

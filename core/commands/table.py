@@ -37,6 +37,10 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "budget": ("core.commands.budget",),
     "secret": ("core.commands.secret",),
     "worktree": ("core.commands.worktree",),
+    "knowledge": ("core.commands.knowledge", "core.commands.knowledge_upkeep"),
+    "pattern": ("core.commands.pattern",),
+    "decision": ("core.commands.decision",),
+    "lesson": ("core.commands.lesson",),
     "audit": ("core.commands.audit",),
     "settings": ("core.commands.setting",),
     "": (
@@ -44,6 +48,8 @@ NOUNS: dict[str, tuple[str, ...]] = {
         "core.commands.power",
         "core.commands.doctor",
         "core.commands.demo",
+        "core.commands.metrics",
+        "core.commands.recording",
         "core.commands.completion",
     ),
 }
@@ -62,6 +68,10 @@ ABOUT: dict[str, str] = {
     "budget": "limits per service, project, task, agent and day; forecasts, outliers, alerts",
     "secret": "keys of services and integrations, per project and shared",
     "worktree": "what work has left on the disk",
+    "knowledge": "what the crew remembers: add, search, index repositories, keep",
+    "pattern": "templates that are worth using again",
+    "decision": "what was chosen, why, and how it turned out",
+    "lesson": "errors that were met, their fixes, and how to avoid them",
     "audit": "who changed what, and when",
     "settings": "what can be set, live",
 }

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from storage.queries.budget_runs import Refused
 from storage.queries.queue import Outcome, Wait
 
 StopKind = Literal["cancel", "person", "cost", "deadline", "idle", "shutdown"]
@@ -46,6 +47,12 @@ class Judgement:
     review_note: str | None = None
     pause: bool = False
     """Whether the next attempt waits a while: for what may be better later, such as a provider's outage."""
+    retry_seconds: float | None = None
+    """How long the task waits, where that is known."""
+    hand_to: str | None = None
+    """The agent that goes on in place of this one."""
+    refused: Refused | None = None
+    """The budget that the task waits for."""
     columns: Mapping[str, Any] = field(default_factory=dict)
     """What to write on the run besides."""
 

@@ -7,6 +7,7 @@ when that does not come within the lease, by another engine.
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,10 @@ log = logging.getLogger("qd.engine")
 
 MOST_CLAIMS = 8
 """Tasks that are claimed at once, at most."""
+
+
+BUG_PAUSE = 5.0
+"""Seconds until a loop that met a bug goes on."""
 
 
 class Wake:
@@ -68,10 +73,13 @@ class Engine:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _agents: list[str] = field(default_factory=list)
     _agents_changed: bool = True
+    _in_touch_since: float = math.inf
+    """Since when the lease has been renewed without a miss, on the clock of the event loop."""
     _claiming: Wake = field(default_factory=lambda: Wake("task", "project", "agent", "queue", "settings"))
     _inputs: Wake = field(default_factory=lambda: Wake("run-input", "task"))
     _reviews: Wake = field(default_factory=lambda: Wake("review"))
     _clearing: Wake = field(default_factory=lambda: Wake("task", "janitor"))
+    _money: Wake = field(default_factory=lambda: Wake("budget", "service"))
     _control: Wake = field(default_factory=lambda: Wake("engine", "settings", "agent"))
 
     async def run(self) -> None:
@@ -100,17 +108,22 @@ class Engine:
                     self._clear,
                     self._obey,
                     self._keep_house,
+                    self._mind_money,
+                    self.runtime.money.tell_alerts,
                 )
             ]
             await self.stopping.wait()
             await self._wind_down()
+            await self.runtime.money.close()
             for loop in loops:
                 loop.cancel()
 
     def _hear(self, topics: frozenset[str]) -> None:
         if topics & {"agent", "*"}:
             self._agents_changed = True
-        for wake in (self._claiming, self._inputs, self._reviews, self._clearing, self._control):
+        if any(topic.startswith("notice:") for topic in topics):
+            self._money.event.set()
+        for wake in (self._money, self._claiming, self._inputs, self._reviews, self._clearing, self._control):
             wake.hear(topics)
 
     async def _patiently(self, loop: Callable[[], Awaitable[None]]) -> None:
@@ -121,6 +134,9 @@ class Engine:
             except (UnavailableError, asyncpg.DeadlockDetectedError) as error:
                 log.warning("%s: %s", loop.__name__.strip("_"), error)
                 await asyncio.sleep(0.2)
+            except Exception:  # a bug in one loop must not end the runs that the others have in their hands
+                log.exception("%s met a bug", loop.__name__.strip("_"))
+                await asyncio.sleep(BUG_PAUSE)
 
     # ── taking up, claiming ──
 
@@ -139,8 +155,9 @@ class Engine:
                 await self.runtime.persist(rows.end_run, run.number, "lost", reason="its engine died")
         await self._look_for_agents()
         for number in held.keys() - adopted:
-            agent = await self.runtime.persist(rows.agent_of_claim, number)
-            await self._begin(number, agent or self._agents[0], None)
+            agent = await self.runtime.persist(rows.agent_of_claim, number) or next(iter(self._agents), None)
+            if agent:  # without one the heartbeat gives the task back
+                await self._begin(number, agent, None)
 
     async def _claim(self) -> None:
         while True:
@@ -204,10 +221,15 @@ class Engine:
     async def _keep_lease(self) -> None:
         while True:
             lease = self.runtime.settings.engine.lease_seconds
-            async with self.runtime.db.connection() as connection:
-                alive = await queue.heartbeat(
-                    connection, self.runtime.engine, timedelta(seconds=lease), list(self.lives)
-                )
+            try:
+                async with self.runtime.db.connection() as connection:
+                    alive = await queue.heartbeat(
+                        connection, self.runtime.engine, timedelta(seconds=lease), list(self.lives)
+                    )
+            except UnavailableError:
+                self._in_touch_since = math.inf
+                raise
+            self._in_touch_since = min(self._in_touch_since, asyncio.get_running_loop().time())
             if not alive:
                 await self._reconcile()
             await asyncio.sleep(lease / 4)
@@ -231,13 +253,23 @@ class Engine:
                 while number := await queue.expire(connection):
                     self.runtime.changed_task(number)
                 changed += await queue.sweep(connection)
-                while rescued := await queue.rescue(connection, self.runtime.settings.engine.max_rescues):
+                while self._may_rescue() and (
+                    rescued := await queue.rescue(connection, self.runtime.settings.engine.max_rescues)
+                ):
                     changed += rescued
             await self._mind_deadlines()
             if changed:
                 self.runtime.bell.ring("task")
                 self._claiming.event.set()
             await asyncio.sleep(min(1.0, self.runtime.settings.engine.lease_seconds / 4))
+
+    def _may_rescue(self) -> bool:
+        """Whether the database was there long enough for every engine that lives to say so.
+
+        After an outage all leases have run out, and who comes back first must not take everything from the others.
+        """
+        lease = self.runtime.settings.engine.lease_seconds
+        return asyncio.get_running_loop().time() - self._in_touch_since >= lease
 
     async def _mind_deadlines(self) -> None:
         now = datetime.now(UTC)
@@ -296,6 +328,11 @@ class Engine:
                 await rows.set_engine_state(connection, self.runtime.engine, "stopped", 86400.0 if holds else 0.0)
             self.runtime.bell.ring("engine")
             await self.runtime.bell.flush()
+
+    async def _mind_money(self) -> None:
+        while True:
+            await self._money.wait(5)
+            await self.runtime.money.look({life.run: life for life in self.lives.values()})
 
     # ── the house ──
 

@@ -5,7 +5,8 @@ number once: an engine that dies between the delivery and its record delivers ag
 twice.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from config.errors import QuarterdeckError
@@ -26,20 +27,25 @@ async def deliver_inputs(runtime: "Runtime", lives: Mapping[int, "Life"]) -> Non
     """Deliver all that waits for the runs of this engine. What cannot be delivered yet stays for the next time."""
     async with runtime.db.connection() as connection:
         waiting = await rows.open_inputs(connection, runtime.engine)
-    stuck: set[int] = set()
+    by_run: dict[int, list[rows.Input]] = {}
     for item in waiting:
-        life = lives.get(item.run)
-        if life is None or life.journal is None or item.run in stuck:
-            continue
+        by_run.setdefault(item.run, []).append(item)
+    async with asyncio.TaskGroup() as group:  # an agent that takes its time keeps no other waiting
+        for number, items in by_run.items():
+            if (life := lives.get(number)) is not None:
+                group.create_task(_deliver_to(runtime, life, items))
+
+
+async def _deliver_to(runtime: "Runtime", life: "Life", items: Sequence[rows.Input]) -> None:
+    """Deliver in order what one run is to be told, as far as that is possible now."""
+    for item in items:
+        if life.journal is None:
+            return
         try:
             events = await _deliver(runtime, life, item)
-        except QuarterdeckError:
-            stuck.add(item.run)  # its keeper is not there yet, or not any more
-            continue
-        try:
             await life.journal.write(events, delivered=[item.seq])
-        except OvertakenError:
-            stuck.add(item.run)
+        except (QuarterdeckError, OvertakenError):
+            return  # its keeper is not there yet, or not any more; or the run is somebody else's
 
 
 async def _deliver(runtime: "Runtime", life: "Life", item: rows.Input) -> list[Event]:

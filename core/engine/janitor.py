@@ -104,9 +104,16 @@ async def prune(runtime: Runtime, held: set[str]) -> None:
     left = sorted(await leftovers.leftovers(runtime.paths.worktrees, known), key=lambda item: item.modified_at)
     size = sum(item.size_bytes for item in left)
     for item in left:
-        if item.modified_at.timestamp() < oldest or size > settings.quota_bytes:
-            await leftovers.clean(item)
-            size -= item.size_bytes
+        lock = runtime.lock(runtime.paths.worktrees / item.path.parent.name / item.path.name)
+        if lock.locked() or (item.modified_at.timestamp() >= oldest and size <= settings.quota_bytes):
+            continue
+        async with lock:
+            try:
+                await leftovers.clean(item)
+            except QuarterdeckError as error:
+                log.warning("%s stays: %s", item.path, error.sentence())
+            else:
+                size -= item.size_bytes
 
 
 def _worktrees(root: Path) -> list[Path]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from config.errors import ConflictError
 from core.agents.adapter import Verdict
 from core.engine.ending import Ended, Judgement, Stop, attempt_failed, stopped
+from core.engine.shipper import OvertakenError
 from core.events import EventKind
 from core.verify.gates import GateResult, Shell, run_gates
 from core.workspace import landing, repository, worktree
+from core.workspace.repository import Repository
 from core.workspace.worktree import Worktree
 from storage.queries import engine as rows
 
@@ -33,14 +35,16 @@ _LIMITS = {
 }
 
 
+LANDED = Judgement("succeeded", "completed", columns={"verdict": "passed"})
+"""On a task whose work is on the base already."""
+
+
 async def judge(life: "Life", tree: Worktree, verdict: Verdict, ended: Ended) -> Judgement:
     """The judgement on a run whose agent has ended."""
     if early := _ended_early(life, ended):
         return early
     if not verdict.ok:
         return attempt_failed(verdict.reason, pause=True)
-    if life.adopted and await _has_landed(life.adopted.head_commit, life.adopted.base_commit, tree, life.work.base):
-        return Judgement("succeeded", "completed", columns={"verdict": "passed"})
     if verdict.denials:
         return attempt_failed(f"it was denied what it wanted to do: {', '.join(verdict.denials)[:400]}")
     await worktree.commit_all(tree, f"{life.work.title}\n\nqd task #{life.work.number}")
@@ -60,7 +64,7 @@ def _ended_early(life: "Life", ended: Ended) -> Judgement | None:
 
 async def _verify(life: "Life", tree: Worktree) -> Judgement:
     """Rebase, gates, landing; again while the base moves."""
-    from core.engine.life import gate_commands
+    from core.engine.starting import gate_commands, shell
 
     work, runtime = life.work, life.runtime
     base = work.base or await runtime.default_base(tree.repo)
@@ -69,9 +73,12 @@ async def _verify(life: "Life", tree: Worktree) -> Judgement:
         if isinstance(brought, str):
             return attempt_failed(f"its change conflicts with {base}", brought)
         tree = brought
+        # What lands stands on this very base: whatever an earlier run has landed is in it, or never will be.
+        if await has_landed(life, tree.repo, tree.base_commit):
+            return LANDED
         if await worktree.is_empty_change(tree):
             return attempt_failed("the agent changed nothing")
-        failed = await pass_gates(runtime, life.run, life.shell(tree), await gate_commands(work, tree), life)
+        failed = await pass_gates(runtime, life.run, shell(life, tree), await gate_commands(work, tree), life)
         if life.stopped:
             return stopped(life.stopped)
         if failed:
@@ -88,8 +95,10 @@ async def _verify(life: "Life", tree: Worktree) -> Judgement:
         }
         if not work.auto_merge:
             return Judgement("succeeded", "review", columns=columns)
-        # The head is written down before it lands, so that a crash in between is recognised.
-        await runtime.persist(rows.update_run, life.run, **columns)
+        # The head is written down before it lands, so that a crash in between is recognised; and a run that was given
+        # to another engine meanwhile lands nothing.
+        if not await runtime.persist(rows.update_run, life.run, **columns):
+            raise OvertakenError
         try:
             await landing.land(tree, base, method=work.merge_method, message=merge_message(work.number, work.title))
         except landing.BaseMovedError:
@@ -169,9 +178,10 @@ def _gate_judgement(failed: GateResult) -> Judgement:
     return attempt_failed(f"the check {failed.command!r} failed", failed.feedback())
 
 
-async def _has_landed(head: str | None, based_on: str | None, tree: Worktree, base: str | None) -> bool:
-    """Whether an engine that died after the merge has left it to us to say so."""
-    if not head or head == based_on:
-        return False
-    name = base or await repository.default_base(tree.repo)
-    return await repository.contains(tree.repo, await repository.base_commit(tree.repo, name), head)
+async def has_landed(life: "Life", repo: Repository, tip: str) -> bool:
+    """Whether ``tip`` holds what a run of this task was landing when its engine died."""
+    heads = await life.runtime.persist(rows.heads_without_end, life.work.number)
+    for head in heads:
+        if await repository.contains(repo, tip, head):
+            return True
+    return False

@@ -8,9 +8,7 @@ await, by a stop or by ``kill -9``, and be taken up again (``adopted``).
 
 import asyncio
 import contextlib
-import json
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -20,22 +18,23 @@ from uuid import UUID
 import asyncpg
 
 from config.errors import QuarterdeckError, UnavailableError
-from core.agents.adapter import Adapter, Job, Verdict, load_adapter
+from core.agents.adapter import Verdict, load_adapter
+from core.budget import engine_side
 from core.engine.ending import Ended, Judgement, Stop, stopped
 from core.engine.follow import Follower
 from core.engine.identity import uuid7
 from core.engine.journal import Journal
-from core.engine.judge import judge
-from core.engine.prompt import compose_prompt, run_environment
+from core.engine.judge import LANDED, has_landed, judge
+from core.engine.money import pause_of, settle_money
 from core.engine.runtime import Runtime, run_folder
 from core.engine.shipper import OvertakenError
+from core.engine.starting import prepare, start
 from core.events import EventKind
 from core.keeper import client as keeper
-from core.verify.gates import Shell, run_command
 from core.workspace import repository, worktree
-from core.workspace.project_file import ProjectFile, read_project_file, read_project_file_at
 from core.workspace.worktree import Worktree
 from storage.queries import engine as rows
+from storage.queries.budget_runs import Refused
 from storage.queries.engine import LiveRun, Work
 from storage.queries.queue import finish, task_lost
 
@@ -96,16 +95,22 @@ class Life:
             self._take_up(self.adopted)
             if await self._is_ended_by_force():
                 return
-        elif not await self._begin(branch, self.tree_path):
-            return
+        else:
+            if refused := await runtime.money.refuses(self):
+                await self._wait_for_budget(refused)
+                return
+            if not await self._begin(branch, self.tree_path):
+                return
+            if self.attempt > 1 and await self._is_done_already():
+                return
         journal = self._journal()
         status = self.adopted.status if self.adopted else "starting"
         if status == "starting" and not await self._was_started():
-            tree = await self._prepare(self.tree_path, branch)
+            tree = await prepare(self, branch)
             if self.stopped:
                 await self._settle_judgement(stopped(self.stopped))
                 return
-            await self._start(adapter, tree)
+            await start(self, adapter, tree)
         else:
             repo = await runtime.repository(work.repository)
             reopened = await worktree.reopen(repo, self.tree_path)
@@ -187,6 +192,18 @@ class Life:
         )
         return True
 
+    async def _is_done_already(self) -> bool:
+        """Whether an engine landed the work of this task and died before it could say so."""
+        if not await self.runtime.persist(rows.heads_without_end, self.work.number):
+            return False
+        repo = await self.runtime.repository(self.work.repository)
+        base = self.work.base or await self.runtime.default_base(repo)
+        await repository.fetch(repo, if_older_than=0, base=base)
+        if not await has_landed(self, repo, await repository.base_commit(repo, base)):
+            return False
+        await self._settle_judgement(LANDED)
+        return True
+
     async def _was_started(self) -> bool:
         """Whether the keeper of an adopted run got as far as starting the agent.
 
@@ -201,124 +218,6 @@ class Life:
                 await asyncio.sleep(0.05)
         return _has_started(self.folder)
 
-    async def _prepare(self, tree_path: Path, branch: str) -> Worktree:
-        """The worktree, with what the repository says it needs."""
-        work, settings = self.work, self.runtime.settings.run
-        repo = await self.runtime.repository(work.repository)
-        base = work.base or await self.runtime.default_base(repo)
-        await repository.fetch(repo, if_older_than=settings.fetch_seconds, base=base)
-        commit = await repository.base_commit(repo, base)
-        fresh = not tree_path.exists()
-        try:
-            tree = await worktree.create(repo, tree_path, branch, commit)
-        except (
-            worktree.BranchInUseError
-        ):  # an engine that shares the repository had this task, and its run may live yet
-            branch = f"{worktree.branch_name(work.number, work.title)}-{self.attempt}"
-            tree = await worktree.create(repo, tree_path, branch, commit)
-            await self.runtime.persist(rows.rename_branch, self.run, work.number, branch)
-        project_file = read_project_file(tree.path)
-        if fresh and project_file.include:
-            await worktree.include(tree, Path(work.repository), project_file.include)
-        if fresh and (note := await worktree.update_submodules(tree)):
-            await self.note(EventKind.STATUS, note)
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if fresh and project_file.setup:
-            await self._set_up(tree, project_file)
-        return tree
-
-    async def _set_up(self, tree: Worktree, project_file: ProjectFile) -> None:
-        shell = self.shell(tree)
-        for position, command in enumerate(project_file.setup, start=1):
-            await self._journal().note(EventKind.STATUS, f"setup: {command}")
-            result = await run_command(shell, f"setup-{position}", command, self.runtime.pokes.of(self.folder))
-            if result.status != "passed":
-                raise QuarterdeckError(
-                    f"setup command {command!r} failed: {result.output[-500:].strip()}", "see .quarterdeck.toml"
-                )
-
-    async def _start(self, adapter: Adapter, tree: Worktree) -> None:
-        """Write what the agent is told and start its keeper."""
-        work, settings = self.work, self.runtime.settings.run
-        prompt = compose_prompt(work, branch=tree.branch, verify=await gate_commands(work, tree))
-        prompt_file, context_file = self.folder / "prompt.md", self.folder / "context.json"
-        _write_private(prompt_file, prompt)
-        _write_private(context_file, json.dumps({"task": work.number, "project": work.project, "items": []}))
-        job = Job(
-            run_id=str(self.run_id),
-            task_number=work.number,
-            title=work.title,
-            prompt=prompt,
-            prompt_file=prompt_file,
-            context_file=context_file,
-            worktree=tree.path,
-            branch=tree.branch,
-            base_commit=tree.base_commit,
-            project=work.project,
-            attempt=self.attempt,
-            model=work.model,
-            command=work.command,
-            session=work.last_session,
-        )
-        launch = adapter.launch(job)
-        token = secrets.token_urlsafe(32)
-        env = run_environment(
-            self.runtime.environ,
-            work,
-            run_id=str(self.run_id),
-            attempt=self.attempt,
-            worktree=tree.path,
-            branch=tree.branch,
-            base_commit=tree.base_commit,
-        )
-        env |= {"QD_PROMPT_FILE": str(prompt_file), "QD_CONTEXT_FILE": str(context_file), "QD_RUN_TOKEN": token}
-        env |= model_environment(token, work)
-        env |= launch.env
-        spec = keeper.Spec(
-            argv=launch.argv,
-            env=env,
-            cwd=tree.path,
-            mark=str(self.run_id),
-            socket=self.socket,
-            limits=keeper.Limits(
-                wall_seconds=settings.wall_seconds,
-                idle_seconds=None,
-                output_bytes=settings.output_bytes,
-                memory_bytes=settings.memory_bytes,
-            ),
-            grace=keeper.Grace(settings.interrupt_seconds, settings.terminate_seconds),
-            opening=launch.opening,
-            stdin_open=launch.stdin_open,
-        )
-        pid = await keeper.launch(self.folder, spec)
-        columns: dict[str, Any] = {"status": "running", "pid": pid, "base_commit": tree.base_commit}
-        if launch.session:
-            columns["session"] = launch.session
-        if not await self.runtime.persist(rows.update_run, self.run, **columns):
-            raise OvertakenError
-        self.runtime.changed_task(work.number, "run", f"run:{self.run}", "run-input")
-
-    def shell(self, tree: Worktree) -> Shell:
-        """How commands of the project are run for this run: its environment, without a token."""
-        settings = self.runtime.settings.run
-        return Shell(
-            folder=self.folder,
-            sockets=self.runtime.paths.sockets,
-            worktree=tree.path,
-            env=run_environment(
-                self.runtime.environ,
-                self.work,
-                run_id=str(self.run_id),
-                attempt=self.attempt,
-                worktree=tree.path,
-                branch=tree.branch,
-                base_commit=tree.base_commit,
-            ),
-            mark=str(self.run_id),
-            seconds=settings.gate_seconds,
-            memory_bytes=settings.memory_bytes,
-        )
-
     # ── from the end of the agent to the last word ──
 
     async def _judge(self, tree: Worktree, verdict: Verdict, ended: Ended) -> None:
@@ -326,7 +225,7 @@ class Life:
             raise OvertakenError
         self.runtime.changed_task(self.work.number, "run", f"run:{self.run}")
         judgement = await judge(self, tree, verdict, ended)
-        await self._settle_judgement(judgement)
+        await self._settle_judgement(await self.runtime.money.after(self, judgement))
 
     async def _settle_judgement(self, judgement: Judgement) -> None:
         await self._settle(
@@ -337,6 +236,9 @@ class Life:
             wait=judgement.wait,
             review_note=judgement.review_note,
             pause=judgement.pause,
+            retry_in=pause_of(judgement),
+            refused=judgement.refused,
+            hand_to=judgement.hand_to,
             columns=judgement.columns,
         )
 
@@ -351,6 +253,8 @@ class Life:
         review_note: str | None = None,
         pause: bool = False,
         retry_in: timedelta | None = None,
+        refused: Refused | None = None,
+        hand_to: str | None = None,
         columns: Mapping[str, Any] | None = None,
     ) -> None:
         """The last word on the run and what becomes of its task, in one transaction."""
@@ -360,6 +264,9 @@ class Life:
 
         async def settle(connection: asyncpg.Connection) -> str | None:
             await rows.end_run(connection, self.run, run_status, reason=reason, **(columns or {}))
+            await settle_money(connection, self.run, self.work.number, refused)
+            if hand_to:
+                await rows.hand_over(connection, self.work.number, self.work.lease_token, hand_to)
             status = await finish(
                 connection,
                 self.work.number,
@@ -396,6 +303,25 @@ class Life:
             return
         await self._stop_processes(reason)
         await self._settle("failed", "retry", reason, pause=True)
+
+    async def _wait_for_budget(self, refused: Refused) -> None:
+        """No call of this run would be answered: it does not begin."""
+
+        async def wait(connection: asyncpg.Connection) -> None:
+            if refused.kind == "budget":
+                await engine_side.wait(connection, self.work.number, refused)
+            await finish(
+                connection,
+                self.work.number,
+                self.work.lease_token,
+                "wait",
+                reason=refused.text,
+                wait="budget" if refused.kind == "budget" else "time",
+                retry_in=None if refused.kind == "budget" else timedelta(seconds=refused.retry_seconds or 30.0),
+            )
+
+        await self.runtime.persist(wait)
+        self.runtime.changed_task(self.work.number)
 
     async def _put_off(self, reason: str) -> None:
         """Something outside cannot be reached, a remote say: no fault of the work, which starts again later."""
@@ -450,25 +376,8 @@ async def stop_processes(folder: Path, socket: Path, mark: str, reason: str) -> 
     await keeper.sweep(mark)
 
 
-async def gate_commands(work: Work, tree: Worktree) -> Sequence[str]:
-    """The checks of a project: as registered, else as its base says; never as the agent may have rewritten them."""
-    return work.verify or (await read_project_file_at(tree.repo, tree.base_commit)).verify or ()
-
-
-def model_environment(token: str, work: Work) -> dict[str, str]:
-    """Where the agent finds models. The run's token stands in for every key; the real ones never get here."""
-    env = dict.fromkeys(("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"), token)
-    return env | {str(name): str(value) for name, value in work.agent_env.items()}
-
-
 def _tree_name(work: Work) -> str:
     return worktree.branch_name(work.number, work.title).removeprefix("qd/")
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(text, encoding="utf-8", errors="replace")
 
 
 def _has_started(folder: Path) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import asyncpg
 
@@ -17,6 +17,9 @@ from core.engine.watching import Pokes
 from core.workspace import repository
 from core.workspace.repository import Repository
 from storage.database import Database
+
+if TYPE_CHECKING:
+    from core.engine.money import Money
 
 BASE_IS_FRESH = 60.0
 """Seconds for which the name of a repository's default branch is believed."""
@@ -37,10 +40,16 @@ class Runtime:
     environ: Mapping[str, str]
     bell: Bell
     shipper: Shipper
+    money: "Money" = field(init=False)
     pokes: Pokes = field(default_factory=Pokes)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     _repositories: dict[str, Repository] = field(default_factory=dict)
     _bases: dict[Path, tuple[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        from core.engine.money import Money
+
+        self.money = Money(self)
 
     async def repository(self, path: str) -> Repository:
         """The repository at ``path``, looked into once as long as it stays where it is."""

@@ -40,7 +40,10 @@ class SpoolReader:
         self._tail_length = 0
 
     def read(self, *, most_bytes: int = 1 << 18, final: bool = False) -> list[Line]:
-        """The next complete lines out of about ``most_bytes``; with ``final`` also a last line without a newline."""
+        """The next complete lines out of about ``most_bytes``; with ``final`` also a last line without a newline.
+
+        Empty means that there is none yet: a line that is longer than ``most_bytes`` is read to its end.
+        """
         lines: list[Line] = []
         try:
             spool = self.path.open("rb", buffering=0)
@@ -49,10 +52,10 @@ class SpoolReader:
         with spool:
             spool.seek(self.position + self._tail_length)
             taken = 0
-            while taken < most_bytes and (data := spool.read(_CHUNK)):
+            while (more := taken < most_bytes or not lines) and (data := spool.read(_CHUNK)):
                 taken += len(data)
                 self._feed(data, lines)
-            if final and taken < most_bytes and self._tail_length:
+            if final and more and self._tail_length:
                 self._finish(lines, newline=0)
         return lines
 

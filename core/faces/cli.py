@@ -88,10 +88,15 @@ async def _serve(request: Request, edge: Edge) -> int:
     validated(entry, request.arguments)  # before anything is opened or asked
     paths = resolve_paths(environ)
     if entry.screen and not request.options.json and not request.arguments.get("headless"):
-        from core.faces.welcome import has_terminal, show_demo
+        from core.faces.welcome import has_terminal, show_demo, show_replay
 
+        if has_terminal(edge) and entry.name == "replay":
+            return await show_replay(edge, environ, request.arguments, request.options)
         if has_terminal(edge):
-            return await show_demo(edge, environ, keep=bool(request.arguments.get("keep")))
+            record = request.arguments.get("record")
+            return await show_demo(
+                edge, environ, keep=bool(request.arguments.get("keep")), record=Path(record) if record else None
+            )
     if entry.destructive and not request.options.yes and edge.stdin.isatty() and not _confirmed(entry, request, edge):
         edge.stderr.write("nothing was done\n")
         return QuarterdeckError.exit_code

@@ -28,6 +28,13 @@ def screen() -> Any:
     return import_module("tui.start")
 
 
+def replay() -> Any:
+    """The part of the screen that plays recordings, as :func:`screen`."""
+    from importlib import import_module
+
+    return import_module("tui.replay")
+
+
 def _check_rooms() -> None:
     """End with a sentence when somebody else's `config` or `storage` stands in the place of ours."""
     import config

@@ -4,7 +4,8 @@ The screen is a room above this one. It is found by its name when it is wanted (
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from config.errors import QuarterdeckError, UsageError
 from config.paths import resolve_paths
@@ -35,15 +36,36 @@ async def welcome(edge: "Edge", environ: Mapping[str, str], options: "Globals") 
     return code
 
 
-async def show_demo(edge: "Edge", environ: Mapping[str, str], *, keep: bool) -> int:
+async def show_demo(edge: "Edge", environ: Mapping[str, str], *, keep: bool, record: Path | None = None) -> int:
     """Open the screen over the demonstration, which ends when the person leaves."""
+    from core.commands.demo import recording_of
     from core.demo.show import corner, crew_at_work
     from core.faces.start import screen
 
-    async with corner(resolve_paths(environ), keep=keep) as where, crew_at_work(where, environ, edge.cwd) as crew:
+    async with (
+        corner(resolve_paths(environ), keep=keep) as where,
+        crew_at_work(where, environ, edge.cwd) as crew,
+        recording_of(crew, where, record),
+    ):
         code: int = await screen().open_screen(environ, edge.cwd, context=crew, beside=lambda: _play(crew))
     if keep:
         edge.stdout.write(f"the demo stays in {where.paths.state.parent}, database {where.database}\n")
+    return code
+
+
+async def show_replay(
+    edge: "Edge", environ: Mapping[str, str], arguments: Mapping[str, Any], options: "Globals"
+) -> int:
+    """Open the screen over a recording."""
+    from core.faces.start import replay
+
+    code: int = await replay().open_replay(
+        edge.cwd / str(arguments["file"]),
+        environ,
+        speed=float(arguments.get("speed", 1.0)),
+        theme=options.theme or "",
+        low_bandwidth=options.low_bandwidth,
+    )
     return code
 
 

@@ -37,7 +37,7 @@ async def leftovers(worktrees_root: Path, known: Set[Path]) -> list[Leftover]:
     wanted = {path.parent.resolve() / path.name for path in known}
     folders = await asyncio.to_thread(_folders, worktrees_root)
     found = [await _examine(path) for path in folders if path not in wanted]
-    return sorted(found, key=lambda leftover: leftover.modified_at)
+    return sorted((leftover for leftover in found if leftover), key=lambda leftover: leftover.modified_at)
 
 
 async def clean(leftover: Leftover) -> str | None:
@@ -65,8 +65,12 @@ async def clean(leftover: Leftover) -> str | None:
     return ref
 
 
-async def _examine(path: Path) -> Leftover:
-    size, modified = await asyncio.to_thread(_measure, path)
+async def _examine(path: Path) -> Leftover | None:
+    """None for a folder that somebody removes at this moment."""
+    try:
+        size, modified = await asyncio.to_thread(_measure, path)
+    except FileNotFoundError:
+        return None
     worktree = recorded(path)
     unmerged, salvaged = True, False
     if worktree is not None:

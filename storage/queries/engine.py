@@ -171,10 +171,28 @@ async def update_run(connection: asyncpg.Connection, run: int, /, **columns: Any
     return bool(status == "UPDATE 1")
 
 
+async def heads_without_end(connection: asyncpg.Connection, task: int) -> list[str]:
+    """What runs of a task were about to land of whose success nothing is recorded. Served by the key (task, attempt)."""
+    rows = await connection.fetch(
+        "select head_commit from run where task = $1 and status <> 'succeeded' and head_commit <> base_commit", task
+    )
+    return [row["head_commit"] for row in rows]
+
+
 async def rename_branch(connection: asyncpg.Connection, run: int, task: int, branch: str) -> None:
     """The work goes on under another branch."""
     await connection.execute("update run set branch = $2 where number = $1", run, branch)
     await connection.execute("update task_body set branch = $2 where task = $1", task, branch)
+
+
+async def hand_over(connection: asyncpg.Connection, task: int, token: int, agent: str) -> None:
+    """Another agent goes on with a claimed task. Fenced by the token."""
+    await connection.execute(
+        "update task set agent = $3 where number = $1 and lease_token = $2 and status = 'in_progress'", task, token, agent
+    )
+    await connection.execute(
+        "insert into lane (project, agent) select project, agent from task where number = $1 on conflict do nothing", task
+    )
 
 
 async def maintain_events(connection: asyncpg.Connection, keep_days: float | None) -> None:

@@ -149,7 +149,7 @@ with recursive base as (
   select case q.kind when 'permission' then 'approval' else 'question' end as kind, q.number::text as key, q.task, q.run, q.text, q.options, q.asked_at as at
     from question q where q.status = 'open'
   union all
-  select 'review', v.task::text, v.task, v.run, format('%s files +%s −%s', r.files_changed, r.insertions, r.deletions), '[]'::jsonb, v.created_at
+  select 'review', v.task::text, v.task, v.run, format('%s file%s +%s −%s', r.files_changed, case when r.files_changed = 1 then '' else 's' end, r.insertions, r.deletions), '[]'::jsonb, v.created_at
     from review v join run r on r.number = v.run where v.status = 'open'
   union all
   select case when exists (select 1 from review v where v.task = t.number and v.status = 'conflict') then 'conflict'

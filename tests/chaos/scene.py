@@ -85,6 +85,8 @@ class Scene:
     def engines_live(self) -> None:
         """No engine has ended by itself."""
         for host in self.hosts:
+            errors = [line for line in host.log().splitlines() if " ERROR " in line]
+            assert not errors, f"an engine met an error: {errors}\n{host.log()[-6000:]}"
             code = host.process.returncode if host.process else None
             assert code is None or code == -signal.SIGKILL, (
                 f"an engine ended with exit code {code}\n{host.log()[-6000:]}"
@@ -221,6 +223,9 @@ async def scene(keep: Path, hosts: int = 2) -> AsyncIterator[Scene]:
                 "\n".join(str(dict(row)) for row in await made.fetch("select * from run order by number"))
             )
             raise
+        else:
+            for row in await made.fetch("select status::text, regexp_replace(coalesce(reason,''), '#[0-9]+|qd-\\S+|/\\S+', '@', 'g') as reason, count(*) as n from run group by 1,2 order by 3 desc"):
+                print(row["n"], row["status"], row["reason"][:300])
         finally:
             for host in made.hosts:
                 if host.process and host.process.returncode is None:

@@ -93,7 +93,7 @@ class Site:
         self.hosts.append(host)
         return host
 
-    async def do(self, name: str, **arguments: Any) -> Any:
+    async def do(self, name: str, /, **arguments: Any) -> Any:
         return await invoke(self.context, name, arguments)
 
     def repository(self, name: str, files: dict[str, str] | None = None) -> Path:

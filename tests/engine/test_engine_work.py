@@ -153,6 +153,15 @@ async def test_the_keepers_limits_end_a_run(crew: Site) -> None:
     assert "printed more than it may" in await crew.reason(task)
 
 
+async def test_what_an_agent_says_after_a_very_long_line_is_in_its_log(crew: Site) -> None:
+    await crew.project()
+    task = await crew.add("write made.txt yes; flood 3000000; say ends the line; say last words")
+    await crew.reaches(task, "completed")
+    said = await crew.events(task)
+    assert [row["kind"] for row in said[:2]] == ["output", "message"]
+    assert said[1]["text"] == "last words"
+
+
 async def _has_setting(crew: Site) -> bool:
     await crew.db.ring("settings")
     return bool(await crew.sql.fetchval("select count(*) from setting where key = 'run.output_bytes'"))

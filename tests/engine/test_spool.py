@@ -46,13 +46,24 @@ def test_a_line_too_long_to_hold_is_described_and_the_next_one_is_read(tmp_path:
     path.write_bytes(b"a\n" + b"x" * size + b"\nafter\n")
     reader = SpoolReader(path)
     lines = []
-    while more := reader.read() or (reader.position == 2 and [None]):
-        lines += [line for line in more if line]
+    while more := reader.read():
+        lines += more
     assert [line.length for line in lines] == [1, size, 5]
     assert not lines[1].whole
     assert len(lines[1].content) < LONGEST_LINE
     assert lines[2].content == b"after"
     assert reader.position == path.stat().st_size
+
+
+def test_a_line_longer_than_one_reading_is_no_end_of_what_there_is(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    path.write_bytes(b"x" * 700_000 + b"\nlast")
+    reader = SpoolReader(path)
+    assert [line.length for line in reader.read(final=True)] == [700_000]
+    assert [line.content for line in reader.read(final=True)] == [b"last"]
+    path.write_bytes(b"y" * (2 * LONGEST_LINE))
+    assert [line.length for line in SpoolReader(path).read(final=True)] == [2 * LONGEST_LINE]
+    assert SpoolReader(path).read() == []
 
 
 @settings(max_examples=60, deadline=None)

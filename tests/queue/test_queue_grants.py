@@ -141,4 +141,5 @@ async def test_a_write_that_changes_nothing_leaves_no_trace(queue_world: World) 
 
 
 def _read(value: str | None) -> dict[str, object]:
-    return json.loads(value or "{}")
+    read: dict[str, object] = json.loads(value or "{}")
+    return read

@@ -53,7 +53,7 @@ async def _explained(world: World) -> AsyncIterator[tuple[asyncpg.Connection, li
     await break_function(
         world.owner,
         "task_claim",
-        "    select array_agg(number) filter (where priority = best) into v_taken from (",
+        "    select array_agg(number), array_agg(priority) into v_taken, v_priorities from (",
         """      declare v_plan json; begin
         execute format($q$explain (analyze, buffers, format json) select t.number from task t
            where t.project = %L and t.agent = %L and t.status = 'pending'
@@ -61,7 +61,7 @@ async def _explained(world: World) -> AsyncIterator[tuple[asyncpg.Connection, li
            v_project, v_lane, v_room) into v_plan;
         raise notice '%', v_plan;
       end;
-    select array_agg(number) filter (where priority = best) into v_taken from (""",
+    select array_agg(number), array_agg(priority) into v_taken, v_priorities from (""",
     )
     plans: list[str] = []
     async with connected(world.dsn) as connection:

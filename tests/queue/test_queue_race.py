@@ -29,8 +29,8 @@ MUTANTS = {
     "a claim that takes what others hold": [
         (
             "task_claim",
-            "t.status = 'pending'\n         order by t.priority desc, t.number limit v_room",
-            "t.status in ('pending', 'in_progress')\n         order by t.priority desc, t.number limit v_room",
+            "t.status = 'pending'\n       order by t.priority desc, t.number limit v_room",
+            "t.status in ('pending', 'in_progress')\n       order by t.priority desc, t.number limit v_room",
         )
     ],
     "a claim that takes the worst first": [

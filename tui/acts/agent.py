@@ -21,7 +21,6 @@ def _disable(subject: Subject) -> tuple[str, dict[str, Any]]:
     return "agent.disable", {"name": subject["agent"]}
 
 
-command("agent.add", "n a", scopes=("agents",), help="Add an agent: its name and adapter are asked for.")
 command(
     "agent.enable",
     "v",

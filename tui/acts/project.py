@@ -31,9 +31,6 @@ def _removes(place: Place) -> str:
 
 
 command(
-    "project.add", "b", scopes=("app",), help="Put a git repository under supervision: its path or URL is asked for."
-)
-command(
     "project.pause",
     "v",
     scopes=("projects",),

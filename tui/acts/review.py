@@ -21,34 +21,6 @@ def _view(place: Place) -> DiffView:
     return place.screen.query_one(DiffView)
 
 
-# ── panes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@action("pane.next", "tab", scopes=("panes",), title="pane: next", footer="pane", order=74)
-def next_pane(place: Place) -> None:
-    """Give the keys to the next pane."""
-    place.screen.next_pane(place.count or 1)  # type: ignore[attr-defined]
-
-
-@action("pane.previous", "shift+tab", scopes=("panes",))
-def previous_pane(place: Place) -> None:
-    """Give the keys to the pane before."""
-    place.screen.next_pane(-(place.count or 1))  # type: ignore[attr-defined]
-
-
-def _pane_keys() -> None:
-    for number, name, words in ((1, "change", "the change"), (2, "files", "the files"), (3, "about", "checks and words")):
-
-        def go(place: Place, name: str = name) -> None:
-            _screen(place).focus_pane(name)
-
-        go.__doc__ = f"Give the keys to {words}."
-        action(f"review.{name}", str(number), scopes=("judge",))(go)
-
-
-_pane_keys()
-
-
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -191,8 +163,8 @@ async def note(place: Place) -> None:
     screen, spot = _screen(place), _view(place).spot()
     assert spot is not None
     old = next((found.text for found in screen.notes if found.key == spot.key), "")
-    about = f"{plain(spot.line if hasattr(spot, 'line') else spot.text).strip()[:200]}"
-    text = await place.app.ask_text(f"note on {plain(spot.path)}:{spot.number}", about, old.replace("\n", " ") if "\n" not in old else old)
+    about = plain(spot.text).strip()[:200]
+    text = await place.app.ask_text(f"note on {plain(spot.path)}:{spot.number}", about, old.replace("\n", " "))
     if text is not None:
         screen.keep(Note(spot.path, spot.side, spot.number, spot.text[:500], text.strip()))
 
@@ -254,7 +226,7 @@ async def changes(place: Place) -> None:
     review = screen.review
     assert review is not None
     count = len(screen.notes)
-    about = f"{count} note{'s' if count != 1 else ''} on lines go with it; more to say?" if count else "what is to be different? e writes notes on lines"
+    about = f"{count} notes on lines go with it; more to say?" if count > 1 else "the note on a line goes with it; more to say?" if count else "what is to be different? e writes notes on lines"
 
     def check(text: str) -> str | None:
         return None if text.strip() or count else "say what is to be different"

@@ -56,9 +56,6 @@ def _retry(subject: Subject) -> tuple[str, dict[str, Any]]:
 
 
 command(
-    "task.add", "t", scopes=("app",), footer="new task", order=60, help="Add a task: its title and project are asked for.",
-)  # fmt: skip
-command(
     "task.cancel", "x", scopes=("task",), arguments={"task": "task"}, footer="cancel", order=32, enabled=_live, loses=_cancels, undo=_retry,
     help="Cancel the task; a run that works on it is stopped.",
 )  # fmt: skip

@@ -117,7 +117,7 @@ def preview(row: Need, at: Rows) -> list[Part]:
     parts: list[Part] = [(plain(row.text), "text bold")]
     for n, option in enumerate(row.options[:9], start=1):
         parts += [(f"  {n} ", "focus bold"), (plain(option), "text")]
-    return parts
+    return [*parts, (f"  {at.ink.glyph('dot')} #{row.task} {plain(row.title)}", "dim")]
 
 
 def wrapped(parts: Sequence[Part], width: int, most: int, more: str) -> list[list[Part]]:

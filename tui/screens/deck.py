@@ -99,7 +99,7 @@ class DeckScreen(BaseScreen):
             box = boxes.get(name)
             panel.display = box is not None
             panel.set_class(box is not None and box.folded, "-folded")
-            panel.settle(seen=box is not None and not box.folded)
+            panel.settle()
         panels.boxes = boxes
         panels.refresh(layout=True)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textual import events
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
@@ -19,19 +18,17 @@ from tui.ink import Part, age, money, plain
 from tui.notes import Note, as_text, by_file, drop_notes, keep_note, read_notes
 from tui.patch import Patch, read_patch
 from tui.screens.base import BaseScreen
+from tui.screens.paned import NARROW, PanedScreen
 from tui.store import Fresh, Trouble
 from tui.widgets.bars import Bar
 from tui.widgets.diff_view import DiffView, Moved
 from tui.widgets.file_tree import FileTree, Picked
 from tui.widgets.page import Page, heading, words
 
-WIDE = 100
-"""From so many columns on all panes are seen; on a narrower screen the one that has the keys."""
 _WHOLE = 1_000
 """Unchanged lines around a change that are read, to be unfolded."""
 _WHOLE_BYTES = 4_000_000
 _MOST_BYTES = 48_000_000
-_PANES = ("change", "files", "about")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +60,24 @@ class _Heading(Bar):
         left += [dot, (money(review.cost_usd), "text")]
         right: list[Part] = []
         if screen.notes:
-            right += [(f"{len(screen.notes)} note{'s' if len(screen.notes) != 1 else ''} to send  ", "ask bold")]
-        if review.task in shown.waiting and width >= WIDE:
+            right += [(f" {len(screen.notes)} note{'s' if len(screen.notes) != 1 else ''} to send  ", "ask bold")]
+        if review.task in shown.waiting and width >= NARROW:
             right += [(f"{shown.waiting.index(review.task) + 1} of {len(shown.waiting)} to review ", "dim")]
         return left, right
 
 
-class ReviewScreen(BaseScreen):
+class ReviewScreen(PanedScreen):
     """One review; ``(`` and ``)`` go through those that wait."""
 
     scopes = ("judge", "panes")
+    panes = ("change", "files", "about")
+    holders = {"files": "side", "about": "side"}  # noqa: RUF012 - as Textual declares such things
     DEFAULT_CSS = """
     ReviewScreen #side { width: 36; }
-    ReviewScreen #files { height: 1fr; }
-    ReviewScreen #about { height: 1fr; }
-    ReviewScreen #change { width: 1fr; }
-    ReviewScreen.-wide2 #side { width: 52; }
+    ReviewScreen.-wide #side { width: 52; }
     ReviewScreen.-narrow #side { width: 1fr; }
+    ReviewScreen #files, ReviewScreen #about { height: 1fr; }
+    ReviewScreen #change { width: 1fr; }
     """
 
     def __init__(self, task: str) -> None:
@@ -91,7 +89,6 @@ class ReviewScreen(BaseScreen):
         self.trouble = ""
         self.merging = ""
         """What is going on with the merge, or came of it."""
-        self._pane = "change"
         self._run = ""
         """The run whose change is shown."""
         self._subscription: Any = None
@@ -100,30 +97,19 @@ class ReviewScreen(BaseScreen):
         """The line above, the panes."""
         yield _Heading(id="heading")
         about = Page("checks, words", 3, id="about")
-        yield Horizontal(Vertical(FileTree(id="files"), about, id="side"), DiffView(id="change"))
+        yield Horizontal(Vertical(FileTree(id="files"), about, id="side", classes="holder"), DiffView(id="change"))
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def on_mount(self) -> None:
         """Begin to load."""
         self._listen()
-        self._place_panes()
         self.focus_pane("change")
-
-    def on_screen_resume(self) -> None:
-        """Back here: the pane that had the keys has them again."""
-        if self.is_mounted and self.focused is None:
-            self.focus_pane(self._pane)
 
     def on_unmount(self) -> None:
         """Load no more."""
         if self._subscription is not None:
             self._subscription.close()
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Another size, other panes."""
-        del event
-        self._place_panes()
 
     def _listen(self) -> None:
         self._subscription = self.deck.store.subscribe(self, ("review", f"task:{self.task_number}"), self._load)
@@ -173,29 +159,6 @@ class ReviewScreen(BaseScreen):
         self._show_notes()
 
     # ── panes ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def focus_pane(self, name: str) -> None:
-        """Give the keys to a pane."""
-        self._pane = name
-        self._place_panes()
-        self.query_one(f"#{name}").focus(scroll_visible=False)
-        self.deck.place_changed()
-
-    def next_pane(self, by: int) -> None:
-        """Give the keys to the next pane."""
-        self.focus_pane(_PANES[(_PANES.index(self._pane) + by) % len(_PANES)])
-
-    def _place_panes(self) -> None:
-        width = self.size.width
-        narrow = width < WIDE
-        self.set_class(narrow, "-narrow")
-        self.set_class(width >= 180, "-wide2")
-        self.query_one("#change").display = not narrow or self._pane == "change"
-        self.query_one("#side").display = not narrow or self._pane != "change"
-
-    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """A pane that was clicked has the keys."""
-        self._pane = event.widget.id if event.widget.id in _PANES else self._pane
 
     def on_moved(self, message: Moved) -> None:
         """The tree shows in which file one reads."""
@@ -262,7 +225,7 @@ class ReviewScreen(BaseScreen):
             return None
         review = self.shown.details.review
         row = _Judged(review.status, "review" if review.status in ("open", "approved") else "completed", None)
-        return Subject("task", {"task": str(review.task), "project": review.project}, f"#{review.task} {plain(review.title)}", row)
+        return Subject("task", {"task": str(review.task)}, f"#{review.task} {plain(review.title)}", row)
 
     @property
     def review(self) -> Review | None:

@@ -51,13 +51,19 @@ class TextTab(Reader):
     scopes = ("run-tab", "motion")  # type: ignore[assignment] # mypy takes the base's for a pair of one
 
 
+class DiffTab(DiffView):
+    """What has changed so far: to be read, not judged."""
+
+    scopes: ClassVar[tuple[str, ...]] = ("run-tab", "motion")
+
+
 class RunScreen(BaseScreen):
     """A run, by its name (``42.2``) or the task whose latest it is."""
 
     scopes = ("run-screen",)
     DEFAULT_CSS = """
     RunScreen LogView, RunScreen TextTab { height: 1fr; }
-    RunScreen DiffView { height: 1fr; border: none; }
+    RunScreen DiffTab { height: 1fr; border: none; }
     RunScreen MessageBox { height: 1; border: none; padding: 0 1; background: $qd-raised; color: $qd-text; }
     RunScreen MessageBox:focus { border: none; background: $qd-cursor; }
     """
@@ -84,7 +90,7 @@ class RunScreen(BaseScreen):
         yield RunFigures()
         yield Tabs()
         yield LogView(ink=lambda: self.deck.ink, pace=1.0 if self.deck.choices.low_bandwidth else 0.2)
-        yield DiffView()
+        yield DiffTab()
         yield TextTab([], "ground")
         yield LogLine()
         yield QuestionBar()
@@ -122,7 +128,7 @@ class RunScreen(BaseScreen):
         """Show what was loaded; open the log once it is known which."""
         message.stop()
         if message.of is self._events:
-            self.query_one(LogView).poke()
+            await self._log_goes_on(message.data)
             return
         if isinstance(message.data, Trouble):
             self.trouble = message.data.words
@@ -144,6 +150,14 @@ class RunScreen(BaseScreen):
         pages = LogPages(self.deck.store.read, found.number)
         await log.open(pages, begun=found.run.started_at, wanted=Range(kinds=PRESETS[0][1]))
         self._events = self.deck.store.subscribe(self, (f"run:{found.number}",), self._how_far)
+
+    async def _log_goes_on(self, end: object) -> None:
+        """New events; a log that has become shorter is another one (a replay went back)."""
+        log = self.query_one(LogView)
+        if isinstance(end, int) and log.window is not None and end < log.window.last:
+            await log.open(log.window.source, begun=log.layout_of.begun, wanted=log.window.range)
+        else:
+            log.poke()
 
     def _ask(self, asked: tuple[QuestionView, ...]) -> None:
         before, self.question, self.questions = self.question, asked[0] if asked else None, len(asked)
@@ -178,7 +192,7 @@ class RunScreen(BaseScreen):
         self.repaint_bars()
 
     def _show_tab(self) -> None:
-        panes: dict[str, Widget] = {"log": self.query_one(LogView), "diff": self.query_one(DiffView)}
+        panes: dict[str, Widget] = {"log": self.query_one(LogView), "diff": self.query_one(DiffTab)}
         text = self.query_one(TextTab)
         shown = panes.get(self.tab, text)
         self.set_focus(None)  # else the keys would go on to the next widget when the one that has them is hidden
@@ -206,7 +220,7 @@ class RunScreen(BaseScreen):
         self.query_one(TextTab).show(makers[self.tab]())  # type: ignore[arg-type]
 
     async def _load_diff(self) -> None:
-        view = self.query_one(DiffView)
+        view = self.query_one(DiffTab)
         try:
             change = await self.deck.store.ask("run.diff", run=self._wanted)
         except QuarterdeckError as error:

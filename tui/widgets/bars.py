@@ -107,7 +107,7 @@ class StatusLine(Bar):
         sign, tone = ink.sign("running")
         words = (
             f" {running}/{pulse.limit * len(alive)} running"
-            if width >= 100
+            if width >= 76
             else f" {running}/{pulse.limit * len(alive)}"
         )
         name = "engine " if len(alive) == 1 else f"{len(alive)} engines "

@@ -40,7 +40,8 @@ class Dialog(ModalScreen[R]):
     Dialog Input { border: none; height: 1; padding: 0; background: $qd-ground; color: $qd-text; margin: 1 0; }
     Dialog Input:focus { border: none; }
     Dialog Lines { background: $qd-raised; }
-    .-ascii Dialog > .box { border: ascii $qd-focus; }
+    Dialog > .box.-ascii { border: ascii $qd-focus; }
+    Dialog > .box.-ascii Lines { scrollbar-size: 0 0; }
     """
     BINDINGS = [Binding("escape", "leave", show=False), Binding("ctrl+c", "leave", show=False)]  # noqa: RUF012
 
@@ -48,6 +49,10 @@ class Dialog(ModalScreen[R]):
     def deck(self) -> "QuarterdeckApp":
         """The app."""
         return self.app  # type: ignore[return-value]
+
+    def on_mount(self) -> None:
+        """A frame that the terminal can show."""
+        self.query(".box").set_class(not self.deck.ink.unicode, "-ascii")
 
     def action_leave(self) -> None:
         """Say nothing."""

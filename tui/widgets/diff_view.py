@@ -48,10 +48,6 @@ class Moved(Message):
 
     file: int
 
-    def __post_init__(self) -> None:
-        """A message has a start of its own."""
-        super().__init__()
-
 
 @dataclass(frozen=True, slots=True)
 class Spot:

@@ -23,10 +23,6 @@ class Picked(Message):
     file: int
     opened: bool
 
-    def __post_init__(self) -> None:
-        """A message has a start of its own."""
-        super().__init__()
-
 
 class Node(NamedTuple):
     """One line of the tree: a folder, or a file by its place in the patch."""

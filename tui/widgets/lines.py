@@ -82,6 +82,7 @@ class Lines(ScrollView, can_focus=True):
         """How many lines there are."""
         if lines != self.virtual_size.height:
             self.virtual_size = Size(0, lines)
+            self._scroll_update(self.virtual_size)  # the scroll bar comes and goes with it, not with the next layout
 
     def repaint(self) -> None:
         """Paint what differs from what was painted last."""

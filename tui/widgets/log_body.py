@@ -88,12 +88,13 @@ class LogBody(ScrollView, can_focus=True):
         self._flushed = 0.0
         self._due = False
         self._told = LogState()
+        self._wanted = Range()
 
     # ── what is shown ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def open(self, source: LogSource, *, begun: datetime | None = None, wanted: Range = Range()) -> None:  # noqa: B008
         """Show another log, from its end."""
-        self.window = LogWindow(source, wanted)
+        self.window, self._wanted = LogWindow(source, wanted), wanted
         self.layout_of.begun = begun
         self.layout_of.turned.clear()
         self.layout_of.forget()
@@ -229,7 +230,7 @@ class LogBody(ScrollView, can_focus=True):
 
     @property
     def _narrowed_down(self) -> bool:
-        return self.window is not None and (bool(self.window.range.kinds) or self.window.range.after > 0)
+        return self.window is not None and self.window.range != self._wanted
 
     def _tell(self) -> None:
         window = self.window

@@ -8,8 +8,11 @@ import asyncio
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote as escaped
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp import web
@@ -44,6 +47,8 @@ class Call:
     request: web.Request
     wire: Wire
     body: dict[str, Any]
+    raw: bytes
+    """The body as it is sent on when nothing in it is changed."""
     demand: Demand
     token: str
     bearer: Bearer
@@ -103,8 +108,7 @@ class Calls:
         if key is None:
             hint = f"set it with `qd secret set service.{service.name}`"
             return No(Refusal.UNAVAILABLE, f"service {service.name} has no key; {hint}", 30, service=service.name)
-        size = len(dump(call.body))
-        quoted = self._services.quote(service, call.wire, call.demand, size, uuid7(), instead)
+        quoted = self._services.quote(service, call.wire, call.demand, len(call.raw), uuid7(), instead)
         if quoted is None:
             return No(Refusal.REQUEST, unpriced(service, call.demand.model), service=service.name)
         closed = await self._pass_circuit(service, last=last)
@@ -206,13 +210,19 @@ class _Exchange:
     async def _send(self) -> web.StreamResponse | No:
         call, ask, settings = self._call, self._quoted.ask, self._calls._settings  # noqa: SLF001 - the same module
         cut = self._grant.output is not None and self._grant.output < ask.output
-        sent = dump(call.wire.adapt(call.body, self._quoted.model, self._grant.output or ask.output, cut=cut))
+        adapted = call.wire.adapt(call.body, self._quoted.model, self._grant.output or ask.output, cut=cut)
+        sent = call.raw if adapted == call.body else dump(adapted)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=settings.first_byte_seconds)
         address = upstream(self._service, call.wire, call.request, self._quoted.model)
         carried = {**headers.onward(call.request.headers), **call.wire.auth(self._key)}
         self._calls._journal.sent(call.bearer.run, self._service.name, self._quoted.model, sent)  # noqa: SLF001
         async with self._calls._http.post(  # noqa: SLF001
-            address, data=_Told(sent, self), headers=carried, timeout=timeout, allow_redirects=False
+            address,
+            data=_Told(sent, self),
+            headers=carried,
+            timeout=timeout,
+            allow_redirects=False,
+            proxy=proxy_for(address),
         ) as answer:
             if answer.status >= 300:
                 return await self._pass_error(answer)
@@ -339,6 +349,15 @@ class _Told(aiohttp.BytesPayload):
     async def write_with_length(self, writer: Any, content_length: int | None) -> None:
         self._exchange._sent = True  # noqa: SLF001 - the same module
         await super().write_with_length(writer, content_length)
+
+
+@lru_cache(maxsize=64)
+def proxy_for(address: str) -> str | None:
+    """The proxy of the environment for an address. Not left to the HTTP client, which would look for keys in ``.netrc``."""
+    parts = urlsplit(address)
+    if parts.hostname is None or proxy_bypass(parts.hostname):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def refuse(wire: Wire, kind: Refusal, message: str, retry: float | None = None) -> web.Response:

@@ -122,7 +122,7 @@ async def _serve(
     ended = asyncio.Event()
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=20)
     async with (
-        aiohttp.ClientSession(connector=connector, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()) as http,
+        aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as http,
         asyncio.TaskGroup() as group,
     ):
         keeper = group.create_task(books.run(ended))

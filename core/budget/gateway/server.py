@@ -10,9 +10,10 @@ from aiohttp import web
 from config.errors import UnavailableError
 from core.budget.gateway import headers
 from core.budget.gateway.books import Books
-from core.budget.gateway.call import Call, Calls, no_service, refuse, upstream
+from core.budget.gateway.call import Call, Calls, no_service, proxy_for, refuse, upstream
 from core.budget.gateway.routing import Services
 from core.budget.wire import AnthropicWire, ChatWire, GeminiWire, Refusal, ResponsesWire, Wire
+from core.budget.wire.base import dump
 from storage.queries.budget import Bearer
 
 BODY_LIMIT = 64_000_000
@@ -84,7 +85,7 @@ class Doors:
         except (ValueError, RecursionError, KeyError) as error:
             return refuse(wire, Refusal.REQUEST, str(error)[:300])
         try:
-            return await self._calls.answer(Call(request, wire, body, demand, token, bearer))
+            return await self._calls.answer(Call(request, wire, body, dump(body), demand, token, bearer))
         except UnavailableError as error:
             return refuse(wire, Refusal.UNAVAILABLE, error.sentence(), 5)
 
@@ -124,7 +125,13 @@ class Doors:
             timeout = aiohttp.ClientTimeout(total=60, sock_connect=10)
             try:
                 async with self._http.request(
-                    request.method, address, data=content, headers=carried, timeout=timeout, allow_redirects=False
+                    request.method,
+                    address,
+                    data=content,
+                    headers=carried,
+                    timeout=timeout,
+                    allow_redirects=False,
+                    proxy=proxy_for(address),
                 ) as answer:
                     body = await answer.read()
                     kept = headers.back(answer.headers, service.name, model)

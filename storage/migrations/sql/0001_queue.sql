@@ -216,13 +216,13 @@ create function task_claim(p_engine bigint, p_n int, p_agents text[]) returns se
   set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   v_agents text[]; v_limited text[]; v_project text; v_lane text; v_head smallint; v_room int; v_name text; v_agent text; v_slots int[];
-  v_taken bigint[]; v_best smallint; v_held boolean := false; v_tried text[];
+  v_taken bigint[]; v_priorities smallint[]; v_best smallint; v_held boolean := false; v_tried text[];
 begin
+  if exists (select 1 from setting where key = 'queue.paused' and value = 'true'::jsonb) then return; end if;
   select array_agg(a.name order by array_position(p_agents, a.name)), coalesce(array_agg(a.name) filter (where a.max_parallel is not null), '{}')
     into v_agents, v_limited from agent a
    where a.name = any(p_agents) and a.enabled
-     and (a.max_parallel is null or a.max_parallel > (select count(*) from agent_slot s where s.agent = a.name and s.task is not null))
-     and not exists (select 1 from setting where key = 'queue.paused' and value = 'true'::jsonb);
+     and (a.max_parallel is null or a.max_parallel > (select count(*) from agent_slot s where s.agent = a.name and s.task is not null));
   if v_agents is null then return; end if;
   loop
     select l.project, l.agent, l.head, p.max_parallel - p.running into v_project, v_lane, v_head, v_room
@@ -260,15 +260,15 @@ begin
       if v_slots is not null then v_agent := v_name; v_room := least(v_room, cardinality(v_slots)); exit; end if;
     end loop;
     continue when v_agent is null;
-    select array_agg(number) filter (where priority = best) into v_taken from (
-      select number, priority, max(priority) over () as best from (
-        select t.number, t.priority from task t
-         where t.project = v_project and t.agent = v_lane and t.status = 'pending'
-         order by t.priority desc, t.number limit v_room for no key update of t skip locked) free) top;
+    select array_agg(number), array_agg(priority) into v_taken, v_priorities from (
+      select t.number, t.priority from task t
+       where t.project = v_project and t.agent = v_lane and t.status = 'pending'
+       order by t.priority desc, t.number limit v_room for no key update of t skip locked) free;
     if v_taken is null then   -- the hint was too good, or others are at these very tasks
       perform lane_renew(v_project, v_lane);
       continue;
     end if;
+    v_taken := v_taken[:cardinality(array_positions(v_priorities, v_priorities[1]))];
     if v_slots is not null then
       update agent_slot set task = v_taken[array_position(v_slots, slot)] where agent = v_agent and slot = any(v_slots[:cardinality(v_taken)]);
     end if;
@@ -549,7 +549,7 @@ begin
            status = case when t.cancel_requested then 'cancelled' when p_crash and t.rescues + 1 >= p_max_rescues then 'failed' else 'waiting' end::task_status,
            wait = case when not t.cancel_requested and not (p_crash and t.rescues + 1 >= p_max_rescues) then 'time'::task_wait end,
            not_before = case when not t.cancel_requested and not (p_crash and t.rescues + 1 >= p_max_rescues)
-                             then clock_timestamp() + case when p_crash then interval '500 ms' * power(4, t.rescues) else interval '0' end end,
+                             then clock_timestamp() + case when p_crash then interval '500 ms' * power(4, least(t.rescues, 5)) else interval '0' end end,
            finished_at = case when t.cancel_requested or (p_crash and t.rescues + 1 >= p_max_rescues) then clock_timestamp() end
      where t.number = any(array(select number from l)) returning t.*)
   select array_agg(u) into v_rows from u;
@@ -674,5 +674,5 @@ begin
   if v.rescues + 1 >= p_max_rescues then
     return task_finish(p_number, p_token, 'failed', format('set aside after %s losses: %s', v.rescues + 1, p_reason));
   end if;
-  return task_finish(p_number, p_token, 'wait', p_reason, interval '500 ms' * power(4, v.rescues), 'time');
+  return task_finish(p_number, p_token, 'wait', p_reason, interval '500 ms' * power(4, least(v.rescues, 5)), 'time');
 end $$;

@@ -1,0 +1,405 @@
+"""Knowledge: what the crew remembers. Items of every kind; the structured ones have commands of their own besides."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import asyncpg
+from pydantic import BeforeValidator, Field
+
+from config.errors import ConflictError, UsageError
+from core.commands.knowledge_views import (
+    HitView,
+    ItemRef,
+    ItemView,
+    check_project,
+    find_item,
+    hit_views,
+    item_view,
+    shown_item,
+    store,
+)
+from core.commands.shown import Column
+from core.commands.table import Context, Metavar, command
+from core.commands.values import Line, Slug, Text, Time
+from core.knowledge.secrets import redact
+from storage.database import Role
+from storage.queries import knowledge as rows
+from storage.queries.guard import transact
+from storage.queries.knowledge import Draft, Kind
+from storage.queries.knowledge_search import Filters
+
+MOST_TEXT = 200_000
+"""Characters of one item at most; longer files are taken in section by section."""
+
+_ALIASES = {
+    "doc": "documentation",
+    "docs": "documentation",
+    "document": "documentation",
+    "error": "lesson",
+    "prd": "requirement",
+}
+
+
+def _category(value: Any) -> Any:
+    return _ALIASES.get(str(value).lower(), str(value).lower())
+
+
+Category = Annotated[Kind, BeforeValidator(_category), Metavar("C")]
+Tags = tuple[Slug, ...]
+Limit = Annotated[int, Field(ge=1, le=1000)]
+State = Literal["proposed", "active", "deprecated", "superseded", "removed", "refused", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeView:
+    """One change of an item: by whom, and what it made of what."""
+
+    at: datetime
+    actor: str
+    action: str
+    kind: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("at", "at", "time"),
+        Column("actor", "actor", "key"),
+        Column("action", "action"),
+        Column("before", "before"),
+        Column("after", "after"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UseView:
+    """A run that was told of an item, and how it ended."""
+
+    run: str
+    task: int
+    status: str
+    credit: str | None
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("run", "run", "key"),
+        Column("status", "status", "state"),
+        Column("credit", "credit"),
+    )
+    empty: ClassVar[str] = "no run was told of it yet"
+
+
+@command("knowledge.add", role=Role.SUPERVISOR)
+async def add(
+    ctx: Context,
+    text: Annotated[tuple[Text, ...], "what is to be remembered; - reads it from standard input"] = (),
+    *,
+    file: Annotated[tuple[Path, ...], "file to take in"] = (),
+    project: Annotated[Slug | None, "whose it is; without it, it holds for all", Metavar("ID")] = None,
+    category: Annotated[Category, "what it is"] = "documentation",
+    title: Annotated[Line | None, "what it is called; without it, its first line"] = None,
+    tag: Annotated[Tags, "word to find it by"] = (),
+) -> ItemView | list[ItemView]:
+    """Remember something.
+
+    What looks like a key or a password in it is left out. A long file is taken in section by section.
+    """
+    pieces = _pieces(ctx, text, file, title)
+
+    async def work(connection: asyncpg.Connection) -> list[ItemView]:
+        added = []
+        for name, content, source in pieces:
+            draft = Draft(category, name, content, project, source or ctx.who.actor, tags=tuple(dict.fromkeys(tag)))
+            number = await store(connection, draft, _details(category, name, content))
+            added.append(await shown_item(connection, number))
+        return added
+
+    added = await transact(ctx.db, ctx.who, work)
+    await ctx.db.ring("knowledge")
+    return added[0] if len(added) == 1 else added
+
+
+@command("knowledge.search", role=Role.VIEWER)
+async def search(
+    ctx: Context,
+    text: Annotated[Text, "what is looked for, in any words"],
+    *,
+    project: Annotated[
+        Slug | None, "in this project and what holds for all; without it, everywhere", Metavar("ID")
+    ] = None,
+    category: Annotated[tuple[Category, ...], "only of this kind"] = (),
+    tag: Annotated[Tags, "only with this tag"] = (),
+    path: Annotated[Line | None, "only about files like this", Metavar("GLOB")] = None,
+    since: Annotated[Time | None, "only what was added since", Metavar("TIME")] = None,
+    until: Annotated[Time | None, "only what was added before", Metavar("TIME")] = None,
+    limit: Annotated[Limit, "at most so many"] = 10,
+) -> list[HitView]:
+    """Search what is known, the best first.
+
+    By words (BM25, identifiers taken apart) and, where an embedder is set, by meaning; `mode` says which decided.
+    """
+    from core.knowledge.embedding import query_embedder
+    from core.knowledge.search import search as find
+
+    if not text.strip():
+        raise UsageError("the text to search for is empty", "say what is looked for")
+    like = _like(path) if path else None
+    async with ctx.db.transaction(ctx.who) as connection:
+        await check_project(connection, project)
+        found = await find(
+            connection,
+            text,
+            project=project,
+            filters=Filters(category, tag, like, since, until),
+            limit=limit,
+            embedder=query_embedder(ctx.paths),
+            now=ctx.now(),
+        )
+    return hit_views(found)
+
+
+@command("knowledge.list", role=Role.VIEWER)
+async def list_items(
+    ctx: Context,
+    *,
+    project: Annotated[Slug | None, "of this project and of all", Metavar("ID")] = None,
+    category: Annotated[tuple[Category, ...], "only of this kind"] = (),
+    tag: Annotated[Tags, "only with this tag"] = (),
+    state: Annotated[tuple[State, ...], "in this state; without it, active and proposed"] = (),
+    files: Annotated[bool, "also what is read from repositories"] = False,
+    limit: Annotated[Limit, "at most so many"] = 100,
+) -> list[ItemView]:
+    """List what is known, the newest first."""
+    async with ctx.db.transaction(ctx.who) as connection:
+        await check_project(connection, project)
+        found = await rows.list_items(
+            connection,
+            project=project,
+            kinds=category,
+            tags=tag,
+            states=state or ("active", "proposed"),
+            files=files,
+            limit=limit,
+        )
+    return [item_view(memory) for memory in found]
+
+
+@command("knowledge.show", role=Role.VIEWER)
+async def show(ctx: Context, id: Annotated[ItemRef, "number or id of the item"]) -> ItemView:  # noqa: A002
+    """Show an item."""
+    async with ctx.db.transaction(ctx.who) as connection:
+        memory = await find_item(connection, id)
+        return await shown_item(connection, memory.number)
+
+
+@command("knowledge.edit", role=Role.SUPERVISOR)
+async def edit(
+    ctx: Context,
+    id: Annotated[ItemRef, "number or id of the item"],  # noqa: A002
+    *,
+    text: Annotated[Text | None, "what it says; - reads it from standard input"] = None,
+    title: Annotated[Line | None, "what it is called"] = None,
+    project: Annotated[Slug | None, "whose it is", Metavar("ID")] = None,
+    for_all: Annotated[bool, "it holds for all projects"] = False,
+    category: Annotated[Category | None, "what it is"] = None,
+    tag: Annotated[Tags, "word to find it by; replaces all before"] = (),
+) -> ItemView:
+    """Change an item. What it said before stays in its history."""
+    if project and for_all:
+        raise UsageError("an item is a project's or holds for all, not both", "give --project or --for-all")
+    content = _given(ctx, text)
+
+    async def work(connection: asyncpg.Connection) -> ItemView:
+        memory = await find_item(connection, id, lock=True)
+        if memory.origin == "file":
+            raise ConflictError(f"item {memory.number} is read from {memory.source}", "change the file itself")
+        columns: dict[str, Any] = {}
+        if content is not None or category:
+            _refuse_structured(memory.category, category)
+        if content is not None:
+            columns["content"] = redact(content)
+        if title:
+            columns["title"] = title
+        if category:
+            columns["kind"] = category
+        if tag:
+            columns["tags"] = list(dict.fromkeys(tag))
+        if project or for_all:
+            await check_project(connection, project)
+            columns["corpus"] = await rows.corpus_of(connection, project)
+            if memory.category == "lesson":
+                await rows.update_details(connection, "lesson", memory.number, {"corpus": columns["corpus"]})
+        if not columns:
+            raise UsageError(f"nothing to change in item {memory.number}", "see `qd knowledge edit --help`")
+        await rows.update(connection, memory.number, columns)
+        return await shown_item(connection, memory.number)
+
+    changed = await transact(ctx.db, ctx.who, work)
+    await ctx.db.ring("knowledge")
+    return changed
+
+
+@command("knowledge.delete", role=Role.SUPERVISOR, destructive=True, says="item {number} is deleted")
+async def delete(ctx: Context, id: Annotated[ItemRef, "number or id of the item"]) -> ItemView:  # noqa: A002
+    """Delete an item: nobody finds it any more. `qd knowledge restore` brings it back."""
+    return await move(ctx, id, "deleted", f"deleted by {ctx.who.actor}")
+
+
+@command("knowledge.restore", role=Role.SUPERVISOR, says="item {number} is {state}")
+async def restore(ctx: Context, id: Annotated[ItemRef, "number or id of the item"]) -> ItemView:  # noqa: A002
+    """Bring back an item that was deleted, refused, deprecated or superseded."""
+    return await move(ctx, id, "active", None)
+
+
+@command("knowledge.accept", role=Role.SUPERVISOR, says="item {number} is {state}")
+async def accept(ctx: Context, id: Annotated[ItemRef, "number or id of the proposal"]) -> ItemView:  # noqa: A002
+    """Accept a proposal: from now on it is found and told to runs."""
+    return await move(ctx, id, "active", f"accepted by {ctx.who.actor}", only="proposed")
+
+
+@command("knowledge.refuse", role=Role.SUPERVISOR, says="item {number} is {state}")
+async def refuse(ctx: Context, id: Annotated[ItemRef, "number or id of the proposal"]) -> ItemView:  # noqa: A002
+    """Refuse a proposal. It is not proposed again."""
+    return await move(ctx, id, "refused", f"refused by {ctx.who.actor}", only="proposed")
+
+
+@command("knowledge.vote", role=Role.SUPERVISOR, says="item {number}: {wins} of {uses}")
+async def vote(
+    ctx: Context,
+    id: Annotated[ItemRef, "number or id of the item"],  # noqa: A002
+    word: Annotated[Literal["up", "down"], "up: it helped; down: it did not"],
+) -> ItemView:
+    """Say whether an item helps. It counts as much as the outcome of a run."""
+
+    async def work(connection: asyncpg.Connection) -> ItemView:
+        memory = await find_item(connection, id, lock=True)
+        await rows.vote(connection, memory.number, up=word == "up")
+        return await shown_item(connection, memory.number)
+
+    return await transact(ctx.db, ctx.who, work)
+
+
+@command("knowledge.history", role=Role.VIEWER)
+async def history(ctx: Context, id: Annotated[ItemRef, "number or id of the item"]) -> list[ChangeView]:  # noqa: A002
+    """Show what was changed of an item, by whom and when."""
+    async with ctx.db.transaction(ctx.who) as connection:
+        changes = await rows.history(connection, await find_item(connection, id))
+    return [
+        ChangeView(one.at, one.actor, one.action, one.kind, dict(one.before or {}), dict(one.after or {}))
+        for one in changes
+    ]
+
+
+@command("knowledge.uses", role=Role.VIEWER)
+async def uses(ctx: Context, id: Annotated[ItemRef, "number or id of the item"]) -> list[UseView]:  # noqa: A002
+    """Show which runs were told of an item, and how they ended."""
+    async with ctx.db.transaction(ctx.who) as connection:
+        memory = await find_item(connection, id)
+        found = await rows.uses_of(connection, memory.number)
+    return [UseView(f"{task}.{attempt}", task, status, credit) for task, attempt, status, credit in found]
+
+
+async def move(
+    ctx: Context,
+    ref: int | Any | str,
+    state: rows.State,
+    note: str | None,
+    *,
+    kind: str | None = None,
+    only: str | None = None,
+) -> ItemView:
+    """Move an item into a state. Raises ConflictError when it is there already, or cannot get there from where it
+    is.
+    """
+
+    async def work(connection: asyncpg.Connection) -> ItemView:
+        memory = await find_item(connection, ref, kind=kind, lock=True)
+        if memory.state == state or (only and memory.state != only):
+            raise ConflictError(f"item {memory.number} is {memory.state}", f"see `qd knowledge show {memory.number}`")
+        if state == "active" and memory.origin == "file":
+            raise ConflictError(f"item {memory.number} is read from a repository", "see `qd knowledge index`")
+        await rows.set_state(connection, memory.number, state, note=note)
+        return await shown_item(connection, memory.number)
+
+    moved = await transact(ctx.db, ctx.who, work)
+    await ctx.db.ring("knowledge")
+    return moved
+
+
+def _pieces(
+    ctx: Context, texts: Sequence[str], files: Sequence[Path], title: str | None
+) -> list[tuple[str, str, str | None]]:
+    """(title, content, source) of each item that is to be."""
+    pieces: list[tuple[str, str, str | None]] = []
+    for text in texts:
+        content = redact(_given(ctx, text) or "").strip()
+        if not content:
+            raise UsageError("the text is empty", "say what is to be remembered")
+        if len(content) > MOST_TEXT:
+            raise UsageError(f"the text has {len(content)} characters, at most {MOST_TEXT} are possible", "split it")
+        pieces.append((title or _first_line(content), content, None))
+    for file in files:
+        pieces += _of_file(ctx.cwd / file.expanduser(), title)
+    if not pieces:
+        raise UsageError("nothing to remember was given", "give TEXT, - for standard input, or --file FILE")
+    return pieces
+
+
+def _of_file(path: Path, title: str | None) -> list[tuple[str, str, str | None]]:
+    from core.knowledge.chunks import chunk_file
+
+    try:
+        if path.stat().st_size > 10_000_000:
+            raise UsageError(f"{path} is larger than 10 MB", "give the part of it that matters")
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "give the path of a text file") from error
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not valid UTF-8 text", "give a text file") from None
+    text = redact(text.replace("\0", "\ufffd"))
+    if not text.strip():
+        raise UsageError(f"{path} is empty", "give a file that says something")
+    if len(text) <= 6000:
+        return [(title or _first_line(text), text.strip(), str(path))]
+    return [
+        (f"{title or path.name}: {chunk.title}"[:300], chunk.text, f"{path}:{chunk.first_line}")
+        for chunk in chunk_file(path.name, text)
+    ]
+
+
+def _like(glob: str) -> str:
+    """A glob as a pattern of LIKE; `**` and `*` both cross folders."""
+    escaped = glob.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped.replace("**", "*").replace("*", "%").replace("?", "_")
+
+
+def _given(ctx: Context, text: str | None) -> str | None:
+    if text == "-":
+        return ctx.stdin() if ctx.stdin else ""
+    return text
+
+
+def _first_line(text: str) -> str:
+    line = next((line for line in text.splitlines() if line.strip(" #=-*/\"'")), text)
+    line = " ".join(line.strip(" #=*").split())
+    return (line if len(line) <= 120 else line[:119] + "…") or "note"
+
+
+def _refuse_structured(category: str, wanted: str | None) -> None:
+    for kind in (category, wanted):
+        if kind in rows.STRUCTURED:
+            raise UsageError(f"a {kind} has fields of its own", f"use `qd {kind} edit`, or `qd {kind} add`")
+
+
+def _details(category: str, title: str, content: str) -> dict[str, Any] | None:
+    """The least that a structured kind has, from a plain text."""
+    from core.knowledge.kinds import signature
+
+    if category == "pattern":
+        from core.commands.pattern import slug_of
+
+        return {"slug": slug_of(title), "template": content}
+    if category == "decision":
+        return {"question": title, "chosen": content}
+    if category == "lesson":
+        return {"error": content, "signature": signature("other", content)}
+    return None

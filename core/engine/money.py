@@ -1,0 +1,153 @@
+"""The engine's side of budgets: the gateway that meters every call, its tokens, and what happens when money runs out.
+
+Without a service whose models an agent could use there is nothing to meter, and the agent is started without a gateway:
+a program with a login of its own works as it does for the person.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from config.errors import QuarterdeckError
+from core import version
+from core.budget import engine_side
+from core.engine.ending import Judgement
+from core.events import EventKind
+from storage.database import Principal, Role
+from storage.queries import budget
+from storage.queries.budget_runs import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from core.engine.life import Life
+    from core.engine.runtime import Runtime
+
+ALERT_PAUSE = 60.0
+"""Seconds between two looks at alerts that are to be told."""
+GRACE_AFTER_REFUSAL = 30.0
+"""Seconds that an agent has to end by itself after its model was refused."""
+
+
+@dataclass(slots=True)
+class Money:
+    """One engine's dealings with the gateway."""
+
+    runtime: "Runtime"
+    _providers: set[str] | None = None
+    """Of the services that there are, as of the last look; a bell brings the next."""
+    _watch: engine_side.GatewayWatch | None = None
+    _watching: "asyncio.Task[None] | None" = None
+    _interrupting: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    async def close(self) -> None:
+        """Let the gateway go on alone: the runs need it."""
+        for task in [self._watching, *self._interrupting]:
+            if task:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def is_metered(self, adapter: str) -> bool:
+        """Whether there is a service whose models this adapter's program could use."""
+        if self._providers is None:
+            self._providers = {service.provider for service in await self.runtime.persist(budget.services)}
+        return any(adapter in engine_side.SPEAKS.get(provider, ()) for provider in self._providers)
+
+    async def refuses(self, life: "Life") -> Refused | None:
+        """Why a run could make no call at all; None when it may start."""
+        work = life.work
+        if not await self.is_metered(work.adapter):
+            return None
+        return await self.runtime.persist(
+            engine_side.may_start, project=work.project, task=work.number, agent=work.agent, adapter=work.adapter
+        )
+
+    async def environment(self, run: int, adapter: str) -> dict[str, str]:
+        """Where the agent of a run finds models, with a token for this run alone; empty where nothing is metered."""
+        if not await self.is_metered(adapter):
+            return {}
+        url = await self._gateway().url()
+        token = await self.runtime.persist(engine_side.issue_token, run)
+        return engine_side.agent_environment(url, token)
+
+    async def after(self, life: "Life", judgement: Judgement) -> Judgement:
+        """What becomes of an attempt that failed because its model was refused: that is no failure of the work."""
+        if judgement.outcome != "retry" or life.stopped:
+            return judgement
+        refused = await self.runtime.persist(engine_side.why_refused, life.run)
+        if refused is None:
+            return judgement
+        if refused.kind == "service":
+            return Judgement("failed", "wait", refused.text, wait="time", retry_seconds=refused.retry_seconds or 30.0)
+        handed = await self.runtime.persist(engine_side.hand_over, life.work.project, life.work.agent, refused)
+        if handed:
+            return Judgement("failed", "wait", refused.text, handed.note, wait="time", hand_to=handed.agent)
+        return Judgement("failed", "wait", refused.text, wait="budget", refused=refused)
+
+    async def look(self, lives: "Mapping[int, Life]") -> None:
+        """Tell runs what the gateway has to say of them, and wake the tasks whose budget has room again."""
+        self._providers = {service.provider for service in await self.runtime.persist(budget.services)}
+        if self._providers:
+            self._gateway()
+        for notice in await self.runtime.persist(engine_side.take_notices, self.runtime.engine):
+            life = lives.get(notice.run)
+            if life is None or life.journal is None:
+                continue
+            kind = EventKind.STATUS if notice.kind == "fallback" else EventKind.ERROR
+            await life.note(kind, notice.text, **dict(notice.data))
+            if notice.kind != "fallback":
+                task = asyncio.create_task(self._interrupt_later(life))
+                self._interrupting.add(task)
+                task.add_done_callback(self._interrupting.discard)
+        if await self.runtime.persist(engine_side.wake):
+            self.runtime.bell.ring("task")
+
+    async def tell_alerts(self) -> None:
+        """Deliver the alerts that are due, for as long as the engine runs."""
+        from core.budget import alerts
+        from core.secrets import open_store
+
+        who = Principal(f"engine:{self.runtime.name}", Role.ENGINE)
+        while True:
+            async with self.runtime.db.connection() as connection:
+                await alerts.look(connection)
+            await alerts.deliver(self.runtime.db, who, open_store(self.runtime.paths, self.runtime.environ))
+            await asyncio.sleep(ALERT_PAUSE)
+
+    def _gateway(self) -> engine_side.GatewayWatch:
+        """The gateway's watch, started when the first service needs it."""
+        if self._watch is None:
+            self._watch = engine_side.GatewayWatch(
+                self.runtime.paths,
+                self.runtime.settings.gateway,
+                self.runtime.db.dsn,
+                version(),
+                self.runtime.environ,
+            )
+            self._watching = asyncio.create_task(self._watch.run(), name="gateway")
+        return self._watch
+
+    async def _interrupt_later(self, life: "Life") -> None:
+        """An agent that does not understand that its model is used up must not go on trying for ever."""
+        from core.keeper import client as keeper
+
+        await asyncio.sleep(GRACE_AFTER_REFUSAL)
+        with contextlib.suppress(QuarterdeckError):
+            await keeper.interrupt(life.socket)
+
+
+async def settle_money(connection: asyncpg.Connection, run: int, task: int, refused: Refused | None) -> None:
+    """In the transaction that ends a run: its token dies, its cost is the ledger's, what the task waits for is kept."""
+    await engine_side.end_run(connection, run)
+    if refused:
+        await engine_side.wait(connection, task, refused)
+
+
+def pause_of(judgement: Judgement) -> timedelta | None:
+    """How long a task waits that waits for a service."""
+    return timedelta(seconds=judgement.retry_seconds) if judgement.retry_seconds is not None else None

@@ -1,0 +1,1 @@
+"""What the crew remembers: search, the index of repositories, the context of a run, learning."""

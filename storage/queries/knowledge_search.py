@@ -1,0 +1,238 @@
+"""Reads of search: words by BM25, meaning by vectors. Which way vectors are compared is decided by how many there
+are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+EXACT_ROWS = 20_000
+"""Up to so many vectors of a corpus comparing them all is quick enough, and misses nothing."""
+EF_SEARCH = 100
+"""Breadth of a search in the HNSW index: recall 0.98 at 100,000 vectors of 384 dimensions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a search is limited to. Empty and None: not limited."""
+
+    kinds: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    path: str | None = None
+    """A pattern of LIKE."""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def beyond_kinds(self) -> bool:
+        """Whether the items themselves must be looked at."""
+        return bool(self.tags or self.path or self.since or self.until)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A hit of the words: BM25 score, and the share of the query's weight that it holds."""
+
+    memory: int
+    score: float
+    coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Embedder:
+    """A model that turns text into vectors of ``dims`` numbers."""
+
+    id: int
+    name: str
+    dims: int
+
+
+async def match_words(
+    connection: asyncpg.Connection, query: str, corpora: Sequence[int], limit: int, filters: Filters
+) -> list[Match]:
+    """The best by BM25. Served by the primary key of posting."""
+    rows = await connection.fetch(
+        "select memory, score, coverage from knowledge_match($1, $2, $3, $4::text[]::memory_kind[], $5, $6, $7, $8)",
+        query,
+        list(corpora),
+        limit,
+        list(filters.kinds) or None,
+        list(filters.tags) or None,
+        filters.path,
+        filters.since,
+        filters.until,
+    )
+    return [Match(**row) for row in rows]
+
+
+async def query_terms(connection: asyncpg.Connection, query: str) -> list[str]:
+    """The stems that a query is looked for by."""
+    return [row["term"] for row in await connection.fetch("select term from knowledge_words($1) order by term", query)]
+
+
+async def match_vectors(
+    connection: asyncpg.Connection,
+    embedder: Embedder,
+    vector: Sequence[float],
+    corpora: Sequence[int],
+    limit: int,
+    filters: Filters,
+) -> list[tuple[int, float]]:
+    """The nearest by cosine: (memory, similarity). Must run in a transaction, whose search settings it sets.
+
+    Up to :data:`EXACT_ROWS` vectors are compared one by one, served by embedding_corpus; beyond, the HNSW index is read
+    on until enough
+    rows pass the filter (iterative scan), so that a filtered search is never short.
+    """
+    count = await connection.fetchval(
+        "select count(*) from (select 1 from embedding where model = $1 and corpus = any($2) limit $3) counted",
+        embedder.id,
+        list(corpora),
+        EXACT_ROWS + 1,
+    )
+    arguments = [
+        embedder.id, list(corpora), _literal(vector), limit, list(filters.kinds) or None, list(filters.tags) or None,
+        filters.path, filters.since, filters.until,
+    ]  # fmt: skip
+    if count <= EXACT_ROWS or not await has_index(connection, embedder):
+        side = "e.vector"
+    else:
+        await connection.execute(
+            f"set local hnsw.ef_search = {EF_SEARCH}; set local hnsw.iterative_scan = relaxed_order; set local hnsw.max_scan_tuples = 200000"
+        )
+        side = f"e.vector::halfvec({embedder.dims})"
+    join = "join memory m on m.number = e.memory" if filters.beyond_kinds else ""
+    beyond = (
+        """and ($6::text[] is null or m.tags @> $6) and ($7::text is null or m.path like $7)
+           and ($8::timestamptz is null or m.created_at >= $8) and ($9::timestamptz is null or m.created_at < $9)"""
+        if filters.beyond_kinds
+        else "and ($6::text[] is null and $7::text is null and $8::timestamptz is null and $9::timestamptz is null)"
+    )
+    model = f"e.model = {embedder.id} and $1::int is not null" if side != "e.vector" else "e.model = $1"
+    rows = await connection.fetch(
+        f"""select e.memory, 1 - ({side} <=> $3::text::halfvec({embedder.dims})) as similarity
+              from embedding e {join}
+             where {model} and e.corpus = any($2::smallint[]) and ($5::text[] is null or e.kind::text = any($5))
+             {beyond}
+             order by {side} <=> $3::text::halfvec({embedder.dims}) limit $4""",  # noqa: S608 - numbers of ours
+        *arguments,
+    )
+    return [(row["memory"], row["similarity"]) for row in rows]
+
+
+async def active_embedder(connection: asyncpg.Connection) -> Embedder | None:
+    """The model whose vectors search uses; None: words alone."""
+    row = await connection.fetchrow("select id, name, dims from embedder where active")
+    return Embedder(**row) if row else None
+
+
+async def ensure_embedder(connection: asyncpg.Connection, name: str, dims: int) -> Embedder:
+    """A model by name, entered where it is new."""
+    await connection.execute(
+        "insert into embedder (name, dims) values ($1, $2) on conflict (name) do nothing", name, dims
+    )
+    row = await connection.fetchrow("select id, name, dims from embedder where name = $1", name)
+    return Embedder(**row)
+
+
+async def activate(connection: asyncpg.Connection, embedder: int | None) -> None:
+    """Make search use this model; None: none. The vectors of the others are dropped."""
+    await connection.execute("update embedder set active = false where active and id is distinct from $1", embedder)
+    if embedder is not None:
+        await connection.execute("update embedder set active = true where id = $1", embedder)
+        await connection.execute("delete from embedder where id <> $1", embedder)
+
+
+async def has_index(connection: asyncpg.Connection, embedder: Embedder) -> bool:
+    """Whether there is a finished HNSW index of its vectors."""
+    return bool(
+        await connection.fetchval(
+            "select exists (select 1 from pg_index where indexrelid = to_regclass($1) and indisvalid)", _index(embedder)
+        )
+    )
+
+
+async def build_index(connection: asyncpg.Connection, embedder: Embedder) -> None:
+    """Make the HNSW index (16 links, breadth 64). Outside a transaction, as the owner of the schema."""
+    await connection.execute(f"drop index if exists {_index(embedder)}")
+    await connection.execute(
+        f"""create index concurrently {_index(embedder)} on embedding
+              using hnsw ((vector::halfvec({embedder.dims})) halfvec_cosine_ops) with (m = 16, ef_construction = 64)
+              where model = {embedder.id}"""
+    )
+
+
+async def unembedded(
+    connection: asyncpg.Connection, embedder: int, after: int, limit: int
+) -> list[tuple[int, str, str, str | None]]:
+    """Active items without a vector of this model, beyond a number: (number, title, content, path)."""
+    rows = await connection.fetch(
+        """select m.number, m.title, left(m.content, 8000) as content, m.path from memory m
+            where m.number > $2 and m.state = 'active' and not exists (select 1 from embedding e where e.model = $1 and
+            e.memory = m.number)
+            order by m.number limit $3""",
+        embedder,
+        after,
+        limit,
+    )
+    return [(row["number"], row["title"], row["content"], row["path"]) for row in rows]
+
+
+async def store_vectors(
+    connection: asyncpg.Connection, embedder: int, vectors: Sequence[tuple[int, Sequence[float]]]
+) -> None:
+    """Store vectors of items that are active still."""
+    await connection.execute(
+        """insert into embedding (model, memory, corpus, kind, vector)
+           select $1, m.number, m.corpus, m.kind, v.vector::halfvec from unnest($2::int[], $3::text[]) v (memory,
+           vector)
+             join memory m on m.number = v.memory where m.state = 'active' for share of m
+           on conflict (model, memory) do update set vector = excluded.vector""",
+        embedder,
+        [number for number, _ in vectors],
+        [_literal(vector) for _, vector in vectors],
+    )
+
+
+async def embedded_share(connection: asyncpg.Connection, embedder: int) -> tuple[int, int]:
+    """How many active items have a vector of this model, and how many there are."""
+    row = await connection.fetchrow(
+        "select (select count(*) from embedding where model = $1) as done, (select sum(docs) from corpus) as docs",
+        embedder,
+    )
+    return int(row["done"]), int(row["docs"] or 0)
+
+
+async def cached_query(connection: asyncpg.Connection, embedder: int, digest: UUID) -> list[float] | None:
+    """The vector of a query that was asked before."""
+    text = await connection.fetchval(
+        "select vector::text from query_vector where model = $1 and hash = $2", embedder, digest
+    )
+    return [float(part) for part in text.strip("[]").split(",")] if text else None
+
+
+async def cache_query(connection: asyncpg.Connection, embedder: int, digest: UUID, vector: Sequence[float]) -> None:
+    """Remember the vector of a query; the oldest of more than 10,000 are forgotten."""
+    await connection.execute(
+        """insert into query_vector (model, hash, vector) values ($1, $2, $3::text::halfvec)
+           on conflict (model, hash) do update set used_at = clock_timestamp()""",
+        embedder,
+        digest,
+        _literal(vector),
+    )
+    await connection.execute(
+        """delete from query_vector where model = $1 and hash in
+             (select hash from query_vector where model = $1 order by used_at desc offset 10000)""",
+        embedder,
+    )
+
+
+def _index(embedder: Embedder) -> str:
+    return f"embedding_hnsw_{embedder.id}"
+
+
+def _literal(vector: Sequence[float]) -> str:
+    return "[" + ",".join(f"{value:.6g}" for value in vector) + "]"

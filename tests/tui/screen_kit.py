@@ -1,0 +1,67 @@
+"""The app on a test database: the screen as it is, with the clock frozen and nothing remembered."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+
+from tests.tui.world import ANN, NOW, opener
+from tui.actions import registry
+from tui.app import Choices, QuarterdeckApp
+from tui.lifeline import Lifeline
+from tui.memory import Memory
+from tui.store import Store
+
+
+def screen_on(dsn: str, folder: Path, *, theme: str = "dark", unicode: bool = True, readonly: bool = False, who: Any = ANN) -> QuarterdeckApp:
+    """The app."""
+    store = Store(opener(dsn, folder, who=who), readonly=readonly, now=lambda: NOW)
+    return QuarterdeckApp(
+        store, registry(), Choices(theme, unicode, readonly), Memory(folder / "screen.json"), Lifeline(folder / "logs", starts_engine=False)
+    )
+
+
+async def until(true: Callable[[], Any], pilot: Pilot[Any], seconds: float = 20) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(seconds):
+        while not true():
+            await pilot.pause(0.02)
+
+
+async def settled(pilot: Pilot[Any]) -> None:
+    """Wait until everything that is seen is loaded and painted."""
+    app: Any = pilot.app
+    await until(lambda: app.pulse is not None or app.store.gone, pilot)
+    if not app.store.gone:
+        await until(lambda: all(s.loaded or s.asleep for s in app.store._subscriptions), pilot)
+        await until(lambda: not app.store._loads, pilot)
+    await pilot.pause()
+    await pilot.pause()
+
+
+def seen(app: QuarterdeckApp) -> str:
+    """What is on the screen, as text."""
+    width, height = app.size
+    lines = app.screen._compositor.render_strips()
+    return "\n".join(strip.text for strip in lines[:height])
+
+
+@asynccontextmanager
+async def at_the_screen(
+    dsn: str, folder: Path, size: tuple[int, int] = (120, 40), **more: Any
+) -> AsyncIterator[Pilot[Any]]:
+    """A person at the screen, with everything loaded."""
+    app = screen_on(dsn, folder, **more)
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        yield pilot
+
+
+async def type_(pilot: Pilot[Any], text: str) -> None:
+    """Type a text."""
+    names = {" ": "space", ":": "colon", "/": "slash", "-": "minus", "#": "number_sign", '"': "quotation_mark", "!": "exclamation_mark", "~": "tilde",
+             ".": "full_stop", ",": "comma", "?": "question_mark", "=": "equals_sign", "'": "apostrophe", "_": "underscore", "*": "asterisk"}  # fmt: skip
+    await pilot.press(*[names.get(letter, letter) for letter in text])

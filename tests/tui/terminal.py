@@ -1,0 +1,116 @@
+"""A real terminal for the screen: a pty whose other end is an emulator (pyte), and `qd` running on it."""
+
+import fcntl
+import os
+import pty
+import signal
+import struct
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pyte
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Terminal:
+    """A program on a terminal. ``output`` is every byte that it has written."""
+
+    def __init__(self, environ: Mapping[str, str], *arguments: str, size: tuple[int, int] = (80, 24), deaf: bool = False) -> None:
+        """``deaf``: the program is started with SIGHUP ignored, as by nohup."""
+        self.screen = pyte.Screen(*size)
+        self._stream = pyte.ByteStream(self.screen)
+        self._lock = threading.Lock()
+        self.output = bytearray()
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            if deaf:
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            os.chdir(ROOT)
+            os.execve(sys.executable, [sys.executable, "-P", "-m", "core.faces.start", *arguments], dict(environ))
+        self.resize(*size)
+        self.before = termios.tcgetattr(self.master)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self.master, 65536)
+            except OSError:
+                return
+            if not data:
+                return
+            with self._lock:
+                self.output += data
+                with suppress(Exception):  # the emulator does not know every sequence
+                    self._stream.feed(data)
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Another size, as a window manager would make it."""
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        with self._lock:
+            self.screen.resize(lines, columns)
+
+    def text(self) -> str:
+        """What is seen."""
+        with self._lock:
+            return "\n".join(self.screen.display)
+
+    def send(self, keys: str) -> None:
+        """Type."""
+        os.write(self.master, keys.encode())
+
+    def wait(self, what: str | Callable[[], Any], seconds: float = 30) -> None:
+        """Wait until a text is seen, or something is true."""
+        end = time.monotonic() + seconds
+        while not (what in self.text() if isinstance(what, str) else what()):
+            assert time.monotonic() < end, f"never: {what}\n{self.text()}"
+            time.sleep(0.02)
+
+    def hang_up(self) -> None:
+        """The line is cut."""
+        os.close(self.master)
+
+    def ended(self, seconds: float = 10) -> int:
+        """Wait for the end; the exit code, negative for a signal."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.pid = 0
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.02)
+        raise AssertionError(f"it goes on\n{self.text()}")
+
+    def stopped(self, seconds: float = 10) -> None:
+        """Wait until it is suspended."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pid, status = os.waitpid(self.pid, os.WNOHANG | os.WUNTRACED)
+            if pid:
+                assert os.WIFSTOPPED(status), status
+                return
+            time.sleep(0.02)
+        raise AssertionError("it was not suspended")
+
+
+@contextmanager
+def terminal(environ: Mapping[str, str], *arguments: str, **more: Any) -> Iterator[Terminal]:
+    """`qd` on a terminal, gone afterwards."""
+    made = Terminal(environ, *arguments, **more)
+    try:
+        yield made
+    finally:
+        if made.pid:
+            with suppress(ProcessLookupError):
+                os.kill(made.pid, signal.SIGKILL)
+            os.waitpid(made.pid, 0)
+        with suppress(OSError):
+            os.close(made.master)

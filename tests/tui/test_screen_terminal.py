@@ -1,0 +1,101 @@
+"""The screen on a real terminal: it lives and dies with it, and gives it back as it was."""
+
+import os
+import signal
+import termios
+import time
+
+from tests.tui.terminal import Terminal, terminal
+
+
+def _seen(terminal_: Terminal) -> None:
+    terminal_.wait("needs you" if False else "need you", 60)
+
+
+def test_a_line_that_is_cut_ends_the_screen(seen_day: str, world_environ: dict[str, str]) -> None:
+    with terminal(world_environ | {"QD_DATABASE_URL": seen_day}, "--readonly") as line:
+        _seen(line)
+        line.hang_up()
+        assert line.ended(5) == 128 + signal.SIGHUP
+
+
+def test_a_line_that_is_cut_ends_a_screen_that_was_told_to_ignore_it(seen_day: str, world_environ: dict[str, str]) -> None:
+    with terminal(world_environ | {"QD_DATABASE_URL": seen_day}, "--readonly", deaf=True) as line:
+        _seen(line)
+        line.hang_up()
+        line.ended(5)
+
+
+def test_a_kill_gives_the_terminal_back(seen_day: str, world_environ: dict[str, str]) -> None:
+    with terminal(world_environ | {"QD_DATABASE_URL": seen_day}, "--readonly") as line:
+        _seen(line)
+        os.kill(line.pid, signal.SIGTERM)
+        assert line.ended(5) == 128 + signal.SIGTERM
+        line.wait(lambda: b"\x1b[?1049l" in line.output)
+        assert b"\x1b[?25h" in line.output
+        assert termios.tcgetattr(line.master)[3] & termios.ECHO
+
+
+def test_it_is_suspended_and_comes_back(seen_day: str, world_environ: dict[str, str]) -> None:
+    with terminal(world_environ | {"QD_DATABASE_URL": seen_day}, "--readonly") as line:
+        _seen(line)
+        line.send("\x1a")
+        line.stopped()
+        before = len(line.output)
+        os.kill(line.pid, signal.SIGCONT)
+        line.wait(lambda: b"\x1b[?1049h" in line.output[before:])
+        line.send("3")
+        line.send("q")
+        assert line.ended() == 0
+
+
+def test_it_bears_any_size(seen_day: str, world_environ: dict[str, str]) -> None:
+    with terminal(world_environ | {"QD_DATABASE_URL": seen_day}, "--readonly") as line:
+        _seen(line)
+        for size in ((1, 1), (2, 1), (1, 40), (300, 2), (20, 5), (200, 60), (7, 3), (1, 1)):
+            line.resize(*size)
+            line.send("jz3l?q1z")
+        line.resize(120, 40)
+        line.wait("3 queue")
+        line.send("Q")
+        assert line.ended() == 0
+
+
+def test_nothing_is_written_while_nothing_happens(seen_day: str, world_environ: dict[str, str]) -> None:
+    with terminal(world_environ | {"QD_DATABASE_URL": seen_day}, "--readonly", size=(120, 40)) as line:
+        _seen(line)
+        line.wait("22")
+        settled, since = len(line.output), time.monotonic()
+        while time.monotonic() - since < 2.5:
+            if len(line.output) != settled:
+                settled, since = len(line.output), time.monotonic()
+            assert time.monotonic() - since < 60
+            time.sleep(0.05)
+        quiet = len(line.output)
+        time.sleep(3)
+        assert len(line.output) == quiet
+
+
+def test_a_terminal_without_colours_and_unicode_gets_neither(seen_day: str, world_environ: dict[str, str]) -> None:
+    poor = world_environ | {"QD_DATABASE_URL": seen_day, "TERM": "vt100", "LANG": "C", "NO_COLOR": "1"}
+    with terminal(poor, "--readonly") as line:
+        _seen(line)
+        line.wait("3 queue")
+        assert line.text().isascii()
+        assert b"\x1b[38;" not in line.output
+        assert b"48;2" not in line.output
+        line.send("Q")
+        assert line.ended() == 0
+
+
+def test_without_a_terminal_it_says_so(world_environ: dict[str, str]) -> None:
+    import subprocess
+    import sys
+
+    from tests.tui.terminal import ROOT
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "core.faces.start"], env=world_environ, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "needs a terminal" in done.stderr
