@@ -77,7 +77,7 @@ class Terminal:
     async def quiet(self, seconds: float = 1.0, most: float = 30.0) -> None:
         """Wait until nothing was pressed and nothing has come for a while."""
         async with asyncio.timeout(most):
-            while (left := self.last + seconds - time.perf_counter()) > 0:
+            while (left := self.last + seconds - time.perf_counter()) > 0:  # noqa: ASYNC110 - it is silence that is waited for
                 await asyncio.sleep(left)
 
     def cpu_seconds(self) -> float:

@@ -1,7 +1,6 @@
 """Keeping knowledge: the index of repositories, how fresh it is, export and import."""
 
 import os
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -103,9 +102,8 @@ async def index(
     from core.knowledge.indexing import index_project
 
     last = None
-    async with aclosing(index_project(ctx.db, ctx.who, project, fetch_older_than=60.0)) as steps:
-        async for progress in steps:
-            last = progress
+    async for progress in index_project(ctx.db, ctx.who, project, fetch_older_than=60.0):
+        last = progress
     assert last is not None
     return IndexView(
         project,

@@ -15,6 +15,7 @@ from core.keeper import client as keeper
 from core.verify.gates import Shell, run_command
 from core.workspace import repository, worktree
 from core.workspace.project_file import read_project_file, read_project_file_at
+from core.workspace.repository import Repository
 from core.workspace.worktree import Worktree
 from storage.queries import engine as rows
 from storage.queries.engine import Work
@@ -34,19 +35,29 @@ async def prepare(life: "Life", branch: str) -> Worktree:
     base = work.base or await runtime.default_base(repo)
     await repository.fetch(repo, if_older_than=runtime.settings.run.fetch_seconds, base=base)
     commit = await repository.base_commit(repo, base)
-    try:
-        tree = await worktree.create(repo, life.tree_path, branch, commit)
-    except worktree.BranchInUseError:
-        # An engine that shares the repository had this task, and its run may live yet.
-        branch = f"{worktree.branch_name(work.number, work.title)}-{life.attempt}"
-        tree = await worktree.create(repo, life.tree_path, branch, commit)
-        await runtime.persist(rows.rename_branch, life.run, work.number, branch)
+    tree = await _own_tree(life, repo, branch, commit)
+    if tree.branch != branch:
+        await runtime.persist(rows.rename_branch, life.run, work.number, tree.branch)
     life.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     prepared = tree.git_dir / PREPARED
     if not prepared.exists():
         await _set_up(life, tree)
         prepared.touch()
     return tree
+
+
+async def _own_tree(life: "Life", repo: Repository, branch: str, commit: str) -> Worktree:
+    """The worktree of the task on this host: engines that share a repository have one each, on a branch of its own."""
+    work = life.work
+    left = await worktree.reopen(repo, life.tree_path)
+    if left and left.git_dir.is_dir() and left.branch.startswith(f"qd/{work.number}-"):
+        branch = left.branch  # another engine had this task meanwhile, under another name
+    try:
+        return await worktree.create(repo, life.tree_path, branch, commit)
+    except worktree.BranchInUseError:
+        # An engine that shares the repository had this task, and its run may live yet.
+        other = f"{worktree.branch_name(work.number, work.title)}-{life.attempt}"
+        return await worktree.create(repo, life.tree_path, other, commit)
 
 
 async def start(life: "Life", adapter: Adapter, tree: Worktree) -> None:

@@ -16,7 +16,7 @@ from core.knowledge.snippets import Snippet, snippet
 from storage.queries import knowledge as items
 from storage.queries import knowledge_search as rows
 from storage.queries.knowledge import Memory
-from storage.queries.knowledge_search import Embedder, Filters
+from storage.queries.knowledge_search import Embedder, Filters, Standing
 
 RRF_K = 10
 """Constant of reciprocal rank fusion: 1 / (k + rank), summed over the legs. 10 was best of 5 to 60 on the benchmark."""
@@ -82,12 +82,11 @@ async def search(
             mode = "words and meaning"
             by_meaning = await rows.match_vectors(connection, model, vector, corpora, pool, filters)
     fused = fuse([[match.memory for match in by_words], [memory for memory, _ in by_meaning]])
-    found = await items.by_number(connection, list(fused))
+    standings = await rows.standings(connection, list(fused))
     at = now or datetime.now(UTC)
-    scored = sorted(
-        ((score * weight(found[number], at), number) for number, score in fused.items() if number in found),
-        reverse=True,
-    )
+    scored = [(score * weight(standings[number], at), number) for number, score in fused.items() if number in standings]
+    best = _without_twins(sorted(scored, reverse=True), standings)[:limit]
+    found = await items.by_number(connection, [number for _, number in best])
     coverage = {match.memory: match.coverage for match in by_words}
     similarity = dict(by_meaning)
     terms = await rows.query_terms(connection, text)
@@ -99,7 +98,8 @@ async def search(
             similarity.get(number),
             snippet(found[number].content, terms),
         )
-        for score, number in _without_twins(scored, found)[:limit]
+        for score, number in best
+        if number in found
     )
     return Found(hits, mode)
 
@@ -114,7 +114,7 @@ def fuse(legs: Sequence[Sequence[int]], k: int = RRF_K) -> Mapping[int, float]:
     return scores
 
 
-def weight(memory: Memory, now: datetime) -> float:
+def weight(memory: Standing, now: datetime) -> float:
     """What outcome and age make of a score: 0.75 to 1.25 for its worth, a mild decay for what people and runs have
     said.
     """
@@ -125,7 +125,7 @@ def weight(memory: Memory, now: datetime) -> float:
     return outcome * (0.9 + 0.1 * math.exp2(-age / HALF_LIFE_DAYS))
 
 
-def _without_twins(scored: Sequence[tuple[float, int]], found: Mapping[int, Memory]) -> list[tuple[float, int]]:
+def _without_twins(scored: Sequence[tuple[float, int]], found: Mapping[int, Standing]) -> list[tuple[float, int]]:
     """The same text in several places is one answer: the first."""
     seen = set()
     kept = []

@@ -68,6 +68,27 @@ async def match_words(
     return [Match(**row) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What weighs on the place of a hit."""
+
+    origin: str
+    worth: float
+    hash: UUID
+    created_at: datetime
+    last_used_at: datetime | None
+
+
+async def standings(connection: asyncpg.Connection, numbers: Sequence[int]) -> dict[int, Standing]:
+    """What weighs on the place of items, by number. Served by the primary key of memory."""
+    rows = await connection.fetch(
+        """select number, origin, knowledge_worth(uses, wins) as worth, hash, created_at, last_used_at
+             from memory where number = any($1::int[]) and state = 'active'""",
+        list(numbers),
+    )
+    return {row["number"]: Standing(*list(row.values())[1:]) for row in rows}
+
+
 async def query_terms(connection: asyncpg.Connection, query: str) -> list[str]:
     """The stems that a query is looked for by."""
     return [row["term"] for row in await connection.fetch("select term from knowledge_words($1) order by term", query)]

@@ -69,10 +69,10 @@ async def _client(number: int, url: str, token: str, http: aiohttp.ClientSession
                     if answer.status < 500:
                         break
                     await asyncio.sleep(0.2)
-            except aiohttp.ClientConnectorError:
-                await asyncio.sleep(0.1)
             except aiohttp.ClientError:
-                break
+                if "break" in wish:
+                    break
+                await asyncio.sleep(0.1)  # the gateway was killed: the work is still to be done
 
 
 async def _watch(db: asyncpg.Connection, seen: list[int]) -> None:

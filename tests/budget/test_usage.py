@@ -190,7 +190,7 @@ GEMINI_USAGE = {
 
 
 @pytest.mark.parametrize("sse_", [True, False])
-def test_gemini_thinking_is_output_and_the_cache_is_a_part_of_the_prompt(sse_: bool) -> None:  # noqa: FBT001
+def test_gemini_thinking_is_output_and_the_cache_is_a_part_of_the_prompt(sse_: bool) -> None:
     body = {"model": "gemini-x", "stream": True, "sse": sse_, "contents": []}
     first = {"candidates": [{"content": {"parts": [{"text": "a"}]}}], "usageMetadata": {"promptTokenCount": 1000}}
     last = {"candidates": [{"finishReason": "STOP"}], "usageMetadata": GEMINI_USAGE, "modelVersion": "gemini-x-001"}

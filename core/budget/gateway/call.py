@@ -353,7 +353,7 @@ class _Told(aiohttp.BytesPayload):
 
 @lru_cache(maxsize=64)
 def proxy_for(address: str) -> str | None:
-    """The proxy of the environment for an address. Not left to the HTTP client, which would look for keys in ``.netrc``."""
+    """The proxy of the environment for an address. Not left to the HTTP client, which would look into ``.netrc``."""
     parts = urlsplit(address)
     if parts.hostname is None or proxy_bypass(parts.hostname):
         return None

@@ -69,9 +69,10 @@ begin
     select m.number, m.corpus, m.kind, w.term, w.tf, least(sum(w.tf) over (partition by m.number), 32767)::smallint as len
       from come m cross join lateral knowledge_words(knowledge_text(m.title, m.path, m.content)) w where m.state = 'active'),
   posted as (insert into posting (memory, kind, corpus, tf, len, term) select number, kind, corpus, tf, len, term from fresh),
+  lens as (select number, max(len) as len from fresh group by number),
   grown as (
-    select m.corpus, count(*)::int as docs, coalesce(sum((select max(f.len) from fresh f where f.number = m.number)), 0) as words
-      from come m where m.state = 'active' group by m.corpus order by m.corpus)
+    select m.corpus, count(*)::int as docs, coalesce(sum(l.len), 0) as words
+      from come m left join lens l on l.number = m.number where m.state = 'active' group by m.corpus order by m.corpus)
   update corpus c set docs = c.docs + g.docs, words = c.words + g.words from grown g where c.id = g.corpus;
   return null;
 end $$;
@@ -104,18 +105,20 @@ begin
      where m.state = 'active' and m.number = any (v_changed)),
   dropped as (
     delete from posting p using old_words o where p.term = o.term and p.corpus = o.corpus and p.memory = o.number returning p.memory, p.corpus, p.len),
+  lens as (select memory, max(len) as len from dropped group by memory),
   lost as (
-    select m.corpus, count(*)::int as docs, coalesce(sum((select max(d.len) from dropped d where d.memory = m.number)), 0) as words
-      from was m where m.state = 'active' and m.number = any (v_changed) group by m.corpus order by m.corpus)
+    select m.corpus, count(*)::int as docs, coalesce(sum(l.len), 0) as words
+      from was m left join lens l on l.memory = m.number where m.state = 'active' and m.number = any (v_changed) group by m.corpus order by m.corpus)
   update corpus c set docs = greatest(0, c.docs - l.docs), words = greatest(0, c.words - l.words) from lost l where c.id = l.corpus;
   with fresh as materialized (
     select m.number, m.corpus, m.kind, w.term, w.tf, least(sum(w.tf) over (partition by m.number), 32767)::smallint as len
       from became m cross join lateral knowledge_words(knowledge_text(m.title, m.path, m.content)) w
      where m.state = 'active' and m.number = any (v_changed)),
   posted as (insert into posting (memory, kind, corpus, tf, len, term) select number, kind, corpus, tf, len, term from fresh),
+  lens as (select number, max(len) as len from fresh group by number),
   grown as (
-    select m.corpus, count(*)::int as docs, coalesce(sum((select max(f.len) from fresh f where f.number = m.number)), 0) as words
-      from became m where m.state = 'active' and m.number = any (v_changed) group by m.corpus order by m.corpus)
+    select m.corpus, count(*)::int as docs, coalesce(sum(l.len), 0) as words
+      from became m left join lens l on l.number = m.number where m.state = 'active' and m.number = any (v_changed) group by m.corpus order by m.corpus)
   update corpus c set docs = c.docs + g.docs, words = c.words + g.words from grown g where c.id = g.corpus;
   return null;
 end $$;
