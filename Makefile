@@ -6,7 +6,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 export UV_PROJECT_ENVIRONMENT = $(VENV)
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup setup-dev run test lint format chaos bench clean
+.PHONY: help setup setup-dev run test lint format chaos bench bench-gateway clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -44,6 +44,9 @@ chaos: setup-dev  ## the long form of the fault tests
 
 bench: setup-dev  ## measure, as ratios within one run; table on screen, JSON in bench/results
 	@$(BIN)/python -P -m bench $(ARGS)
+
+bench-gateway: setup-dev  ## measure the gateway and the ledger
+	@$(BIN)/python -P -m bench gateway ledger $(ARGS)
 
 clean:  ## remove what the build made
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist

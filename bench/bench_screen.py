@@ -38,7 +38,7 @@ async def run(env: Environment) -> list[Figure]:
         try:
             await _fill(connection)
             found = [*await _start(environ)]
-            async with _log(environ) as terminal:
+            async with _log(environ, connection) as terminal:
                 found += await _idle(terminal)
                 found += await _following(terminal, connection)
                 found += await _changes(terminal, connection)
@@ -50,7 +50,7 @@ async def run(env: Environment) -> list[Figure]:
                 await terminal.quiet(0.5)
                 found += await _keys(terminal, "key to paint among 100,000 tasks, p99", ("j", "j", "\x06", "k", "G"))
                 found += await _fleet(terminal, connection)
-            async with _log(environ) as terminal:
+            async with _log(environ, connection) as terminal:
                 found += await _memory(terminal, connection)
         finally:
             await connection.close()
@@ -101,8 +101,9 @@ async def _deck(environ: Mapping[str, str]) -> AsyncIterator[Terminal]:
 
 
 @asynccontextmanager
-async def _log(environ: Mapping[str, str]) -> AsyncIterator[Terminal]:
+async def _log(environ: Mapping[str, str], connection: asyncpg.Connection) -> AsyncIterator[Terminal]:
     """The log of the long run, opened from the newest event on the deck."""
+    await _append(connection, 1, ["the newest line"])
     async with _deck(environ) as terminal:
         terminal.press("4")
         await terminal.quiet(0.5)

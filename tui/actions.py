@@ -188,7 +188,7 @@ def command(
 
     made = Action(
         id, keys, title or _title(id), help, tuple(scopes), run, enabled, wanted, dict(arguments or {}), dict(fixed or {}),
-        loses is not None, loses, undo, footer, order,
+        loses is not None, loses, undo, footer=footer, order=order,
     )  # fmt: skip
     _enter(made)
     return made

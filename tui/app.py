@@ -128,8 +128,9 @@ class QuarterdeckApp(App[int]):
         """What is wrong with the whole, in words; empty when nothing is."""
         if self.store.gone:
             since = self.store.as_of.astimezone().strftime("%H:%M:%S") if self.store.as_of else ""
-            shown = f"what you see is as of {since}" if since else "nothing can be shown yet"
-            return f"the database is gone: {shown} ({self.store.words})"
+            shown = f"this is as of {since}" if since else "nothing can be shown yet"
+            why = f" ({self.store.words})" if self.size.width >= 110 else ""
+            return f"the database is gone; {shown}{why}"
         if self.pulse is not None and not any(e.state in ("running", "draining") for e in self.pulse.status.engines):
             return "no engine is running: nothing will be started"
         return ""
@@ -138,7 +139,7 @@ class QuarterdeckApp(App[int]):
     def remedy(self) -> str:
         """What is done about the trouble, or which key does it."""
         if self.store.gone:
-            return "connecting again by itself"
+            return "connecting again"
         keys = self.registry.keys_of("engine.start")
         return "" if self.readonly or not keys else f"{keys} starts one"
 

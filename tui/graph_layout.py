@@ -174,20 +174,20 @@ def _draw(layered: _Layered, rows: Mapping[int, int], widths: Mapping[int, int])
 
 
 def _tracks(sources: Sequence[int], layered: _Layered, rows: Mapping[int, int]) -> dict[int, int]:
-    """A track between two layers for each source whose edges turn; tracks are shared by those that do not meet."""
-    taken: list[list[tuple[int, int]]] = []
+    """A track between two layers for each source whose edges turn; tracks are shared by those that do not meet, or that lead to the same."""
+    taken: list[list[tuple[int, int, Sequence[int]]]] = []
     tracks: dict[int, int] = {}
     for node in sorted(sources, key=lambda node: -rows[node]):
         ends = [rows[node], *(rows[child] for child in layered.down[node])]
         first, last = min(ends), max(ends)
         for n, spans in enumerate(taken):
-            if all(last < one or first > other for one, other in spans):
-                spans.append((first, last))
+            if all(last < one or first > other or children == layered.down[node] for one, other, children in spans):
+                spans.append((first, last, layered.down[node]))
                 tracks[node] = n
                 break
         else:
             tracks[node] = len(taken)
-            taken.append([(first, last)])
+            taken.append([(first, last, layered.down[node])])
     return tracks
 
 

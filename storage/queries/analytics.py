@@ -73,15 +73,16 @@ async def metrics(connection: asyncpg.Connection, by: By, since: datetime, proje
     return tuple(Metric(**row) for row in rows)
 
 
-async def burns(connection: asyncpg.Connection, *, limit: int = 8) -> tuple[Burn, ...]:
-    """The limits in USD that are in force for a week or a month, those nearest to their limit first."""
+async def burns(connection: asyncpg.Connection, now: datetime, *, limit: int = 8) -> tuple[Burn, ...]:
+    """The limits in USD that are in force at a time for a week or a month, those nearest to their limit first."""
     accounts = await connection.fetch(
         """
         select a.id, b.scope, a.key, a.hard, b.soft, a.spent, a.reserved, a.starts, a.ends from account a join budget b on b.id = a.budget
-         where a.starts <= clock_timestamp() and a.ends > clock_timestamp() and a.unit = 'usd' and b.period in ('month', 'week') and a.hard > 0
+         where a.starts <= $2 and a.ends > $2 and a.unit = 'usd' and b.period in ('month', 'week') and a.hard > 0
          order by (a.spent + a.reserved)::float8 / a.hard desc, b.scope, a.key limit $1
         """,
         limit,
+        now,
     )
     found = []
     for account in accounts:

@@ -32,41 +32,42 @@ async def db(migrated_database: str) -> asyncpg.Connection:
     await connection.close()
 
 
-@pytest.mark.parametrize(
-    ("zone", "last", "first"),
-    [
-        ("UTC", (2027, 1, 31), (2027, 2, 1)),
-        ("UTC", (2028, 2, 29), (2028, 3, 1)),
-        ("UTC", (2027, 2, 28), (2027, 3, 1)),
-        ("UTC", (2026, 12, 31), (2027, 1, 1)),
-        ("America/New_York", (2026, 10, 31), (2026, 11, 1)),
-        ("Asia/Kolkata", (2026, 11, 30), (2026, 12, 1)),
-        ("Pacific/Kiritimati", (2026, 12, 31), (2027, 1, 1)),
-        ("Australia/Lord_Howe", (2027, 3, 31), (2027, 4, 1)),
-    ],
-)
-async def test_a_month_begins_at_its_midnight_to_the_second(
-    db: asyncpg.Connection, zone: str, last: tuple[int, int, int], first: tuple[int, int, int]
-) -> None:
-    boundary = wall(zone, *first)
-    assert (await period(db, "month", zone, boundary - SECOND))[1] == boundary
-    assert (await period(db, "month", zone, boundary))[0] == boundary
-    assert (await period(db, "month", zone, wall(zone, *last, 23, 59, 59)))[1] == boundary
+FIRSTS = [
+    ("UTC", (2027, 1, 31), (2027, 2, 1)),
+    ("UTC", (2028, 2, 29), (2028, 3, 1)),
+    ("UTC", (2027, 2, 28), (2027, 3, 1)),
+    ("UTC", (2026, 12, 31), (2027, 1, 1)),
+    ("America/New_York", (2026, 10, 31), (2026, 11, 1)),
+    ("Asia/Kolkata", (2026, 11, 30), (2026, 12, 1)),
+    ("Pacific/Kiritimati", (2026, 12, 31), (2027, 1, 1)),
+    ("Australia/Lord_Howe", (2027, 3, 31), (2027, 4, 1)),
+]
 
 
-@pytest.mark.parametrize(
-    ("zone", "day", "hours"),
-    [
-        ("Europe/Berlin", (2027, 3, 28), 23),
-        ("Europe/Berlin", (2026, 10, 25), 25),
-        ("Europe/Berlin", (2026, 10, 26), 24),
-    ],
-)
-async def test_a_day_has_as_many_hours_as_the_clock_gives_it(
-    db: asyncpg.Connection, zone: str, day: tuple[int, int, int], hours: int
-) -> None:
-    starts, ends = await period(db, "day", zone, wall(zone, *day, 12))
-    assert (starts, ends - starts) == (wall(zone, *day), timedelta(hours=hours))
+async def test_a_month_begins_at_its_midnight_to_the_second(db: asyncpg.Connection) -> None:
+    for zone, last, first in FIRSTS:
+        boundary = wall(zone, *first)
+        assert (await period(db, "month", zone, boundary - SECOND))[1] == boundary
+        assert (await period(db, "month", zone, boundary))[0] == boundary
+        assert (await period(db, "month", zone, wall(zone, *last, 23, 59, 59)))[1] == boundary
+
+
+async def test_a_day_has_as_many_hours_as_the_clock_gives_it(db: asyncpg.Connection) -> None:
+    for day, hours in (((2027, 3, 28), 23), ((2026, 10, 25), 25), ((2026, 10, 26), 24)):
+        starts, ends = await period(db, "day", "Europe/Berlin", wall("Europe/Berlin", *day, 12))
+        assert (starts, ends - starts) == (wall("Europe/Berlin", *day), timedelta(hours=hours))
+
+
+async def test_a_midnight_that_comes_twice_begins_one_day_only(db: asyncpg.Connection) -> None:
+    # Havana goes back from 01:00 to 00:00 on the first Sunday of November.
+    zone, day = "America/Havana", (2026, 11, 1)
+    moments = [wall(zone, *day, 0, 30), wall(zone, *day, 0, 30, fold=1), wall(zone, *day, 12)]
+    periods = {await period(db, "day", zone, moment) for moment in moments[1:]}
+    assert len(periods) == 1
+    starts, ends = periods.pop()
+    before = await period(db, "day", zone, starts - SECOND)
+    assert before[1] == starts
+    assert ends == wall(zone, 2026, 11, 2)
 
 
 async def test_a_midnight_that_does_not_exist_is_the_moment_when_the_clock_jumps(db: asyncpg.Connection) -> None:

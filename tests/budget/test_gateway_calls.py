@@ -236,11 +236,8 @@ async def test_a_path_that_is_not_metered_does_not_pass(house: House) -> None:
 
 
 async def test_a_key_that_is_there_twice_cannot_mean_two_things(house: House) -> None:
-    text = json.dumps({"in": 1, "out": 5})
-    raw = (
-        '{"model": "m", "max_tokens": 7, "max_tokens": 3, "messages": [{"role": "user", "content": %s}]}'
-        % json.dumps(text)
-    )
+    message = json.dumps({"role": "user", "content": json.dumps({"in": 1, "out": 5})})
+    raw = f'{{"model": "m", "max_tokens": 7, "max_tokens": 3, "messages": [{message}]}}'
     async with house.http.post(
         f"{house.url}/anthropic/v1/messages", data=raw, headers={"x-api-key": house.token}
     ) as answer:

@@ -6,11 +6,13 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 import asyncpg
+from textual.keys import _character_to_key
+from textual.pilot import Pilot
 
 from config.paths import Paths
 from config.settings import Settings
@@ -20,9 +22,9 @@ from tui.actions import registry
 from tui.app import Choices, QuarterdeckApp
 from tui.lifeline import Lifeline
 from tui.memory import Memory
+from tests.tui.world import NOW, opener
 from tui.store import Store
 
-NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
 
 _BEFORE = {
     "harbour/voyage.py": '"""Voyages between ports."""\n\nfrom datetime import timedelta\n\n\nclass Leg:\n    """One leg of a voyage."""\n\n    def __init__(self, miles: float, knots: float) -> None:\n        self.miles = miles\n        self.knots = knots\n\n'
@@ -120,19 +122,58 @@ def _write(path: Path, files: dict[str, str]) -> None:
         (path / name).write_bytes(text.encode())
 
 
-@asynccontextmanager
-async def world(dsn: str, folder: Path) -> AsyncIterator[World]:
-    """A database with all that, for as long as the block runs."""
+async def settle(dsn: str, folder: Path) -> None:
+    """Fill an empty database with the world, its repository in ``folder``."""
     base, head = await asyncio.to_thread(make_repository, folder / "harbour")
-    db = await Database.open(dsn)
     sql = await asyncpg.connect(dsn)
     try:
         await _fill(sql, folder, base, head)
+    finally:
+        await sql.close()
+
+
+@asynccontextmanager
+async def world(dsn: str, folder: Path) -> AsyncIterator[World]:
+    """A database with all that, for as long as the block runs."""
+    await settle(dsn, folder)
+    db = await Database.open(dsn)
+    sql = await asyncpg.connect(dsn)
+    try:
         task, review = await sql.fetchrow("select task, number from review")
         yield World(dsn, db, sql, folder, folder / "harbour", task, review)
     finally:
         await sql.close()
         await db.close()
+
+
+def screen_of(dsn: str, folder: Path, *, theme: str = "dark", unicode: bool = True) -> QuarterdeckApp:
+    """The screen on a database that it opens itself, with the clock frozen."""
+    store = Store(opener(dsn, folder), now=lambda: NOW)
+    return QuarterdeckApp(store, registry(), Choices(theme, unicode), Memory(None), Lifeline(starts_engine=False))
+
+
+def text_of(app: QuarterdeckApp) -> str:
+    """What is seen."""
+    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
+
+
+async def shows(pilot: Pilot[int], *wanted: str, patience: float = 60.0) -> str:
+    """Wait until all of these words are seen."""
+    app = pilot.app
+    assert isinstance(app, QuarterdeckApp)
+    try:
+        async with asyncio.timeout(patience):
+            while not all(words in text_of(app) for words in wanted):
+                await pilot.pause(0.03)
+    except TimeoutError:
+        raise AssertionError(f"{wanted} is not seen within {patience} s:\n{text_of(app)}") from None
+    return text_of(app)
+
+
+async def write(pilot: Pilot[int], text: str) -> None:
+    """Type a text."""
+    for letter in text:
+        await pilot.press(_character_to_key(letter))
 
 
 async def _fill(sql: asyncpg.Connection, folder: Path, base: str, head: str) -> None:

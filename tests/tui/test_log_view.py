@@ -311,7 +311,7 @@ async def test_only_rows_that_differ_are_painted():
 
 async def test_a_source_that_fails_is_told_and_what_is_shown_stays():
     class Broken(MadeLog):
-        async def first(self, wanted, limit):
+        async def first(self, wanted, limit):  # noqa: ARG002
             raise UsageError("the database cannot be reached")
 
     log = Broken(50)

@@ -113,7 +113,11 @@ def _labels(place: Place) -> str:
     return ", ".join(subject.label for subject in place.subjects[:5]) + (" …" if len(place.subjects) > 5 else "")
 
 
-@action("inbox.put-aside", "i", scopes=("inbox",), footer="put aside", order=40)
+def _anything(place: Place) -> str | None:
+    return None if place.subject else "the inbox is empty"
+
+
+@action("inbox.put-aside", "i", scopes=("inbox",), footer="put aside", order=40, enabled=_anything)
 def put_aside(place: Place) -> None:
     """Put it aside: it is no longer shown here, until something new happens to it."""
     from tui.panels.inbox import InboxPanel, aside_key
@@ -129,7 +133,11 @@ def put_aside(place: Place) -> None:
     app.say(f"put aside: {plain(rows[0].title)}" if len(rows) == 1 else f"{len(rows)} put aside", "note")
 
 
-@action("subject.open", "enter", scopes=("rows",), footer="open", order=20)
+def _something(place: Place) -> str | None:
+    return None if place.subject else "nothing is selected"
+
+
+@action("subject.open", "enter", scopes=("rows",), footer="open", order=20, enabled=_something)
 def open_(place: Place) -> None:
     """Open what is under the cursor."""
     subject = place.subject

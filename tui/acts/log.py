@@ -257,7 +257,8 @@ def say(place: Place) -> None:
 
     reason = why_not(place.app.registry.actions["run.send"], place)
     if reason is not None:
-        raise QuarterdeckError(reason)
+        place.app.say(f"run: say: {reason}", "note")
+        return
     _screen(place).say()
 
 

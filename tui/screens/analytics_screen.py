@@ -85,7 +85,7 @@ class AnalyticsScreen(PanedScreen):
         days = tuple(found.get((first + timedelta(days=n)).isoformat()) for n in range(span))
         projects: list[Metric] = await store.ask("metrics", days=span, by="project")
         agents: list[Metric] = await store.ask("metrics", days=span, by="agent")
-        return Figures(days, first, tuple(projects), tuple(agents), await store.read(analytics.burns))
+        return Figures(days, first, tuple(projects), tuple(agents), await store.read(lambda db: analytics.burns(db, store.now())))
 
     def on_fresh(self, message: Fresh) -> None:
         """Show what was loaded."""

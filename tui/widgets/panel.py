@@ -1,29 +1,41 @@
 """Panels of the deck: a frame with a number, a name and a summary in its upper edge, around lines that are painted only where they change."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
-from textual.widget import Widget
+from textual.geometry import Size
 
 from tui.ink import Ink, Part, width_of
 from tui.widgets.rows import Rows, Table
 
 
-class Framed(Widget):
-    """What every panel has besides its lines. Mixed into :class:`Rows` or :class:`Lines`."""
-
-    DEFAULT_CSS = """
-    Framed { border: round $qd-edge; border-title-align: left; border-subtitle-align: right; background: $qd-ground; padding: 0; overflow-x: hidden; overflow-y: auto; scrollbar-size: 1 1;
+_FRAME = """
+    NAME { border: round $qd-edge; border-title-align: left; border-subtitle-align: right; background: $qd-ground; padding: 0; overflow-x: hidden; overflow-y: auto; scrollbar-size: 1 1;
              border-title-background: $qd-ground; border-title-color: $qd-text; border-subtitle-color: $qd-dim; border-subtitle-background: $qd-ground; }
-    Framed:focus { border: round $qd-focus; }
-    Framed.-folded { border: none; border-top: round $qd-edge; }
-    Framed.-folded:focus { border: none; border-top: round $qd-focus; }
-    Framed.-heavy:focus { border: heavy $qd-focus; }
-    Framed.-heavy.-folded:focus { border: none; border-top: heavy $qd-focus; }
-    Framed.-ascii, Framed.-ascii.-heavy:focus { border: ascii $qd-edge; scrollbar-size: 0 0; }
-    Framed.-ascii:focus { border: ascii $qd-focus; }
-    Framed.-ascii.-folded, Framed.-ascii.-folded:focus { border: none; border-top: ascii $qd-edge; }
-    """
+    NAME:focus { border: round $qd-focus; }
+    NAME.-folded { border: none; border-top: round $qd-edge; }
+    NAME.-folded:focus { border: none; border-top: round $qd-focus; }
+    NAME.-heavy:focus { border: heavy $qd-focus; }
+    NAME.-heavy.-folded:focus { border: none; border-top: heavy $qd-focus; }
+    NAME.-ascii, NAME.-ascii.-heavy:focus { border: ascii $qd-edge; scrollbar-size: 0 0; }
+    NAME.-ascii:focus { border: ascii $qd-focus; }
+    NAME.-ascii.-folded, NAME.-ascii.-folded:focus { border: none; border-top: ascii $qd-edge; }
+"""
+
+
+class Framed:
+    """What every panel has besides its lines. Mixed into :class:`Rows` or :class:`Lines`, before them."""
+
+    if TYPE_CHECKING:
+        app: Any
+        border_title: Any
+        has_focus: bool
+        size: Size
+
+        def has_class(self, *names: str) -> bool: ...
+        def set_class(self, add: bool, *names: str) -> Any: ...  # noqa: FBT001
+        def repaint(self) -> None: ...
+
     number = 0
     name_shown = ""
 
@@ -69,20 +81,17 @@ class Framed(Widget):
 
     def watch_has_focus(self, has_focus: bool) -> None:  # noqa: FBT001 - Textual calls it
         """The title shows who has the keys."""
-        super().watch_has_focus(has_focus)
+        super().watch_has_focus(has_focus)  # type: ignore[misc]
         self.set_class(has_focus and self.words.palette.mono, "-heavy")
         self.title_now()
-        self.repaint_all()
+        self.repaint()
 
-    def repaint_all(self) -> None:
-        """The cursor looks different with the keys."""
-        repaint: Any = getattr(self, "repaint", None)
-        if repaint is not None:
-            repaint()
 
 
 class RowsPanel(Framed, Rows, can_focus=True):
     """A panel that is a windowed table."""
+
+    DEFAULT_CSS = _FRAME.replace("NAME", "RowsPanel")
 
     def changed(self) -> None:
         """The summary counts the rows."""
@@ -91,6 +100,8 @@ class RowsPanel(Framed, Rows, can_focus=True):
 
 class TablePanel(Framed, Table, can_focus=True):
     """A panel that is a short table."""
+
+    DEFAULT_CSS = _FRAME.replace("NAME", "TablePanel")
 
     def changed(self) -> None:
         """The summary counts the rows."""

@@ -130,6 +130,8 @@ class Rows(Lines):
             self.rows = dict(message.data)
         self.changed()
         self.repaint()
+        if self.has_focus:
+            self.app.place_changed()  # type: ignore[attr-defined]
 
     def on_resize(self) -> None:
         """Another size shows other rows, the cursor among them."""
@@ -241,6 +243,7 @@ class Rows(Lines):
         self.filter = parse_filter(text, self.statuses)
         if self.filter:
             self.last_filter = self.filter
+        self.changed()
         self.reload()
 
     async def next_match(self, direction: int) -> bool:

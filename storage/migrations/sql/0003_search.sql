@@ -144,7 +144,8 @@ end $$;
 -- ── asking ──
 
 -- The terms of a query with their weights: inverse document frequencies in these corpora together. Terms that would make
--- the search read very many postings are left out as long as two rarer ones remain.
+-- the search read very many postings are left out as long as two rarer ones remain. Words that nothing holds count too: what
+-- is asked in them is known by nobody.
 create function knowledge_terms(p_query text, p_corpora smallint[], p_most int default 30000)
 returns table (term text, docs bigint, idf real, kept boolean) language plpgsql stable as $$
 declare v_docs bigint;
@@ -160,8 +161,8 @@ begin
     weighed as (
       select c.term, c.docs, ln(1 + (greatest(v_docs, c.docs) - c.docs + 0.5) / (c.docs + 0.5))::real as idf,
              row_number() over w as place, sum(c.docs) over w as read
-        from counted c where c.docs > 0 window w as (order by c.docs, c.term rows unbounded preceding))
-    select w.term, w.docs, w.idf, w.place <= 2 or (w.read <= p_most and w.place <= 64) from weighed w order by w.place;
+        from counted c window w as (order by c.docs = 0, c.docs, c.term rows unbounded preceding))
+    select w.term, w.docs, w.idf, w.docs > 0 and (w.place <= 2 or (w.read <= p_most and w.place <= 64)) from weighed w order by w.place;
 end $$;
 
 -- BM25 (k1 1.2, b 0.75) over the postings. `coverage`: the share of the query's weight that the memory holds, 0 to 1.

@@ -1,0 +1,216 @@
+"""Looks in every place for what a run might be told, and says what each thing is worth for the task."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+
+import asyncpg
+
+from core.knowledge.recent import MOST_CHANGES, Change, Repo
+from core.knowledge.search import Hit, QueryEmbedder, search
+from storage.queries import knowledge as items
+from storage.queries import knowledge_context as rows
+from storage.queries.knowledge import Memory
+from storage.queries.knowledge_search import Filters
+
+LONGEST_EXCERPT = 1600
+"""Characters of one piece of code or of a document that are told."""
+CLOSE = 0.5
+"""Cosine from which a hit of meaning alone is near enough to be told."""
+_TRUSTED = ("person", "consolidation")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done, as far as knowledge is looked for."""
+
+    project: str
+    task: int | None
+    title: str
+    description: str = ""
+    paths: tuple[str, ...] = ()
+    feedback: str | None = None
+
+    @property
+    def query(self) -> str:
+        """What is searched by: the title counts most, of a long description the beginning."""
+        return " ".join((self.title, self.description[:600], *self.paths))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Something that could be told. ``value``: about 0 to 3; ``trusted``: said by a person, not quoted from
+    anywhere.
+    """
+
+    section: str
+    title: str
+    text: str
+    source: str
+    why: str
+    value: float
+    trusted: bool
+    memory: Memory | None = None
+
+
+async def gather(
+    connection: asyncpg.Connection, work: Work, repo: Repo | None, *, embedder: QueryEmbedder | None, now: datetime
+) -> list[Candidate]:
+    """All candidates for a task."""
+    corpora = await items.known_corpora(connection, work.project)
+    stack = await rows.stack_of(connection, work.project)
+    found = [_standard(one) for one in await rows.standards(connection, corpora) if _fits_stack(one.tags, stack)]
+    if repo:
+        found += _rules(repo)
+    said = await _search(connection, work, ("pattern", "decision", "lesson", "requirement"), 24, embedder, now)
+    known = await rows.applicability(connection, [hit.memory.number for hit in said])
+    for hit in said:
+        where = known.get(hit.memory.number, rows.Applicability())
+        if not where.repeat or (where.projects and work.project not in where.projects):
+            continue
+        if where.stacks and (stack or "") not in where.stacks:
+            continue
+        if not hit.memory.cold and _is_near(hit, work):
+            found.append(_said(hit))
+    found += await _lessons_of_checks(connection, corpora, {one.memory.number for one in found if one.memory})
+    near = await _search(connection, work, ("code", "documentation"), 10, embedder, now)
+    alike = [hit for hit in near if not hit.memory.cold and _is_near(hit, work)]
+    found += [_similar(hit) for hit in alike]
+    if repo:
+        files = {hit.memory.path for hit in alike if hit.memory.path}
+        found += _changes(repo.changes, work.paths, files)
+    return found
+
+
+async def _search(
+    connection: asyncpg.Connection,
+    work: Work,
+    kinds: Sequence[str],
+    limit: int,
+    embedder: QueryEmbedder | None,
+    now: datetime,
+) -> Sequence[Hit]:
+    found = await search(
+        connection, work.query, project=work.project, filters=Filters(kinds), limit=limit, embedder=embedder, now=now
+    )
+    return found.hits
+
+
+def _is_near(hit: Hit, work: Work) -> bool:
+    """Whether a hit is about the task: it holds enough of what the task is about, the more the fewer words that is."""
+    needed = max(0.22, 0.5 - 0.01 * len(set(work.query.lower().split())))
+    return (hit.coverage or 0.0) >= needed or (hit.similarity or 0.0) >= CLOSE
+
+
+def tokens_of(text: str) -> int:
+    """About how many tokens a model makes of a text: one for 3.6 characters, as measured on code and English."""
+    return math.ceil(len(text) / 3.6)
+
+
+def _standard(memory: Memory) -> Candidate:
+    whose = memory.project or "all projects"
+    value = 3.0 if memory.project else 2.6
+    return Candidate(
+        "standards", memory.title, memory.content, memory.source, f"standard of {whose}", value, True, memory
+    )
+
+
+def _fits_stack(tags: Sequence[str], stack: str | None) -> bool:
+    """Whether a standard holds here: one that is tagged ``stack.NAME`` holds for that stack alone."""
+    stacks = [tag.removeprefix("stack.") for tag in tags if tag.startswith("stack.")]
+    return not stacks or (stack or "").lower() in stacks
+
+
+def _rules(repo: Repo) -> list[Candidate]:
+    found = []
+    for place, file in enumerate(repo.rules):
+        text = (
+            file.text if len(file.text) <= 4000 else f"{file.text[:4000].rsplit(chr(10), 1)[0]}\n… (see `{file.path}`)"
+        )
+        found.append(
+            Candidate(
+                "rules of the repository",
+                file.path,
+                text,
+                f"{file.path}@{repo.commit[:12]}",
+                "the repository's own rules",
+                3.5 - 0.2 * min(place, 8),
+                trusted=False,
+            )
+        )
+    return found
+
+
+def _said(hit: Hit) -> Candidate:
+    memory = hit.memory
+    section = {
+        "lesson": "errors to avoid",
+        "decision": "past decisions",
+        "requirement": "requirements",
+        "pattern": "patterns of the project" if memory.project else "patterns that hold across projects",
+    }[memory.category]
+    share = round(100 * (hit.coverage or 0.0))
+    why = f"holds {share} % of the task's words"
+    if memory.uses:
+        why += f"; {memory.wins} of {memory.uses} runs with it succeeded"
+    value = (1.0 + hit.score) * (0.5 + memory.worth)
+    return Candidate(
+        section, memory.title, memory.content, memory.source, why, value, memory.origin in _TRUSTED, memory
+    )
+
+
+async def _lessons_of_checks(
+    connection: asyncpg.Connection, corpora: Sequence[int], known: set[int]
+) -> list[Candidate]:
+    """Lessons from checks that every change of the project must pass, whatever it is about."""
+    numbers = [number for number in await rows.proven_lessons(connection, corpora, 6) if number not in known]
+    found = await items.by_number(connection, numbers)
+    return [
+        Candidate(
+            "errors to avoid",
+            memory.title,
+            memory.content,
+            memory.source,
+            "a check that this work must pass failed so before",
+            1.2 * (0.5 + memory.worth),
+            trusted=False,
+            memory=memory,
+        )
+        for number in numbers
+        if (memory := found.get(number))
+    ]
+
+
+def _similar(hit: Hit) -> Candidate:
+    memory = hit.memory
+    text = memory.content
+    if len(text) > LONGEST_EXCERPT:
+        text = text[:LONGEST_EXCERPT].rsplit("\n", 1)[0] + "\n…"
+    lines = f":{memory.first_line}" if memory.first_line else ""
+    source = f"{memory.path}{lines}" if memory.path else memory.source
+    why = f"holds {round(100 * (hit.coverage or 0.0))} % of the task's words"
+    if hit.similarity is not None:
+        why += f", meaning {hit.similarity:.2f}"
+    value = hit.score * (0.5 + memory.worth)
+    return Candidate("similar work", memory.title, text, source, why, value, memory.origin in _TRUSTED, memory)
+
+
+def _changes(changes: Sequence[Change], paths: Sequence[str], files: set[str]) -> list[Candidate]:
+    """Recent commits that touched what the task is about: one candidate."""
+    near = [
+        change
+        for change in changes
+        if any(name in files or any(PurePosixPath(name).match(path) for path in paths) for name in change.files)
+    ][:MOST_CHANGES]
+    if not near:
+        return []
+    lines = [f"- {change.commit} {change.subject} ({_age(change.days)})" for change in near]
+    why = "they touched files that this task is about"
+    text = "\n".join(lines)
+    return [Candidate("recent changes", f"{len(near)} commits", text, "git log", why, 0.8, trusted=False)]
+
+
+def _age(days: float) -> str:
+    return "today" if days < 1 else f"{days:.0f} d ago"

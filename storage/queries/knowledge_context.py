@@ -1,0 +1,153 @@
+"""What runs are told, what they were told, and how good that proved."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from storage.queries.knowledge import Memory, by_number
+from storage.queries.records import from_record
+
+POOR = 0.6
+"""An item whose share of success is below this part of its project's is told to nobody any more."""
+ENOUGH_USES = 3
+"""Before so many runs have ended that were told of an item, nothing is held against it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextRow:
+    """What a run was told."""
+
+    run: int
+    budget: int
+    tokens: int
+    considered: int
+    items: list[Mapping[str, Any]]
+    warnings: list[Mapping[str, Any]]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Applicability:
+    """Of a pattern: where it may be told; empty: anywhere. Of a decision: whether it should be made so again."""
+
+    projects: tuple[str, ...] = ()
+    stacks: tuple[str, ...] = ()
+    repeat: bool = True
+
+
+async def stack_of(connection: asyncpg.Connection, project: str) -> str | None:
+    """What a project is built with."""
+    stack: str | None = await connection.fetchval("select stack from project where id = $1", project)
+    return stack
+
+
+async def paths_of(connection: asyncpg.Connection, task: int) -> tuple[str, ...]:
+    """The declared paths of a task."""
+    return tuple(await connection.fetchval("select paths from task_body where task = $1", task) or ())
+
+
+async def standards(connection: asyncpg.Connection, corpora: Sequence[int]) -> list[Memory]:
+    """Every standard in force, those of the project first. Served by the index memory_list."""
+    rows = await connection.fetch(
+        """select m.number from memory m join corpus c on c.id = m.corpus
+            where m.corpus = any($1::smallint[]) and m.kind = 'standard' and m.state = 'active' and m.origin <> 'file' and not m.cold
+            order by c.project nulls last, m.number limit 200""",
+        list(corpora),
+    )
+    found = await by_number(connection, [row["number"] for row in rows])
+    return [found[row["number"]] for row in rows]
+
+
+async def proven_lessons(connection: asyncpg.Connection, corpora: Sequence[int], limit: int = 20) -> list[int]:
+    """Lessons with a fix that worked: met most often, and lately. Their checks are those of every task of the
+    project.
+    """
+    rows = await connection.fetch(
+        """select l.memory from lesson l join memory m on m.number = l.memory
+             left join lateral (select count(distinct s.task) as tasks, max(s.at) as last from sighting s where s.lesson = l.memory) s on true
+            where m.corpus = any($1::smallint[]) and m.state = 'active' and not m.cold and l.worked and m.origin = 'gate'
+            order by s.tasks desc, s.last desc nulls last limit $2""",
+        list(corpora),
+        limit,
+    )
+    return [row["memory"] for row in rows]
+
+
+async def applicability(connection: asyncpg.Connection, numbers: Sequence[int]) -> dict[int, Applicability]:
+    """Where patterns apply, and which decisions are not to be repeated, by number."""
+    rows = await connection.fetch(
+        """select m.number, coalesce(p.projects, '{}') as projects, coalesce(p.stacks, '{}') as stacks, coalesce(d.repeat, true) as repeat
+             from memory m left join pattern p on p.memory = m.number left join decision d on d.memory = m.number
+            where m.number = any($1::int[])""",
+        list(numbers),
+    )
+    return {row["number"]: Applicability(tuple(row["projects"]), tuple(row["stacks"]), row["repeat"]) for row in rows}
+
+
+async def poor(connection: asyncpg.Connection, project: str, numbers: Sequence[int]) -> set[int]:
+    """Those of some items that do harm: runs told of them succeed far less often than the project's others."""
+    rows = await connection.fetch(
+        """
+        with base as (
+          select (count(*) filter (where r.status = 'succeeded') + 1)::real / (count(*) + 2) as share
+            from (select number, status from run where project = $1 and status in ('succeeded', 'failed') order by number desc limit 100) r
+           where not exists (select 1 from injection i where i.run = r.number and i.memory = any($2::int[])))
+        select m.number from memory m, base b
+         where m.number = any($2::int[]) and m.uses >= $3 and (m.wins + 1)::real / (m.uses + 2) < $4 * b.share
+        """,
+        project,
+        list(numbers),
+        ENOUGH_USES,
+        POOR,
+    )
+    return {row["number"] for row in rows}
+
+
+async def record(
+    connection: asyncpg.Connection,
+    run: int,
+    *,
+    budget: int,
+    tokens: int,
+    considered: int,
+    items: Sequence[Mapping[str, Any]],
+    warnings: Sequence[Mapping[str, Any]],
+    memories: Sequence[int],
+) -> None:
+    """Write down what a run is told; again after a crash, in place of what was written before."""
+    await connection.execute(
+        """insert into run_context (run, budget, tokens, considered, items, warnings) values ($1, $2, $3, $4, $5, $6)
+           on conflict (run) do update set budget = excluded.budget, tokens = excluded.tokens, considered = excluded.considered,
+             items = excluded.items, warnings = excluded.warnings, at = clock_timestamp()""",
+        run,
+        budget,
+        tokens,
+        considered,
+        list(items),
+        list(warnings),
+    )
+    await connection.execute("delete from injection where run = $1 and credit is null", run)
+    await connection.execute(
+        """insert into injection (run, memory) select $1, number from memory where number = any($2::int[])
+           on conflict do nothing""",
+        run,
+        list(memories),
+    )
+
+
+async def told(connection: asyncpg.Connection, run: int) -> ContextRow | None:
+    """What a run was told; None when it began before anything was known."""
+    return from_record(ContextRow, await connection.fetchrow("select * from run_context where run = $1", run))
+
+
+async def latest_run(connection: asyncpg.Connection, task: int) -> tuple[int, int] | None:
+    """Number and attempt of the latest run of a task that was told something, or that it had nothing to be told."""
+    row = await connection.fetchrow(
+        """select r.number, r.attempt from run r join run_context c on c.run = r.number where r.task = $1
+            order by r.number desc limit 1""",
+        task,
+    )
+    return (row["number"], row["attempt"]) if row else None
