@@ -6,7 +6,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 export UV_PROJECT_ENVIRONMENT = $(VENV)
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup setup-dev run test lint format chaos bench bench-gateway clean
+.PHONY: help setup setup-dev run test lint format chaos bench bench-gateway bench-screen screenshots clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -47,6 +47,12 @@ bench: setup-dev  ## measure, as ratios within one run; table on screen, JSON in
 
 bench-gateway: setup-dev  ## measure the gateway and the ledger
 	@$(BIN)/python -P -m bench gateway ledger $(ARGS)
+
+bench-screen: setup-dev  ## measure the screen alone
+	@$(BIN)/python -P -m bench screen $(ARGS)
+
+screenshots: setup  ## draw the pictures of the documents from the recording beside them
+	@$(BIN)/python -P -m tui.pictures docs/pictures/session.jsonl docs/pictures
 
 clean:  ## remove what the build made
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist

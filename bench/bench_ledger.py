@@ -22,7 +22,7 @@ update bare set reserved = reserved - 1000, spent = spent + 700 where id = 1;
 OURS = """
 \\set run random(1, 20)
 \\set id random(1, 9000000000000000000)
-select outcome from budget_reserve(lpad(to_hex(:id::bigint), 32, '0')::uuid, \\
+select outcome from budget_reserve(lpad(to_hex(:id::bigint), 32, '0')::uuid,
 sha256(('t' || :run)::bytea), 'main', 'm', 1, 1000, 3000, 4000, 16, 15000000, 1, true);
 select budget_settle(lpad(to_hex(:id::bigint), 32, '0')::uuid, 'settled', 'measured', 2000, 100, 0, 0, 0, 50, 0);
 """

@@ -54,6 +54,7 @@ async def draw(recording: Recording, scene: Scene, dsn: str, environ: Mapping[st
         await app.store.ready()
         app.replay.playing = False
         await app.replay.seek(scene.seconds)
+        app.store.reload()
         if scene.place != "deck":
             app.open(scene.place, **dict(scene.names))
         await _settled(app, pilot)
@@ -79,13 +80,13 @@ async def draw_all(file: Path, into: Path, environ: Mapping[str, str]) -> list[P
 
 
 async def _settled(app: ReplayApp, pilot: Pilot[int]) -> None:
-    """Wait until nothing changes any more, ten seconds at most."""
+    """Wait until all is loaded and nothing changes any more, twenty seconds at most."""
     same, before = 0, ""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 20
     while same < _SETTLED and time.monotonic() < end:
         await pilot.pause(0.1)
         now = app.export_screenshot()
-        same = same + 1 if now == before else 0
+        same = same + 1 if now == before and app.store.settled else 0
         before = now
 
 

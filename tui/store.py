@@ -211,6 +211,15 @@ class Store:
         with suppress(ValueError):
             self._subscriptions.remove(subscription)
 
+    def reload(self) -> None:
+        """Have everybody load again, as after a gap."""
+        self._hear(frozenset({"*"}))
+
+    @property
+    def settled(self) -> bool:
+        """Whether nobody loads and nobody wants to."""
+        return self.state == "live" and not any(s._dirty or s._task for s in self._subscriptions if not s.asleep)  # noqa: SLF001
+
     # ── doing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def do(self, name: str, arguments: Mapping[str, Any], *, words: str = "") -> Any:

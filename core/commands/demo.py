@@ -1,14 +1,16 @@
 """The demonstration as a command."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import shlex
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from core.commands.table import Context, Metavar, command
-from core.demo.show import Corner, Happening, Outcome, corner, crew_at_work, happenings
+from core.demo.corner import Corner, corner
+from core.demo.show import Happening, Outcome, crew_at_work, happenings
 from storage.database import Role
 
 
@@ -38,7 +40,7 @@ async def demo(
     headless: Annotated[bool, "Print what happens, also on a terminal"] = False,
     keep: Annotated[bool, "Leave the repositories and the database of the demo behind"] = False,
     record: Annotated[Path | None, "Write a recording of it to a new file, for `qd replay`", Metavar("FILE")] = None,
-) -> AsyncIterator[Happening | DemoReport]:
+) -> AsyncGenerator[Happening | DemoReport]:
     """Show the whole job on sample repositories with a scripted model.
 
     A dozen tasks on two small projects: agents edit, checks fail and pass, a question is answered, changes are
@@ -52,9 +54,14 @@ async def demo(
     )
     async with corner(ctx.paths, keep=keep) as where:
         if keep:
-            yield Happening(ctx.now(), "", "demo", f"it stays in {where.paths.state.parent}")
-        async with crew_at_work(where, ctx.environ, ctx.cwd) as crew, recording_of(crew, where, record):
-            async for item in happenings(crew):
+            look = f"QD_HOME={shlex.quote(str(where.home))} QD_DATABASE_URL={shlex.quote(where.dsn)} qd task list"
+            yield Happening(ctx.now(), "", "demo", f"it stays; to look around: {look}")
+        async with (
+            crew_at_work(where, ctx.environ, ctx.cwd) as crew,
+            recording_of(crew, where, record),
+            aclosing(happenings(crew)) as told,
+        ):
+            async for item in told:
                 if isinstance(item, Outcome):
                     outcomes.append(item)
                 else:

@@ -1,6 +1,7 @@
 """`qd run`: the attempts of agents at tasks, what they do, and what they are told."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -62,8 +63,9 @@ async def logs(
             raise UsageError(f"{name} {count}: must be 1 or more")
     query = LogQuery(tuple(kind), max(0, since), limit, tail)
     source = follow_log if follow else log_of
-    async for event in source(ctx.db, ctx.who, run, query):
-        yield view(EventView, event)
+    async with aclosing(source(ctx.db, ctx.who, run, query)) as events:
+        async for event in events:
+            yield view(EventView, event)
 
 
 @command("run.diff", role=Role.VIEWER)

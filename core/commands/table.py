@@ -50,6 +50,8 @@ NOUNS: dict[str, tuple[str, ...]] = {
         "core.commands.demo",
         "core.commands.metrics",
         "core.commands.recording",
+        "core.commands.context",
+        "core.commands.learn",
         "core.commands.completion",
     ),
 }

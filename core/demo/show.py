@@ -7,37 +7,32 @@ is read or changed, no key and no network are needed. What happens is told while
 import asyncio
 import contextlib
 import json
-import shutil
-import sys
-import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
 
-import asyncpg
-
-from config.errors import QuarterdeckError, UnavailableError
-from config.paths import Paths
+from config.errors import QuarterdeckError
 from config.settings import Settings
 from core.agents.adapter import load_adapter
 from core.commands.shown import Column
 from core.commands.table import Context, invoke
+from core.demo.corner import Corner, engine
 from core.demo.model_server import model_server
 from core.demo.samples import SampleProject, make_samples
 from core.demo.script import TASKS, answer_for, demo_brain
 from core.tasks.watch import Watch
 from storage.database import Database, Principal, Role
-from storage.migrate import migrate
-from storage.server import ensure_server, server_dsn
 
 PATIENCE = 600.0
 """Seconds after which the demonstration gives up."""
 MODEL = "claude-sonnet-4-5"
 """The model whose price the scripted one is given."""
 SUPERVISOR = Principal("user:demo", Role.ADMIN)
+SETTINGS = (("engine.max_parallel", "3"), ("run.interrupt_seconds", "1"), ("run.terminate_seconds", "1"))
+"""Three agents at a time, which make way quickly when the demonstration is interrupted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,35 +80,6 @@ class Outcome:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Corner:
-    """Where the demonstration lives."""
-
-    paths: Paths
-    dsn: str
-    database: str
-
-
-@contextlib.asynccontextmanager
-async def corner(paths: Paths, *, keep: bool) -> AsyncIterator[Corner]:
-    """A folder and a database of its own, gone afterwards unless they are to be kept."""
-    name = f"demo-{uuid.uuid4().hex[:8]}"
-    home = paths.state / "demo" / name
-    demo_paths = Paths(config=home / "config", state=home / "state", database=paths.database)
-    await ensure_server(paths)
-    database = name.replace("-", "_")
-    await _administer(paths, f'create database "{database}"')
-    try:
-        dsn = server_dsn(paths, database)
-        await migrate(dsn)
-        home.mkdir(parents=True, mode=0o700)
-        yield Corner(demo_paths, dsn, database)
-    finally:
-        if not keep:
-            await _administer(paths, f'drop database if exists "{database}" with (force)')
-            await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
-
-
 @contextlib.asynccontextmanager
 async def crew_at_work(where: Corner, environ: Mapping[str, str], cwd: Path) -> AsyncIterator[Context]:
     """The sample projects with their tasks, the model and an engine, for as long as the block lasts."""
@@ -121,7 +87,7 @@ async def crew_at_work(where: Corner, environ: Mapping[str, str], cwd: Path) -> 
     context = Context(db=db, who=SUPERVISOR, paths=where.paths, settings=Settings(), environ=environ, cwd=cwd)
     try:
         async with model_server(demo_brain(), bool) as url:
-            samples = await make_samples(where.paths.state.parent / "repositories")
+            samples = await make_samples(where.home / "repositories")
             agents = await _hire(context, url)
             await _register(context, samples)
             async with engine(where, environ):
@@ -131,51 +97,27 @@ async def crew_at_work(where: Corner, environ: Mapping[str, str], cwd: Path) -> 
         await db.close()
 
 
-async def happenings(context: Context, *, patience: float = 0) -> AsyncIterator[Happening | Outcome]:
+async def happenings(context: Context, *, patience: float = 0) -> AsyncGenerator[Happening | Outcome]:
     """Play the supervisor until every task is over: answer, approve, and tell what happens. Ends with the outcomes.
 
     ``patience``: seconds that each question and review is left to somebody else first.
     """
     seen = _Seen()
-    async with (
-        asyncio.timeout(PATIENCE + 12 * patience),
-        Watch.on(context.db.dsn, "task", "event", "run", "question", "review") as watch,
-    ):
+    clock = asyncio.get_running_loop().time
+    most = PATIENCE + 12 * patience
+    end = clock() + most
+    async with Watch.on(context.db.dsn, "task", "event", "run", "question", "review") as watch:
         done = False
         while not done:
+            if clock() > end:
+                raise QuarterdeckError(f"the demo is not done after {most:.0f} s", "is this machine overloaded?")
             await watch.changed(2.0)
             done = await _all_over(context)
-            async for happening in seen.news(context):
+            for happening in await seen.news(context):
                 yield happening
             await _answer_and_approve(context, context.now() - timedelta(seconds=patience))
     for outcome in await _outcomes(context):
         yield outcome
-
-
-@contextlib.asynccontextmanager
-async def engine(where: Corner, environ: Mapping[str, str]) -> AsyncIterator[None]:
-    """An engine of the demonstration's own; its runs end with it."""
-    env = {name: value for name, value in environ.items() if not name.startswith("QD_")}
-    env |= {"QD_HOME": str(where.paths.state.parent), "QD_DATABASE_URL": where.dsn}
-    where.paths.logs.mkdir(parents=True, exist_ok=True)
-    log_path = where.paths.logs / "engine.log"
-    with log_path.open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "core.engine", stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=env
-        )
-    watcher = asyncio.create_task(process.wait())
-    try:
-        yield
-        if watcher.done():
-            raise UnavailableError(f"the engine of the demo ended with code {process.returncode}", f"see {log_path}")
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            await asyncio.wait_for(watcher, 20)
-        except TimeoutError:
-            process.kill()
-            await watcher
 
 
 async def _hire(context: Context, url: str) -> dict[str, str]:
@@ -193,7 +135,7 @@ async def _hire(context: Context, url: str) -> dict[str, str]:
                     MODEL,
                     env,
                 )
-        await connection.execute("insert into setting (key, value) values ('engine.max_parallel', '3')")
+        await connection.executemany("insert into setting (key, value) values ($1, $2::text::jsonb)", SETTINGS)
     return names
 
 
@@ -263,8 +205,9 @@ class _Seen:
         self._runs: dict[int, int] = {}
         self._tasks: dict[int, str] = {}
 
-    async def news(self, context: Context) -> AsyncIterator[Happening]:
+    async def news(self, context: Context) -> list[Happening]:
         """What has happened since the last call, oldest first."""
+        told: list[Happening] = []
         async with context.db.transaction(context.who) as connection:
             tasks = await connection.fetch(
                 """select t.number, t.status::text, b.title, b.reason
@@ -281,12 +224,13 @@ class _Seen:
                 continue
             self._runs[event["run"]] = event["seq"]
             if text := _one_line(event["text"]):
-                yield Happening(event["at"], f"#{event['task']} {event['agent']}", event["kind"], text)
+                told.append(Happening(event["at"], f"#{event['task']} {event['agent']}", event["kind"], text))
         for task in tasks:
             if self._tasks.get(task["number"]) != task["status"]:
                 self._tasks[task["number"]] = task["status"]
                 text = f"{task['title']}" + (f" ({task['reason']})" if task["reason"] else "")
-                yield Happening(datetime.now(UTC), f"#{task['number']}", task["status"], text)
+                told.append(Happening(datetime.now(UTC), f"#{task['number']}", task["status"], text))
+        return told
 
 
 async def _outcomes(context: Context) -> list[Outcome]:
@@ -306,14 +250,6 @@ async def _outcomes(context: Context) -> list[Outcome]:
             """
         )
     return [Outcome(**row) for row in rows]
-
-
-async def _administer(paths: Paths, statement: str) -> None:
-    connection = await asyncpg.connect(server_dsn(paths, "postgres"))
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 def _one_line(text: str, most: int = 160) -> str:

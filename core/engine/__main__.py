@@ -1,4 +1,7 @@
-"""The engine as a program: ``python -P -m core.engine``. `qd up` starts it in the background."""
+"""The engine as a program: ``python -P -m core.engine``. `qd up` starts it in the background.
+
+With ``--leashed`` it belongs to whoever started it: when its standard input ends it stops, and its runs with it.
+"""
 
 import asyncio
 import fcntl
@@ -42,7 +45,7 @@ def main() -> int:
     try:
         lock = hold_lock(paths.engine_lock)
         try:
-            asyncio.run(serve(paths, dict(os.environ)))
+            asyncio.run(serve(paths, dict(os.environ), leashed="--leashed" in sys.argv[1:]))
         finally:
             os.close(lock)
     except QuarterdeckError as error:
@@ -66,7 +69,7 @@ def hold_lock(path: Path) -> int:
     return lock
 
 
-async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
+async def serve(paths: Paths, environ: Mapping[str, str], *, leashed: bool = False) -> None:
     """Open the database, register, and work until a signal or a person says stop."""
     source = find_database(paths, environ)
     name = engine_name(paths.state)
@@ -91,6 +94,8 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
             revive=source.ensure if source.embedded else None,
         )
         _heed_signals(engine)
+        if leashed:
+            _heed_leash(engine)
         bell.ring("engine", "task")
         log.info("engine %s runs (pid %s, schema of %s)", name, os.getpid(), source.shown)
         await engine.run()
@@ -144,6 +149,18 @@ def _heed_signals(engine: Engine) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, engine.stopping.set)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _heed_leash(engine: Engine) -> None:
+    loop = asyncio.get_running_loop()
+
+    def readable() -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            loop.remove_reader(sys.stdin.fileno())
+            engine.stop_runs = True
+            engine.stopping.set()
+
+    loop.add_reader(sys.stdin.fileno(), readable)
 
 
 if __name__ == "__main__":

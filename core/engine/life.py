@@ -31,6 +31,7 @@ from core.engine.shipper import OvertakenError
 from core.engine.starting import prepare, start
 from core.events import EventKind
 from core.keeper import client as keeper
+from core.knowledge.engine_side import learn_from
 from core.workspace import repository, worktree
 from core.workspace.worktree import Worktree
 from storage.queries import engine as rows
@@ -226,6 +227,7 @@ class Life:
         self.runtime.changed_task(self.work.number, "run", f"run:{self.run}")
         judgement = await judge(self, tree, verdict, ended)
         await self._settle_judgement(await self.runtime.money.after(self, judgement))
+        await learn_from(self.runtime, self.work.number, self.run, tree)
 
     async def _settle_judgement(self, judgement: Judgement) -> None:
         await self._settle(

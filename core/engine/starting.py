@@ -1,6 +1,5 @@
 """From a claimed task to the first instruction of its agent: worktree, set-up, what the agent is told, keeper."""
 
-import json
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from core.engine.prompt import compose_prompt, run_environment
 from core.engine.shipper import OvertakenError
 from core.events import EventKind
 from core.keeper import client as keeper
+from core.knowledge.engine_side import tell
 from core.verify.gates import Shell, run_command
 from core.workspace import repository, worktree
 from core.workspace.project_file import read_project_file, read_project_file_at
@@ -64,10 +64,11 @@ async def start(life: "Life", adapter: Adapter, tree: Worktree) -> None:
     """Write what the agent is told and start its keeper. Raises OvertakenError when the run has another engine by now."""
     work, runtime = life.work, life.runtime
     settings = runtime.settings.run
-    prompt = compose_prompt(work, branch=tree.branch, verify=await gate_commands(work, tree))
+    known = await tell(runtime, work, life.run, tree)
+    prompt = compose_prompt(work, branch=tree.branch, verify=await gate_commands(work, tree), context=known.prompt)
     prompt_file, context_file = life.folder / "prompt.md", life.folder / "context.json"
     _write_private(prompt_file, prompt)
-    _write_private(context_file, json.dumps({"task": work.number, "project": work.project, "items": []}))
+    _write_private(context_file, known.file)
     launch = adapter.launch(
         Job(
             run_id=str(life.run_id),

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,8 @@ from core.faces.words import Request, find_topic, parse, wants_json
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
+LONGEST_MESSAGE = 2000
+"""Characters of an error that are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,8 @@ async def _serve(request: Request, edge: Edge) -> int:
     ) as context:
         result = await invoke(context, entry.name, request.arguments)
         if entry.streams:
-            return await _stream(result, request, edge)
+            async with aclosing(result) as items:  # a reader that leaves must not leave it half done
+                return await _stream(items, request, edge)
     return _show(result, request, edge)
 
 
@@ -205,10 +209,16 @@ def _screen(edge: Edge) -> Any:
 
 def _tell(error: QuarterdeckError, edge: Edge, *, as_json: bool) -> None:
     if as_json:
-        told = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+        told = {"error": {"code": error.code, "message": _shortened(error.message), "hint": error.hint}}
         edge.stderr.write(json_text(told) + "\n")
     else:
-        edge.stderr.write(f"qd: {one_line(harmless(error.sentence()))}\n")
+        hint = f"; {error.hint}" if error.hint else ""
+        edge.stderr.write(f"qd: {one_line(harmless(_shortened(error.message) + hint))}\n")
+
+
+def _shortened(message: str) -> str:
+    """A sentence may quote what somebody gave it, of any length."""
+    return message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]}…"
 
 
 def _report(error: Exception, edge: Edge) -> QuarterdeckError:

@@ -1,9 +1,11 @@
 """Plain `qd`, and the demonstration for a person at a terminal: the screen.
 
-The screen is a room above this one. It is found by its name when it is wanted (:func:`core.faces.start.screen`), so that nothing here depends on it.
+The screen is a room above this one. It is found by its name when it is wanted
+(:func:`core.faces.start.screen`), so that nothing here depends on it.
 """
 
 from collections.abc import Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +41,8 @@ async def welcome(edge: "Edge", environ: Mapping[str, str], options: "Globals") 
 async def show_demo(edge: "Edge", environ: Mapping[str, str], *, keep: bool, record: Path | None = None) -> int:
     """Open the screen over the demonstration, which ends when the person leaves."""
     from core.commands.demo import recording_of
-    from core.demo.show import corner, crew_at_work
+    from core.demo.corner import corner
+    from core.demo.show import crew_at_work
     from core.faces.start import screen
 
     async with (
@@ -75,9 +78,8 @@ async def _play(crew: "Context") -> str:
 
     outcomes: list[Outcome] = []
     try:
-        async for item in happenings(crew, patience=PATIENCE_SECONDS):
-            if isinstance(item, Outcome):
-                outcomes.append(item)
+        async with aclosing(happenings(crew, patience=PATIENCE_SECONDS)) as told:
+            outcomes += [item async for item in told if isinstance(item, Outcome)]
     except QuarterdeckError as error:
         return f"the demo has stopped: {error.sentence()}"
     done = sum(outcome.status == "completed" for outcome in outcomes)

@@ -49,10 +49,9 @@ def chunk_file(path: str, text: str) -> list[Chunk]:
     else:
         kind = "code"
         parser = parser_for(suffix)
-        if parser is None:
-            pieces = _stretches(lines, name)
-        else:
-            pieces = _definitions(parser.parse(text.encode("utf-8", "replace")).root_node, lines, name)
+        if parser is not None:
+            root = parser.parse(text.encode("utf-8", "replace")).root_node
+        pieces = _stretches(lines, name) if parser is None else _definitions(root, lines, name)
     chunks: list[Chunk] = []
     for title, first, last in pieces:
         for chunk in _bounded(title, lines, first, last, kind):

@@ -1,6 +1,6 @@
 """The log of a run as a stream: what is there, and with ``follow`` what comes, each event once and in order."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 
 from core.tasks.states import OUT_OF_HANDS
@@ -22,7 +22,7 @@ class LogQuery:
     tail: int | None = None
 
 
-async def log_of(db: Database, who: Principal, name: str, query: LogQuery) -> AsyncIterator[RunEvent]:
+async def log_of(db: Database, who: Principal, name: str, query: LogQuery) -> AsyncGenerator[RunEvent]:
     """What happened in a run so far. Paged by number: a million events take the memory of one page."""
     async with db.transaction(who) as connection:
         run = await runs.find_number(connection, name)
@@ -31,7 +31,7 @@ async def log_of(db: Database, who: Principal, name: str, query: LogQuery) -> As
         yield event
 
 
-async def follow_log(db: Database, who: Principal, name: str, query: LogQuery) -> AsyncIterator[RunEvent]:
+async def follow_log(db: Database, who: Principal, name: str, query: LogQuery) -> AsyncGenerator[RunEvent]:
     """What happened in a run and what happens, until it has ended and all was told.
 
     A task that has no run yet is waited for, until it is clear that none will come.
@@ -86,7 +86,7 @@ class _Reader:
         self.done = False
         """Whether nothing can follow."""
 
-    async def rest(self) -> AsyncIterator[RunEvent]:
+    async def rest(self) -> AsyncGenerator[RunEvent]:
         """All that is there and was not read yet.
 
         How far the run is is read before the events: what it says is visible to the page that follows, so that a run

@@ -72,7 +72,8 @@ async def test_a_run_that_was_given_up_while_its_gates_ran_lands_nothing(crew: S
     assert tree
     (tree / "../../../open").touch()
     await crew.reaches(task, "completed")
-    assert git(repo, "show", "main:again.txt") == "yes", "the second run landed, not the first"
+    assert git(repo, "show", "main:again.txt") == "yes"
+    assert len(git(repo, "log", "--merges", "--format=%h", "main").split()) == 1, "the second run landed, not the first"
     await crew.tidy()
     await crew.balanced()
 

@@ -17,6 +17,14 @@ async def test_an_error_is_one_sentence_with_its_remedy(qd: CommandLine) -> None
     assert outcome.err == "qd: there is no agent nobody; see `qd agent list`\n"
 
 
+async def test_an_error_that_quotes_something_endless_keeps_its_remedy(qd: CommandLine) -> None:
+    outcome = await qd("settings", "get", "x" * 100_000)
+    assert outcome.code == 3
+    assert len(outcome.err) < 3000
+    assert outcome.err.endswith("see `qd settings list`\n")
+    assert len((await qd("settings", "get", "x" * 100_000, "--json")).error["message"]) < 3000
+
+
 async def test_an_error_is_json_on_stderr_when_json_is_asked_for(qd: CommandLine) -> None:
     outcome = await qd("--json", "agent", "show", "nobody")
     assert outcome.error == {

@@ -239,7 +239,7 @@ async def test_search_steps_through_the_rows_of_one_event_and_unfolds_it():
         for _ in range(3):
             rows.append(view._cursor)
             await view.next_match(1)
-        assert rows == [(3, 3), (3, 3), (3, 3)] or rows[0] == (3, 3)
+        assert rows == [(3, 3), (3, 3), (3, 3)]
         view.look_for("re:row 3[5-9]")
         await settled(pilot)
         assert shown(pilot.app)[view._shown.index(view._cursor)].startswith("result 3 row 35")

@@ -182,17 +182,22 @@ create function task_touch_all(p_ready task[]) returns void language sql as $$
     select (t).project as project, (t).agent as agent, max((t).priority) as best from unnest(p_ready) t group by 1, 2 order by 1, 2) r
 $$;
 
--- Heals the hint of lanes whose touch was lost with its process. Skips what is locked: its holder will set the hint.
-create function task_sweep(p_projects text[] default null) returns int language sql as $$
-  with ready as materialized (
-    select l.project, l.agent, l.head,
-           (select t.priority from task t where t.project = l.project and t.agent = l.agent and t.status = 'pending'
-             order by t.priority desc, t.number limit 1) as best
-      from lane l where p_projects is null or l.project = any(p_projects) for no key update skip locked),
-  healed as (update lane l set head = r.best from ready r
-              where l.project = r.project and l.agent = r.agent and r.best is not null and (r.head is null or r.best > r.head) returning 1)
-  select count(*)::int from healed
-$$;
+-- Heals the hint of lanes whose touch was lost with its process; how many.
+create function task_sweep(p_projects text[] default null) returns int language plpgsql as $$
+declare v_lane record; v_healed int := 0;
+begin
+  for v_lane in
+    select r.project, r.agent, r.best from (
+      select l.project, l.agent, l.head, (select t.priority from task t where t.project = l.project and t.agent = l.agent and t.status = 'pending'
+               order by t.priority desc, t.number limit 1) as best
+        from lane l where p_projects is null or l.project = any(p_projects)) r
+     where r.best > coalesce(r.head, 0) order by 1, 2
+  loop
+    perform task_touch(v_lane.project, v_lane.agent, v_lane.best);
+    v_healed := v_healed + 1;
+  end loop;
+  return v_healed;
+end $$;
 
 -- Says anew what is the best of a lane, after a claim. The lane is locked first and the tasks are read by a statement of its
 -- own: everybody who touched the lane before has committed and is seen, everybody else touches it after. When somebody else
@@ -217,6 +222,7 @@ create function task_claim(p_engine bigint, p_n int, p_agents text[]) returns se
 declare
   v_agents text[]; v_limited text[]; v_project text; v_lane text; v_head smallint; v_room int; v_name text; v_agent text; v_slots int[];
   v_taken bigint[]; v_priorities smallint[]; v_best smallint; v_held boolean := false; v_tried text[];
+  v_stale_projects text[]; v_stale_lanes text[];
 begin
   if exists (select 1 from setting where key = 'queue.paused' and value = 'true'::jsonb) then return; end if;
   select array_agg(a.name order by array_position(p_agents, a.name)), coalesce(array_agg(a.name) filter (where a.max_parallel is not null), '{}')
@@ -237,10 +243,10 @@ begin
        where l.head is not null and not p.paused and p.running < p.max_parallel and (l.agent = '' or l.agent = any(v_agents))
          and (v_tried is null or l.project || '/' || l.agent <> all(v_tried)) and l.ctid >= '(0,0)' and p.ctid >= '(0,0)'
        order by l.head desc, p.last_claim limit 1;
-      if not found then return; end if;
+      exit when not found;
       if v_held then   -- and may not wait: ask again
         perform pg_notify('qd', 'task');
-        return;
+        exit;
       end if;
       select case when p.paused then 0 else p.max_parallel - p.running end into v_room from load p where p.project = v_project for no key update;
     end if;
@@ -265,7 +271,7 @@ begin
        where t.project = v_project and t.agent = v_lane and t.status = 'pending'
        order by t.priority desc, t.number limit v_room for no key update of t skip locked) free;
     if v_taken is null then   -- the hint was too good, or others are at these very tasks
-      perform lane_renew(v_project, v_lane);
+      v_stale_projects := array_append(v_stale_projects, v_project); v_stale_lanes := array_append(v_stale_lanes, v_lane);
       continue;
     end if;
     v_taken := v_taken[:cardinality(array_positions(v_priorities, v_priorities[1]))];
@@ -281,9 +287,14 @@ begin
     update load set running = running + cardinality(v_taken), last_claim = clock_timestamp() where project = v_project
     returning (select t.priority from task t where t.project = v_project and t.agent = v_lane and t.status = 'pending'
                 order by t.priority desc, t.number limit 1) into v_best;
-    if v_best is distinct from v_head then perform lane_renew(v_project, v_lane); end if;
-    return;
+    if v_best is distinct from v_head then
+      v_stale_projects := array_append(v_stale_projects, v_project); v_stale_lanes := array_append(v_stale_lanes, v_lane);
+    end if;
+    exit;
   end loop;
+  if v_stale_projects is not null then
+    perform lane_renew(l.project, l.agent) from (select * from unnest(v_stale_projects, v_stale_lanes) l (project, agent) order by 1, 2) l;
+  end if;
 end $$;
 
 -- ── what becomes of the children ────────────────────────────────────────────────────────────────────────────────
@@ -311,33 +322,29 @@ begin
   return v_ready;
 end $$;
 
--- Parents failed or were cancelled: so does everything that waits for them, as each child asks. All that can be reached is locked
--- by number at first, since two of these may meet in the same children; then one level per statement: a recursive
--- query has one snapshot and misses a grandchild that is added meanwhile.
-create function task_fail_children(p_numbers bigint[]) returns int language plpgsql as $$
-declare v_parents bigint[] := p_numbers; v_kids bigint[]; v_total int := 0;
+-- Parents failed or were cancelled: so does everything that waits for them, as each child asks. One after the other is locked, the
+-- lowest number first, and only then asked for its children: who holds a task sees all its children, for new ones need it too, and a
+-- child's number is above its parents'. Locking all that one snapshot shows would miss some, and lock these out of order.
+create function task_fail_children(p_numbers bigint[]) returns int language plpgsql
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare v_open bigint[]; v_next bigint; v_lost bigint[] := '{}';
 begin
-  if not exists (select 1 from task_after d where d.parent = any(p_numbers)) then return 0; end if;
-  perform 1 from task c where c.status in ('pending', 'blocked', 'waiting') and c.number = any(array(
-      with recursive below(number) as (
-        select d.child from task_after d where d.parent = any(p_numbers)
-        union select d.child from below b join task_after d on d.parent = b.number)
-      select number from below)) order by c.number for no key update;
-  loop
-    select array_agg(number) into v_kids from (
-      select c.number from task c
-       where c.number = any(array(select d.child from task_after d where d.parent = any(v_parents))) and c.status in ('pending', 'blocked', 'waiting')
-       order by c.number for no key update of c) k;
-    exit when v_kids is null;
-    update task_body b set reason = 'task #' || (select min(d.parent) from task_after d where d.child = b.task and d.parent = any(v_parents))
-             || ', on which it depends, did not succeed' where b.task = any(v_kids);
-    update task t set status = case when b.on_failure = 'cancel' then 'cancelled' else 'failed' end::task_status, wait = null, not_before = null,
-           finished_at = clock_timestamp(), updated_at = clock_timestamp()
-      from task_body b where b.task = t.number and t.number = any(v_kids);
-    v_total := v_total + cardinality(v_kids);
-    v_parents := v_kids;
+  v_open := array(select distinct d.child from task_after d where d.parent = any(p_numbers));
+  while v_open <> '{}' loop
+    v_next := (select min(n) from unnest(v_open) n);
+    v_open := array_remove(v_open, v_next);
+    perform 1 from task c where c.number = v_next and c.status in ('pending', 'blocked', 'waiting') for no key update;
+    continue when not found;
+    v_lost := array_append(v_lost, v_next);
+    v_open := v_open || array(select d.child from task_after d where d.parent = v_next and d.child <> all(v_open));
   end loop;
-  return v_total;
+  if v_lost = '{}' then return 0; end if;
+  update task_body b set reason = 'task #' || (select min(d.parent) from task_after d where d.child = b.task and d.parent = any(p_numbers || v_lost))
+           || ', on which it depends, did not succeed' where b.task = any(v_lost);
+  update task t set status = case b.on_failure when 'cancel' then 'cancelled' else 'failed' end::task_status, wait = null, not_before = null,
+         finished_at = clock_timestamp(), updated_at = clock_timestamp()
+    from task_body b where b.task = t.number and t.number = any(v_lost);
+  return cardinality(v_lost);
 end $$;
 
 -- ── the end of a run ────────────────────────────────────────────────────────────────────────────────────────────

@@ -216,7 +216,7 @@ create function budget_settle(
   returns text language plpgsql as $$
 declare
   c charge; v_tokens bigint := p_input + p_cache_read + p_write_5m + p_write_1h + p_output; v_cost bigint := p_cost; v_id bigint; v_open int; v_was int; v_on int;
-  v_due boolean; v_unit text; v_held bigint; v_used bigint; v_add bigint; v_free bigint; v_over bigint;
+  v_due boolean; v_counted boolean; v_excess bigint; v_over boolean;
 begin
   select * into c from charge where id = p_id for no key update;
   if not found then return 'unknown'; end if;
@@ -227,20 +227,26 @@ begin
          tokens_input = p_input, tokens_cache_read = p_cache_read, tokens_cache_write_5m = p_write_5m, tokens_cache_write_1h = p_write_1h,
          tokens_output = p_output, tokens_thinking = p_thinking, note = coalesce(p_note, note), model = coalesce(p_model, model), ended_at = clock_timestamp()
    where id = p_id;
+  v_over := p_status = 'settled' and (v_cost > c.reserved_micro or v_tokens > c.reserved_tokens);   -- more than its bound: rare
   v_open := (c.status = 'reserved')::int; v_was := (c.status = 'presumed')::int; v_on := (p_status <> 'released')::int;
   foreach v_id in array c.accounts loop
-    select a.unit into v_unit from account a where a.id = v_id;   -- never changes, so that it can be read before the row is held
-    continue when not found;
-    v_held := budget_amount(v_unit, c.reserved_micro, c.reserved_tokens, c.counted @> array[v_id]);
-    v_used := budget_amount(v_unit, v_cost, v_tokens, c.counted @> array[v_id]) * v_on;
-    v_add := v_used - budget_amount(v_unit, c.cost_micro, c.tokens, c.counted @> array[v_id]) * v_was;
-    v_free := v_held * v_open;
-    v_over := case when p_status = 'settled' then greatest(v_used - v_held, 0) else 0 end;
-    update account a set reserved = a.reserved - v_free, spent = a.spent + v_add, overrun = a.overrun + v_over,
-           ceiling = case when a.ceiling is not null then greatest(a.ceiling, a.spent + v_add + a.reserved - v_free) end
-     where a.id = v_id returning a.spent >= a.next_alert into v_due;
+    v_counted := c.counted @> array[v_id];
+    update account a set
+           reserved = a.reserved - budget_amount(a.unit, c.reserved_micro, c.reserved_tokens, v_counted) * v_open,
+           spent = a.spent + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_on - budget_amount(a.unit, c.cost_micro, c.tokens, v_counted) * v_was
+     where a.id = v_id and (not v_over or a.unit not in ('usd', 'tokens'))
+    returning a.spent >= a.next_alert into v_due;
+    if not found and v_over then
+      update account a set reserved = a.reserved - x.held * v_open, spent = a.spent + x.more, overrun = a.overrun + greatest(x.used - x.held, 0),
+             ceiling = case when a.ceiling is not null then greatest(a.ceiling, a.spent + x.more + a.reserved - x.held * v_open) end
+        from (select n.held, n.used, n.used - budget_amount(i.unit, c.cost_micro, c.tokens, v_counted) * v_was as more
+                from account i, lateral (select budget_amount(i.unit, c.reserved_micro, c.reserved_tokens, v_counted) as held,
+                                                budget_amount(i.unit, v_cost, v_tokens, v_counted) as used) n
+               where i.id = v_id) x
+       where a.id = v_id returning a.spent >= a.next_alert, x.used - x.held into v_due, v_excess;
+      if v_excess > 0 then perform budget_overrun(v_id, c.service, c.model, v_excess); end if;
+    end if;
     if v_due then perform budget_alert(v_id); end if;
-    if v_over > 0 then perform budget_overrun(v_id, c.service, c.model, v_over); end if;
   end loop;
   return p_status;
 end $$;

@@ -1,0 +1,67 @@
+"""What an engine has to do with knowledge: tell a run what is known before it begins, learn when it has ended.
+
+Neither may ever stop a run: what goes wrong here is written into the log, and the run goes on knowing less.
+"""
+
+import logging
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from core.knowledge.context import BUDGET, Told, context_for, record
+from core.knowledge.gathering import Work
+from core.knowledge.learning import learn
+from core.knowledge.recent import read_commit
+from core.workspace import worktree
+from core.workspace.worktree import Worktree
+from storage.queries import engine as engine_rows
+from storage.queries import knowledge_context as rows
+
+if TYPE_CHECKING:
+    from core.engine.runtime import Runtime
+
+log = logging.getLogger("qd.knowledge")
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What goes into the prompt and into the context file of a run."""
+
+    prompt: str
+    file: str
+
+
+async def tell(runtime: "Runtime", work: engine_rows.Work, run: int, tree: Worktree) -> Telling:
+    """Choose what a run is told, and write down that it was."""
+    told = Told(work.project, work.number, BUDGET, 0)
+    try:
+        async with runtime.db.connection() as connection:
+            paths = await rows.paths_of(connection, work.number)
+        repo = await read_commit(tree.repo, tree.base_commit, paths)
+        wanted = Work(work.project, work.number, work.title, work.description, paths, work.feedback)
+
+        async def choose(connection: asyncpg.Connection) -> Told:
+            chosen = await context_for(connection, wanted, repo)
+            await record(connection, run, chosen)
+            return chosen
+
+        told = await runtime.persist(choose)
+    except Exception:  # a boundary: knowing less is no reason not to work
+        log.exception("task #%s is told nothing", work.number)
+    return Telling(told.markdown(secrets.token_hex(6)), told.json())
+
+
+async def learn_from(runtime: "Runtime", task: int, run: int, tree: Worktree) -> None:
+    """Learn from a run that has just ended, whose work is in ``tree``."""
+    try:
+        head = await worktree.head(tree)
+
+        async def work(connection: asyncpg.Connection) -> bool:
+            return bool(await learn(connection, task=task, heads={run: head}))
+
+        if await runtime.persist(work):
+            runtime.bell.ring("knowledge")
+    except Exception:  # a boundary: what was not learned now is learned by `qd learn`
+        log.exception("nothing was learned from task #%s", task)

@@ -1,0 +1,225 @@
+"""What runs and reviews have taught: reads what has not been learned from yet, writes lessons and sightings of
+their trouble.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from storage.queries.records import from_record
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A check that failed in a run, and of which nothing is written down yet."""
+
+    run: int
+    attempt: int
+    task: int
+    title: str
+    project: str
+    command: str
+    output: str
+    head: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """A trouble of a task whose later run passed all checks. ``said``: the agent's own last words of that run."""
+
+    lesson: int
+    failed_run: int
+    head: str | None
+    mended_head: str | None
+    base_commit: str | None
+    said: str | None
+    repository: str
+    command: str | None
+    error: str
+    fix: str | None
+    rule: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Changes that a person asked for, or why a change was rejected, and of which nothing is written down yet."""
+
+    review: int
+    run: int
+    task: int
+    title: str
+    project: str
+    status: str
+    note: str
+    actor: str | None
+
+
+async def failures(
+    connection: asyncpg.Connection,
+    *,
+    task: int | None = None,
+    project: str | None = None,
+    since: datetime | None = None,
+) -> list[Failure]:
+    """Failed checks of runs that have ended, the oldest first."""
+    rows = await connection.fetch(
+        """
+        select r.number as run, r.attempt, r.task, b.title, r.project, g.command, g.output, r.head_commit as head
+          from gate g join run r on r.number = g.run join task_body b on b.task = r.task
+         where g.status = 'failed' and r.status not in ('starting', 'running', 'verifying')
+           and ($1::bigint is null or r.task = $1) and ($2::text is null or r.project = $2)
+           and ($3::timestamptz is null or g.at >= $3) and not exists (select 1 from sighting s where s.run = r.number)
+         order by r.number, g.round, g.position limit 1000
+        """,
+        task,
+        project,
+        since,
+    )
+    return [found for row in rows if (found := from_record(Failure, row))]
+
+
+async def mends(connection: asyncpg.Connection, *, task: int | None = None, project: str | None = None) -> list[Mend]:
+    """Troubles whose task has passed all checks since. Served by sighting_open."""
+    rows = await connection.fetch(
+        """
+        select s.lesson, s.run as failed_run, s.head, r.head_commit as mended_head, r.base_commit, p.path as repository,
+               (select e.text from event e where e.run = r.number and e.kind = 'message' order by e.seq desc limit 1) as said,
+               l.command, l.error, l.fix, l.rule
+          from sighting s join lesson l on l.memory = s.lesson
+          join lateral (select * from run r where r.task = s.task and r.number >= s.run and r.status = 'succeeded' and r.verdict = 'passed'
+                         order by r.number limit 1) r on true
+          join project p on p.id = r.project
+         where s.worked is null and ($1::bigint is null or s.task = $1) and ($2::text is null or r.project = $2)
+         order by s.run, s.lesson limit 1000
+        """,
+        task,
+        project,
+    )
+    return [found for row in rows if (found := from_record(Mend, row))]
+
+
+async def requests(
+    connection: asyncpg.Connection,
+    *,
+    task: int | None = None,
+    project: str | None = None,
+    since: datetime | None = None,
+) -> list[Request]:
+    """Judgements of people with words, the oldest first."""
+    rows = await connection.fetch(
+        """
+        select v.number as review, v.run, v.task, b.title, t.project, v.status, v.note, v.actor
+          from review v join task t on t.number = v.task join task_body b on b.task = v.task
+         where v.status in ('changes_requested', 'rejected') and length(trim(coalesce(v.note, ''))) >= 12
+           and ($1::bigint is null or v.task = $1) and ($2::text is null or t.project = $2)
+           and ($3::timestamptz is null or v.decided_at >= $3)
+           and not exists (select 1 from sighting s join lesson l on l.memory = s.lesson where s.run = v.run and l.type = 'review')
+         order by v.number limit 1000
+        """,
+        task,
+        project,
+        since,
+    )
+    return [found for row in rows if (found := from_record(Request, row))]
+
+
+async def lesson_by_signature(connection: asyncpg.Connection, corpus: int, digest: UUID) -> int | None:
+    """The lesson about the same trouble, whatever its state."""
+    number: int | None = await connection.fetchval(
+        "select memory from lesson where corpus = $1 and signature = $2", corpus, digest
+    )
+    return number
+
+
+async def lock_corpus(connection: asyncpg.Connection, corpus: int) -> None:
+    """Let nobody else learn for this corpus until the end of the transaction, so that the same trouble is one
+    lesson.
+    """
+    await connection.execute("select pg_advisory_xact_lock(1818324846, $1)", corpus)
+
+
+async def saw(
+    connection: asyncpg.Connection, lesson: int, run: int, task: int, head: str | None, *, worked: bool | None = None
+) -> bool:
+    """A run met the trouble of a lesson; False when that is written down already."""
+    status = await connection.execute(
+        """insert into sighting (lesson, run, task, head, worked) values ($1, $2, $3, $4, $5) on conflict (lesson, run) do nothing""",
+        lesson,
+        run,
+        task,
+        head,
+        worked,
+    )
+    return bool(status == "INSERT 0 1")
+
+
+async def mended(connection: asyncpg.Connection, lesson: int, run: int, fix: str | None, head: str | None) -> None:
+    """What became of a trouble."""
+    await connection.execute(
+        "update sighting set worked = true, fix = $3, mended_head = $4 where lesson = $1 and run = $2",
+        lesson,
+        run,
+        fix,
+        head,
+    )
+
+
+async def close_decisions(connection: asyncpg.Connection, project: str | None = None) -> int:
+    """Decisions made in tasks that are over get their outcome: success where the work was completed, failed where
+    it was not.
+    """
+    rows = await connection.fetch(
+        """update decision d set outcome = case when t.status = 'completed' then 'success' else 'failed' end, resolved_at = clock_timestamp(),
+                  outcome_note = 'task #' || t.number || ' is ' || t.status
+             from task t where t.number = d.task and t.status in ('completed', 'failed') and d.outcome is null
+              and ($1::text is null or t.project = $1) returning d.memory""",
+        project,
+    )
+    return len(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class PatternRow:
+    """A pattern with its record, for consolidation."""
+
+    memory: int
+    project: str | None
+    title: str
+    content: str
+    uses: int
+    wins: int
+    hash: UUID
+
+
+async def patterns(connection: asyncpg.Connection) -> list[PatternRow]:
+    """Active patterns and lessons that somebody was told of, with their record."""
+    rows = await connection.fetch(
+        """select m.number as memory, c.project, m.title, m.content, m.uses, m.wins, m.hash
+             from memory m join corpus c on c.id = m.corpus
+            where m.kind in ('pattern', 'lesson') and m.state = 'active' and m.origin <> 'file' order by m.number"""
+    )
+    return [found for row in rows if (found := from_record(PatternRow, row))]
+
+
+async def projects_told(connection: asyncpg.Connection, memory: int) -> Mapping[str, tuple[int, int]]:
+    """How runs of each project ended that were told of an item: (won, all)."""
+    rows = await connection.fetch(
+        """select r.project, count(*) filter (where i.credit = 'won') as won, count(*) as total
+             from injection i join run r on r.number = i.run where i.memory = $1 and i.credit is not null group by r.project""",
+        memory,
+    )
+    return {row["project"]: (row["won"], row["total"]) for row in rows}
+
+
+async def common_errors(connection: asyncpg.Connection, project: str | None = None) -> Sequence[Mapping[str, Any]]:
+    """The errors that are met most."""
+    return [
+        dict(row)
+        for row in await connection.fetch(
+            "select * from common_errors where $1::text is null or project_id = $1 limit 100", project
+        )
+    ]
