@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import pkgutil
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> int:
     unknown = [name for name in options.name if name not in names()]
     if unknown:
         parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(names())}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server goes with us
     results = asyncio.run(measure(options.name or names()))
     store(results, options.json)
     return int(not all(figure.ok for figures in results.values() for figure in figures))

@@ -46,7 +46,7 @@ class EngineWorld:
     async def until(self, condition: Callable[[], Awaitable[Any]], seconds: float = 120) -> None:
         """Wait until something is true."""
         async with asyncio.timeout(seconds):
-            while not await condition():
+            while not await condition():  # noqa: ASYNC110 - another process rings no bell
                 await asyncio.sleep(0.02)
 
     async def running(self, count: int) -> None:

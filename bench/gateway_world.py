@@ -22,7 +22,7 @@ from bench.framework import Environment
 from config.paths import Paths
 from config.settings import GatewaySettings
 from core.budget.engine_side import issue_token
-from core.budget.gateway.process import Boot, record_file
+from core.budget.gateway.boot import Boot, record_file
 from core.secrets import FileStore, service_key
 from storage.database import Database, Principal, Role
 from storage.queries import services as rows

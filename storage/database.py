@@ -54,7 +54,13 @@ class Database:
 
     @classmethod
     async def open(
-        cls, dsn: str, *, bound: Principal | None = None, most: int = 4, least: int = 1, timeout: float = 10.0  # noqa: ASYNC109
+        cls,
+        dsn: str,
+        *,
+        bound: Principal | None = None,
+        most: int = 4,
+        least: int = 1,
+        timeout: float = 10.0,  # noqa: ASYNC109
     ) -> "Database":
         """Connect. ``bound`` fixes role and actor for every connection; ``timeout`` in seconds.
 

@@ -152,9 +152,18 @@ def action(
         text = " ".join((run.__doc__ or "").split())
         _enter(
             Action(
-                id, keys, title or _title(id), text, tuple(scopes), run, enabled, command,
-                footer=footer, order=order, label=label,
-            )  # fmt: skip
+                id,
+                keys,
+                title or _title(id),
+                text,
+                tuple(scopes),
+                run,
+                enabled,
+                command,
+                footer=footer,
+                order=order,
+                label=label,
+            )
         )
         return run
 

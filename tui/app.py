@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from textual import events
 from textual.app import App
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
 from config.errors import QuarterdeckError
@@ -143,6 +143,11 @@ class QuarterdeckApp(App[int]):
         keys = self.registry.keys_of("engine.start")
         return "" if self.readonly or not keys else f"{keys} starts one"
 
+    @property
+    def _background_screens(self) -> list[Screen[Any]]:
+        """What may be seen behind the present screen: nothing behind a full one. Textual always counts the next one below, and paints its changes."""
+        return [] if isinstance(self.screen, BaseScreen) else super()._background_screens
+
     # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def on_event(self, event: events.Event) -> None:
@@ -194,7 +199,8 @@ class QuarterdeckApp(App[int]):
         """Whether a digit belongs to a count. Where digits choose panels, a count begins with 0."""
         if self.count:
             return True
-        return self.registry.press((key,), place) is None
+        found = self.registry.press((key,), place)
+        return found is None or (isinstance(found, Action) and why_not(found, place) is not None)
 
     def _forget(self) -> None:
         self.pending, self.count = None, ""
@@ -252,7 +258,7 @@ class QuarterdeckApp(App[int]):
 
     async def confirm(self, title: str, loses: str) -> bool:
         """Ask before something is lost."""
-        return bool(await self.push_screen_wait(Confirm(title, loses)))
+        return bool(await self.push_screen_wait(Confirm(title, loses)))  # type: ignore[arg-type]
 
     async def ask_text(
         self, title: str, about: str = "", value: str = "", check: Callable[[str], str | None] | None = None

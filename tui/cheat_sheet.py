@@ -35,7 +35,9 @@ def cheat_sheet(known: Registry) -> str:
     parts = [HEAD]
     for scope in order:
         title = NAMES.get(scope, f"With the scope {scope}")
-        parts.append(f"## {title}\n\n| keys | action | what it does |\n|---|---|---|\n" + "\n".join(groups[scope]) + "\n")
+        parts.append(
+            f"## {title}\n\n| keys | action | what it does |\n|---|---|---|\n" + "\n".join(groups[scope]) + "\n"
+        )
     return "\n".join(parts)
 
 

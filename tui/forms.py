@@ -54,14 +54,25 @@ class Form:
         return self.before.get(name, "")
 
 
-def form_of(command: Command, title: str, *, fixed: Mapping[str, Any] | None = None, before: Mapping[str, str] | None = None, row: Any = None) -> Form:
+def form_of(
+    command: Command,
+    title: str,
+    *,
+    fixed: Mapping[str, Any] | None = None,
+    before: Mapping[str, str] | None = None,
+    row: Any = None,
+) -> Form:
     """A form of a command. ``row`` is what is edited: its values stand in the fields."""
     given = dict(fixed or {})
     shown = [parameter for parameter in command.parameters if parameter.name not in given and parameter.name != "clear"]
     fields = tuple(_field(parameter) for parameter in sorted(shown, key=lambda p: not p.required))
     values = dict(before or {})
     if row is not None:
-        values |= {field.name: text for field in fields if (text := _text_of(field, _look_up(row, _ATTRIBUTES.get(field.name, field.name))))}
+        values |= {
+            field.name: text
+            for field in fields
+            if (text := _text_of(field, _look_up(row, _ATTRIBUTES.get(field.name, field.name))))
+        }
     return Form(command, title, fields, given, values, row is not None)
 
 
@@ -94,7 +105,9 @@ def wrong(form: Form, field: Field, text: str) -> str:
     if not text.strip():
         if field.required and not form.edits:
             return "is needed"
-        return "cannot be empty" if form.edits and form.value(field.name).strip() and not _clearable(form, field) else ""
+        return (
+            "cannot be empty" if form.edits and form.value(field.name).strip() and not _clearable(form, field) else ""
+        )
     try:
         validated(form.command, {**_stand_ins(form, field), field.name: _shaped(field, text)})
     except UsageError as error:
@@ -108,17 +121,31 @@ def _stand_ins(form: Form, field: Field) -> dict[str, Any]:
     stand_ins: dict[str, Any] = {}
     for parameter in form.command.parameters:
         if parameter.required and parameter.name != field.name:
-            stand_ins[parameter.name] = form.fixed.get(parameter.name, parameter.choices[0] if parameter.choices else "1")
+            stand_ins[parameter.name] = form.fixed.get(
+                parameter.name, parameter.choices[0] if parameter.choices else "1"
+            )
     return stand_ins
 
 
 def _clearable(form: Form, field: Field) -> bool:
-    return any(field.name.replace("_", "-") in parameter.choices for parameter in form.command.parameters if parameter.name == "clear")
+    return any(
+        field.name.replace("_", "-") in parameter.choices
+        for parameter in form.command.parameters
+        if parameter.name == "clear"
+    )
 
 
 def _field(parameter: Parameter) -> Field:
     yes = parameter.kind in ("flag", "switch")
-    kind: Kind = "yes" if yes else "long" if parameter.name in _LONG else "choice" if parameter.choices and not parameter.repeated else "line"
+    kind: Kind = (
+        "yes"
+        if yes
+        else "long"
+        if parameter.name in _LONG
+        else "choice"
+        if parameter.choices and not parameter.repeated
+        else "line"
+    )
     return Field(
         parameter.name,
         parameter.name.rstrip("_").replace("_", " "),
@@ -185,5 +212,3 @@ def completed(field: Field, text: str, offer: str) -> str:
         return offer
     head = re.match(r"(.*[,\s])?", text, re.DOTALL)
     return (head[0] if head else "") + offer
-
-

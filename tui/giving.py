@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from config.errors import NotFoundError, QuarterdeckError, UsageError
 from core.commands.table import Command, Parameter, check_role, find, validated
-from core.faces.words import parse
+from core.faces.words import Request, parse
 from storage.database import Role
 from tui.ink import Part, plain, plain_lines
 from tui.store import spoken
 from tui.widgets.dialogs import Option
+from tui.widgets.rows import Rows
 
 if TYPE_CHECKING:
     from tui.actions import Action, Place, Subject
@@ -82,12 +83,12 @@ async def _give_all(
     if back:
         app.undos.append(Undo(f"{entry.title} of {_named(done)}", tuple(back)))
     panel = app.place().panel
-    if done and hasattr(panel, "clear_marks"):
+    if done and isinstance(panel, Rows):
         panel.clear_marks()
     if refused:
-        _, error = refused[0]
+        _, trouble = refused[0]
         more_words = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-        app.say(f"{entry.title}: {error.message}{more_words}", "bad", error.hint)
+        app.say(f"{entry.title}: {trouble.message}{more_words}", "bad", trouble.hint)
         return
     hint = f"{app.registry.keys_of('undo')} takes it back" if back else ""
     app.say(outcome(row, result) if len(done) == 1 else f"{entry.title}: {len(done)} done", "ok", hint)
@@ -218,13 +219,16 @@ async def run_line(app: "QuarterdeckApp", line: str) -> None:
         raise
     if request.topic or request.options.help:
         _show_help(app, request.topic)
-        return
-    if request.command is None:
-        return
-    row = request.command
+    elif request.command is not None:
+        await _run_request(app, request.command, request)
+
+
+async def _run_request(app: "QuarterdeckApp", row: Command, request: Request) -> None:
     validated(row, request.arguments)
     if row.name in ("demo", "completion") or (row.name == "up" and request.arguments.get("foreground")):
-        raise UsageError(f"`qd {line.strip()}` is for a terminal of its own", "run it beside the screen")
+        raise UsageError(f"`qd {row.name}` is for a terminal of its own", "run it beside the screen")
+    if request.options.database_url is not None:
+        raise UsageError("the screen shows one database", "start another `qd --database-url …` for that one")
     if row.destructive and not request.options.yes:
         summary = " ".join(row.help.split("\n\n")[0].split())
         if not await app.confirm(spoken(row.name, request.arguments) + "?", summary):

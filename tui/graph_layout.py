@@ -6,6 +6,7 @@ Sugiyama's method: layers by the longest way from a root, dummies where an edge 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 NORTH, EAST, SOUTH, WEST = 1, 2, 4, 8
 LINES = {
@@ -47,7 +48,9 @@ class _Layered:
     down: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
 
 
-def lay_out(nodes: Sequence[int], edges: Iterable[tuple[int, int]], widths: Mapping[int, int], *, gap: int = 0) -> Drawing:
+def lay_out(
+    nodes: Sequence[int], edges: Iterable[tuple[int, int]], widths: Mapping[int, int], *, gap: int = 0
+) -> Drawing:
     """Draw ``nodes`` (numbers above zero) and their ``edges`` (from, to); ``widths`` of labels in cells.
 
     Edges to nodes that are not there, and those that would close a circle, are left out.
@@ -121,10 +124,15 @@ def _order(layered: _Layered) -> None:
     for sweep in range(6):
         towards = layered.up if sweep % 2 == 0 else layered.down
         layers = layered.layers if sweep % 2 == 0 else layered.layers[::-1]
-        for before, layer in zip(layers, layers[1:], strict=False):
+        for before, layer in pairwise(layers):
             place = {node: n for n, node in enumerate(before)}
             here = {node: n for n, node in enumerate(layer)}
-            layer.sort(key=lambda node: (_mean([place[other] for other in towards[node] if other in place], here[node]), here[node]))
+            layer.sort(
+                key=lambda node: (
+                    _mean([place[other] for other in towards[node] if other in place], here[node]),
+                    here[node],
+                )
+            )
 
 
 def _mean(values: Sequence[int], default: float) -> float:
@@ -167,7 +175,16 @@ def _draw(layered: _Layered, rows: Mapping[int, int], widths: Mapping[int, int])
         width = max(tracks.values(), default=-1) + 1
         right = left + column + 2 + width * 2 + 1
         for node in sources:
-            _edges(join, node, layered.down[node], rows, boxes.get(node), left + column, left + column + 2 + tracks[node] * 2, right)
+            _edges(
+                join,
+                node,
+                layered.down[node],
+                rows,
+                boxes.get(node),
+                left + column,
+                left + column + 2 + tracks[node] * 2,
+                right,
+            )
         left = right
     height = max((y for y in rows.values()), default=-1) + 1
     return Drawing(boxes, cells, left, height, [[node for node in layer if node > 0] for layer in layered.layers])
@@ -191,7 +208,16 @@ def _tracks(sources: Sequence[int], layered: _Layered, rows: Mapping[int, int]) 
     return tracks
 
 
-def _edges(join: "object", node: int, children: Sequence[int], rows: Mapping[int, int], box: Box | None, edge: int, track: int, right: int) -> None:
+def _edges(
+    join: "object",
+    node: int,
+    children: Sequence[int],
+    rows: Mapping[int, int],
+    box: Box | None,
+    edge: int,
+    track: int,
+    right: int,
+) -> None:
     assert callable(join)
     start = box.x + box.width + 1 if box is not None else edge
     y = rows[node]

@@ -69,7 +69,7 @@ _STATES: dict[str, tuple[str, str, str]] = {
 }
 _GLYPHS = {
     "more": ("…", "~"), "rule": ("─", "-"), "bar": ("█", "#"), "half": ("▌", "#"), "rest": ("░", "."), "mark": ("▸", "*"), "down": ("▼", "v"),
-    "up": ("▲", "^"), "dot": ("·", "-"), "arrow": ("→", ">"), "ok": ("✓", "+"), "bad": ("✗", "x"), "warn": ("!", "!"), "cursor": ("▎", ">"), "anchor": ("⚓", "*"),
+    "up": ("▲", "^"), "dot": ("·", "-"), "arrow": ("→", ">"), "ok": ("✓", "+"), "bad": ("✗", "x"), "warn": ("!", "!"), "cursor": ("▎", ">"),
     "times": ("×", "x"), "minus": ("−", "-"), "ask": ("◆", "?"), "run": ("●", ">"), "enter": ("⏎", "enter"), "edge": ("│", "|"), "note": ("·", "-"),
 }  # fmt: skip
 _HIDDEN = re.compile(
@@ -184,7 +184,8 @@ _TO_ASCII = {
     ord(pretty): plain_
     for pretty, plain_ in [
         *((glyph, letter) for glyph, letter, _ in _STATES.values()), *((a, b[:1]) for a, b in _GLYPHS.values() if len(a) == 1),
-        ("–", "-"), ("—", "-"), ("’", "'"), ("“", '"'), ("”", '"'), ("≤", "<"), ("≥", ">"), ("←", "left"), ("→", "right"), ("↑", "up"), ("↓", "down"), ("•", "*"), ("⏎", "enter"),
+        ("–", "-"), ("—", "-"), ("’", "'"), ("“", '"'), ("”", '"'), ("≤", "<"), ("≥", ">"),
+        ("←", "left"), ("→", "right"), ("↑", "up"), ("↓", "down"), ("•", "*"), ("⏎", "enter"),
     ]
 }  # fmt: skip
 

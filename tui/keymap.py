@@ -1,8 +1,8 @@
 """Keys: how they are written, and the file that moves them.
 
 ``keymap.toml`` in the configuration folder has one table, ``[keys]``: the id of an action, and a key, a list of keys, or ``"none"``. Keys are written as
-they are typed (``x``, ``G``, ``/``), by name (``enter``, ``escape``, ``space``, ``tab``, ``up``, ``f5``), or with a modifier (``ctrl+o``, ``shift+tab``, ``alt+x``). Several
-with blanks between are pressed one after the other: ``"g t"``.
+they are typed (``x``, ``G``, ``/``), by name (``enter``, ``escape``, ``space``, ``tab``, ``up``, ``f5``), or with a modifier (``ctrl+o``, ``shift+tab``,
+``alt+x``). Several with blanks between are pressed one after the other: ``"g t"``.
 """
 
 import re
@@ -18,7 +18,23 @@ Sequences = Mapping[str, tuple[str, ...]]
 """Action → its sequences."""
 
 _NAMES = frozenset(
-    "enter escape space tab backspace delete insert home end pageup pagedown up down left right".split()
+    [
+        "enter",
+        "escape",
+        "space",
+        "tab",
+        "backspace",
+        "delete",
+        "insert",
+        "home",
+        "end",
+        "pageup",
+        "pagedown",
+        "up",
+        "down",
+        "left",
+        "right",
+    ]
     + [f"f{n}" for n in range(1, 25)]
 )
 _KEY = re.compile(r"(?:(?:ctrl|shift|alt|super)\+)*(?P<base>.+)")

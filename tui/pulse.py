@@ -31,6 +31,8 @@ async def load_pulse(store: "Store") -> Pulse:
     """Read how everything stands."""
     status = await store.ask("status")
     queue = await store.ask("queue.show")
-    needs = await store.read(lambda c: rows.needs(c, store.now(), stalled_seconds=STALLED_SECONDS, failed_days=FAILED_DAYS))
+    needs = await store.read(
+        lambda c: rows.needs(c, store.now(), stalled_seconds=STALLED_SECONDS, failed_days=FAILED_DAYS)
+    )
     limit = store.context.settings.engine.max_parallel if store.context else 0
     return Pulse(status, queue.paused, limit, needs)

@@ -60,6 +60,7 @@ async def open_screen(
         bell=memory.get("bell", True),
     )
     choices = Choices(shown, shows_unicode(environ), readonly, slow, memory.get("dense", True))
+    _log_to(paths.logs / "screen.log")
     app = QuarterdeckApp(store, known, choices, memory, lifeline, beside)
     await app.run_async(mouse=not slow)
     if lifeline.hung_up:
@@ -68,6 +69,18 @@ async def open_screen(
         print(lifeline.report, file=sys.stderr)
         return 1
     return app.return_code or 0
+
+
+def _log_to(file: Path) -> None:
+    """What libraries have to say goes into a file: on the terminal it would be written over the screen."""
+    import contextlib
+    import logging
+
+    handler: logging.Handler = logging.NullHandler()
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handler = logging.FileHandler(file, encoding="utf-8", delay=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
 def forget_terminal() -> None:

@@ -20,6 +20,8 @@ from typing import Any, Literal, TypeVar
 import asyncpg
 from textual.message import Message
 from textual.message_pump import MessagePump
+from textual.screen import Screen
+from textual.widget import Widget
 
 from config.errors import QuarterdeckError, UnavailableError
 from core.commands.table import Context, find, invoke, utc_now
@@ -177,11 +179,11 @@ class Store:
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def ask(self, name: str, **arguments: Any) -> Any:
+    async def ask(self, name: str, /, **arguments: Any) -> Any:
         """The answer of a command that only reads. Raises the errors of :mod:`config.errors`."""
         return await self._guarded(invoke(self._open_context(), name, arguments))
 
-    async def stream(self, name: str, **arguments: Any) -> AsyncIterator[Any]:
+    async def stream(self, name: str, /, **arguments: Any) -> AsyncIterator[Any]:
         """The items of a streaming command that only reads."""
         items: AsyncIterator[Any] = await self.ask(name, **arguments)
         async for item in items:
@@ -210,6 +212,17 @@ class Store:
         """Forget a subscription."""
         with suppress(ValueError):
             self._subscriptions.remove(subscription)
+
+    def rest(self, screen: Screen[Any]) -> None:
+        """Load nothing for the widgets of a screen that is not seen."""
+        for subscription in self._subscriptions:
+            subscription.asleep = subscription.asleep or _belongs(subscription.to, screen)
+
+    def rouse(self, screen: Screen[Any]) -> None:
+        """Load again for the widgets of a screen; at once what has changed meanwhile."""
+        for subscription in self._subscriptions:
+            if _belongs(subscription.to, screen):
+                subscription.wake()
 
     def reload(self) -> None:
         """Have everybody load again, as after a gap."""
@@ -389,6 +402,10 @@ class Trouble:
 
     words: str
     at: float = field(default=0.0, compare=False)
+
+
+def _belongs(to: MessagePump, screen: Screen[Any]) -> bool:
+    return to is screen or (isinstance(to, Widget) and to.is_attached and to.screen is screen)
 
 
 def spoken(name: str, arguments: Mapping[str, Any]) -> str:

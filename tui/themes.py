@@ -51,30 +51,30 @@ class Palette:
 
 
 DARK = Palette(
-    "dark", "Night watch", True,
+    "dark", "Night watch", dark=True,
     ground="#0f1622", raised="#172131", cursor="#1e3850", resting="#1a2636",
     text="#dce4ef", dim="#93a3ba", edge="#33445e", focus="#6ad4c6",
     run="#6cb8f0", ok="#84cf94", warn="#efb860", bad="#f58a92", ask="#cba6f7", match="#5a4a1c",
 )  # fmt: skip
 LIGHT = Palette(
-    "light", "Day watch", False,
+    "light", "Day watch", dark=False,
     ground="#faf8f3", raised="#efebe1", cursor="#cfe4ea", resting="#ece8dd",
     text="#1d2a38", dim="#4f5e6e", edge="#bcb6a6", focus="#00615a",
     run="#0b5394", ok="#1f6331", warn="#7a4700", bad="#a01d31", ask="#6430a0", match="#ffe49a",
 )  # fmt: skip
 COLOUR_BLIND = Palette(
-    "colour-blind", "Colour-blind", True,
+    "colour-blind", "Colour-blind", dark=True,
     ground="#101418", raised="#1a2027", cursor="#283a52", resting="#20272f",
     text="#e8ebef", dim="#a2acb8", edge="#3f4a57", focus="#f0e442",
     run="#6fc3f7", ok="#56d3ad", warn="#f0e442", bad="#ff9a5c", ask="#eaa6cf", match="#5a541c",
 )  # fmt: skip
 ANSI = Palette(
-    "ansi", "The terminal's own", True,
+    "ansi", "The terminal's own", dark=True,
     ground="", raised="", cursor="", resting="", text="", dim="", edge="bright_black", focus="cyan",
     run="blue", ok="green", warn="yellow", bad="red", ask="magenta", match="", ansi=True,
 )  # fmt: skip
 MONO = Palette(
-    "mono", "No colour", True,
+    "mono", "No colour", dark=True,
     ground="", raised="", cursor="", resting="", text="", dim="", edge="", focus="",
     run="", ok="", warn="", bad="", ask="", match="", ansi=True, mono=True,
 )  # fmt: skip

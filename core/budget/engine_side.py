@@ -225,7 +225,7 @@ class GatewayWatch:
         return self._paths.logs / "gateway.err"
 
     async def _start(self) -> None:
-        from core.budget.gateway.process import Boot
+        from core.budget.gateway.boot import Boot
 
         boot = Boot(self._dsn, self._paths, self._settings, self._version)
         self._paths.logs.mkdir(mode=0o700, parents=True, exist_ok=True)

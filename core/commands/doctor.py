@@ -40,7 +40,7 @@ class Finding:
     columns: ClassVar[tuple[Column, ...]] = (
         Column("part", "part", "key"),
         Column("status", "status", "state"),
-        Column("what was found", "words"),
+        Column("what was found", "words", folds=True),
     )
 
     @property

@@ -1,10 +1,11 @@
 """Keeping knowledge: the index of repositories, how fresh it is, export and import."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import asyncpg
 
@@ -68,6 +69,16 @@ class StatusView:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelView:
+    """The model that search uses; None: words alone. ``embedded`` of ``items`` have their vector."""
+
+    model: str | None
+    dims: int | None
+    embedded: int
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExportView:
     """What was written."""
 
@@ -99,12 +110,15 @@ async def index(
     generated and very long
     files are left out.
     """
+    from core.knowledge.embedding import embed_new
     from core.knowledge.indexing import index_project
 
     last = None
     async for progress in index_project(ctx.db, ctx.who, project, fetch_older_than=60.0):
         last = progress
     assert last is not None
+    with contextlib.suppress(QuarterdeckError):  # without vectors of its own, what is new is found by its words
+        await embed_new(ctx.db, ctx.who, ctx.paths)
     return IndexView(
         project,
         last.commit,
@@ -129,6 +143,37 @@ async def status(
     name = model.name if model else None
     embedded = round(share[0] / share[1], 3) if share and share[1] else None
     return [await _status(row, name, embedded) for row in found]
+
+
+@command("knowledge.model", role=Role.ADMIN)
+async def model(
+    ctx: Context,
+    action: Annotated[Literal["install", "off"], "install: take a model in and use it; off: search by words alone"],
+    source: Annotated[Path | None, "folder with model.onnx and tokenizer.json", Metavar("PATH")] = None,
+    *,
+    name: Annotated[Slug | None, "what it is called; without it, as its folder"] = None,
+) -> ModelView:
+    """Set the model that search finds meanings by, or none.
+
+    Its files are copied, pinned by their hashes, and verified whenever they are loaded. Search goes on meanwhile as
+    before, and uses the
+    model once everything has its vector; an interrupted run is taken up by the same command.
+    """
+    from core.knowledge import models
+    from core.knowledge.embedding import embed_all
+
+    if action == "off":
+        async with ctx.db.transaction(ctx.who) as connection:
+            await knowledge_search.activate(connection, None)
+        return ModelView(None, None, 0, 0)
+    if source is None:
+        raise UsageError("which model is not said", "give the folder that holds model.onnx and tokenizer.json")
+    installed = models.install(ctx.paths, ctx.cwd / source.expanduser(), name)
+    done = items = 0
+    async for step in embed_all(ctx.db, ctx.who, installed):
+        done, items = step.done, step.items
+    await ctx.db.ring("knowledge")
+    return ModelView(installed.name, installed.dims, done, items)
 
 
 @command("knowledge.export", role=Role.VIEWER)

@@ -69,7 +69,7 @@ class Project:
         Column("of", "max_parallel", "count"),
         Column("open", "open_tasks", "count"),
         Column("repository", "repo"),
-        Column("verify", "verify"),
+        Column("verify", "verify", spare=1),
     )
     empty: ClassVar[str] = "no projects; add the first with: qd project add PATH"
 

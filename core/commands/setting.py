@@ -28,7 +28,7 @@ class Setting:
         Column("key", "key", "key"),
         Column("value", "value"),
         Column("from", "source"),
-        Column("what it is", "help"),
+        Column("what it is", "help", folds=True),
     )
 
 

@@ -23,3 +23,7 @@ class Column:
     title: str
     field: str
     style: Style = "text"
+    spare: int = 0
+    """Where it is narrow, the column with the highest number is left out first; 0 stays as long as can be."""
+    folds: bool = False
+    """Goes on in the next line where there is no room, in place of being cut: for the last column."""

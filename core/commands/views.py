@@ -24,10 +24,10 @@ class TaskView(Task):
         Column("prio", "priority", "count"),
         Column("title", "title"),
         Column("agent", "agent"),
-        Column("attempts", "attempts", "count"),
-        Column("cost", "cost_usd", "usd"),
+        Column("attempts", "attempts", "count", spare=1),
+        Column("cost", "cost_usd", "usd", spare=2),
         Column("reason", "reason"),
-        Column("updated", "updated_at", "time"),
+        Column("updated", "updated_at", "time", spare=3),
     )
     empty: ClassVar[str] = 'No tasks. Add the first: qd task add "TITLE" --project ID'
 
@@ -41,10 +41,10 @@ class RunView(Run):
         Column("project", "project"),
         Column("status", "status", "state"),
         Column("agent", "agent"),
-        Column("events", "events", "count"),
-        Column("files", "files_changed", "count"),
-        Column("+", "insertions", "count"),
-        Column("−", "deletions", "count"),
+        Column("events", "events", "count", spare=1),
+        Column("files", "files_changed", "count", spare=2),
+        Column("+", "insertions", "count", spare=4),
+        Column("−", "deletions", "count", spare=3),
         Column("cost", "cost_usd", "usd"),
         Column("reason", "reason"),
         Column("started", "started_at", "time"),
@@ -91,13 +91,13 @@ class ReviewView(Review):
         Column("project", "project"),
         Column("status", "status", "state"),
         Column("title", "title"),
-        Column("files", "files_changed", "count"),
-        Column("+", "insertions", "count"),
-        Column("−", "deletions", "count"),
-        Column("cost", "cost_usd", "usd"),
+        Column("files", "files_changed", "count", spare=2),
+        Column("+", "insertions", "count", spare=5),
+        Column("−", "deletions", "count", spare=4),
+        Column("cost", "cost_usd", "usd", spare=1),
         Column("agent", "agent"),
         Column("note", "note"),
-        Column("created", "created_at", "time"),
+        Column("created", "created_at", "time", spare=3),
     )
     empty: ClassVar[str] = "Nothing waits for a review."
 

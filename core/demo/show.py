@@ -72,9 +72,9 @@ class Outcome:
         Column("title", "title"),
         Column("agent", "agent"),
         Column("status", "status", "state"),
-        Column("attempts", "attempts", "count"),
+        Column("attempts", "attempts", "count", spare=2),
         Column("commit", "commit"),
-        Column("files", "files_changed", "count"),
+        Column("files", "files_changed", "count", spare=1),
         Column("time", "seconds", "seconds"),
         Column("cost", "cost_usd", "usd"),
     )

@@ -119,15 +119,12 @@ class Life:
                 await self._lose("its worktree is gone")
                 return
             tree = reopened
-        verdict = Verdict(ok=True, reason="", session=None)
-        ended = Ended("exited", "", 0)
-        if status != "verifying":
-            outcome = await Follower(self, adapter, journal).follow()
-            if outcome is None:
-                await self._lose("its keeper was killed")
-                return
-            verdict, ended = outcome
-        await self._judge(tree, verdict, ended)
+        # Also where an engine died while it judged: how the agent ended is in the run's folder and nowhere else.
+        outcome = await Follower(self, adapter, journal).follow()
+        if outcome is None:
+            await self._lose("its keeper was killed")
+            return
+        await self._judge(tree, *outcome)
 
     async def abandon(self, reason: str) -> None:
         """Give the run up after a bug: end what it started and count the attempt as failed."""

@@ -1,7 +1,7 @@
 """Draws results for people: a table for a list, key and value for one thing, a line for each item of a stream.
 
 A state is a glyph, a word and a colour, so that none of them carries meaning alone. Colours only where a terminal
-shows them; glyphs are plain ASCII where the output can hold no others. Rich is loaded with the first table.
+shows them; glyphs are plain ASCII where the output can hold no others.
 """
 
 import dataclasses
@@ -10,14 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from core.commands.shown import Column, Style
 from core.faces.plain import harmless, jsonable, one_line
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
 
 _STATES: dict[str, tuple[str, str, str]] = {
     "pending": ("○", "o", ""),
@@ -33,11 +29,13 @@ _STATES: dict[str, tuple[str, str, str]] = {
     "merged": ("✓", "+", "green"),
     "completed": ("✓", "+", "green"),
     "succeeded": ("✓", "+", "green"),
+    "passed": ("✓", "+", "green"),
     "answered": ("✓", "+", "green"),
     "active": ("●", "+", "green"),
     "enabled": ("●", "+", "green"),
     "ok": ("✓", "+", "green"),
     "failed": ("✗", "x", "red"),
+    "timeout": ("✗", "x", "red"),
     "lost": ("✗", "x", "red"),
     "dead": ("✗", "x", "red"),
     "missing": ("✗", "x", "red"),
@@ -48,6 +46,11 @@ _STATES: dict[str, tuple[str, str, str]] = {
     "draining": ("◔", "~", "yellow"),
     "note": ("·", ".", ""),
 }
+_INKS = {
+    "bold": "1", "red": "31", "green": "32", "yellow": "33", "magenta": "35", "cyan": "36", "bright_black": "90",
+    "bold bright_black": "1;90",
+}  # fmt: skip
+_HEADER = "bold bright_black"
 _OTHER = ("·", "-", "bright_black")
 _RIGHT: frozenset[Style] = frozenset({"count", "usd", "seconds", "bytes", "time"})
 
@@ -191,28 +194,47 @@ def _draw_list(screen: Screen, items: Sequence[Any]) -> None:
         for item in items:
             _write(screen, one_line(str(jsonable(item))))
         return
-    from rich.table import Table
+    from core.faces.grid import GAP, Strip, cut, fit, folded, padded
 
     columns = columns_of(type(items[0]))
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold bright_black")
-    for column in columns:
-        right = column.style in _RIGHT
-        fixed = right or column.style in ("state", "key")
-        table.add_column(
-            column.title, justify="right" if right else "left", no_wrap=True, overflow="ellipsis",
-            ratio=None if fixed else 1, min_width=None if fixed else 4,
-        )  # fmt: skip
-    for item in items:
-        table.add_row(*(_text(*cell(screen, _value(item, column.field), column.style)) for column in columns))
-    _print(screen, table)
+    cells = [[cell(screen, _value(item, column.field), column.style) for item in items] for column in columns]
+    strips = [
+        Strip(
+            [column.title, *(text for text, _ in drawn)],
+            right=column.style in _RIGHT,
+            flexible=column.style not in _RIGHT and column.style not in ("state", "key"),
+            spare=column.spare,
+            key=column.style == "key",
+        )
+        for column, drawn in zip(columns, cells, strict=True)
+    ]
+    places = fit(strips, screen.width)
+    for row in range(len(items) + 1):
+        texts = [strips[at].cells[row] for at, _ in places]
+        parts = [
+            folded(text, width) if columns[at].folds else [cut(text, width)]
+            for text, (at, width) in zip(texts, places, strict=True)
+        ]
+        for number in range(max(map(len, parts))):
+            line = [
+                _inked(
+                    screen,
+                    padded(part[number] if number < len(part) else "", width, right=strips[at].right),
+                    cells[at][row - 1][1] if row else _HEADER,
+                )
+                for part, (at, width) in zip(parts, places, strict=True)
+            ]
+            _write(screen, (" " * GAP).join(line).rstrip())
 
 
 def _draw_one(screen: Screen, item: Any) -> None:
+    from core.faces.grid import folded
+
     styles = {column.field: column.style for column in columns_of(type(item))}
     rows: list[tuple[str, str, str]] = []
     for field in dataclasses.fields(item):
         style = styles.get(field.name) or _style_by_name(field.name)
-        for name, value, inner_style in _expanded(field.name, getattr(item, field.name), style):
+        for name, value, inner_style in _expanded(screen, field.name, getattr(item, field.name), style):
             if isinstance(value, datetime):
                 rows.append((name, f"{value.astimezone():%Y-%m-%d %H:%M:%S} ({relative(value, screen.now)})", ""))
             elif isinstance(value, str) and inner_style == "text":
@@ -221,36 +243,34 @@ def _draw_one(screen: Screen, item: Any) -> None:
                 rows.append((name, *cell(screen, value, inner_style)))
     shown = [row for row in rows if row[1]]
     width = max((len(name) for name, _, _ in shown), default=0)
+    room = None if screen.width is None else max(20, screen.width - width - 2)
     for name, value, colour in shown:
-        first, *more = value.split("\n")
-        indent = "\n" + " " * (width + 2)
-        text = _text(f"{name:<{width}}  ", "bright_black")
-        text.append_text(_text(indent.join([first, *more]), colour))
-        _print(screen, text)
+        lines = [part for line in value.split("\n") for part in folded(line, room)]
+        for number, line in enumerate(lines):
+            label = f"{'' if number else name:<{width}}  "
+            _write(screen, f"{_inked(screen, label, 'bright_black')}{_inked(screen, line, colour)}".rstrip())
 
 
-def _expanded(name: str, value: Any, style: Style) -> list[tuple[str, Any, Style]]:
+def _expanded(screen: Screen, name: str, value: Any, style: Style) -> list[tuple[str, Any, Style]]:
     """A field as rows: what it holds in turn has rows of its own."""
     label = name.replace("_", " ")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [
             row
             for inner in dataclasses.fields(value)
-            for row in _expanded(f"{name} {inner.name}", getattr(value, inner.name), _style_by_name(inner.name))
+            for row in _expanded(screen, f"{name} {inner.name}", getattr(value, inner.name), _style_by_name(inner.name))
         ]
     if isinstance(value, tuple | list) and value and dataclasses.is_dataclass(value[0]):
-        return [(label, _summary(item), "text") for item in value]
+        return [(label, _summary(screen, item), "text") for item in value]
     if isinstance(value, tuple | list) and style == "text":
         return [(label, "\n".join(str(jsonable(item)) for item in value), "text")]
     return [(label, value, style)]
 
 
-def _summary(item: Any) -> str:
-    return "  ".join(
-        one_line(str(jsonable(value)))
-        for field in dataclasses.fields(item)
-        if (value := getattr(item, field.name)) is not None
-    )
+def _summary(screen: Screen, item: Any) -> str:
+    """A thing that is held by another, in one line."""
+    cells = (cell(screen, _value(item, column.field), column.style)[0] for column in columns_of(type(item)))
+    return "  ".join(filter(None, cells))
 
 
 def _words(value: Any, screen: Screen) -> str:
@@ -281,7 +301,7 @@ def _style_by_name(name: str) -> Style:
         return "time"
     if name.endswith("_bytes"):
         return "bytes"
-    return "seconds" if name.endswith("_seconds") else "text"
+    return "seconds" if name == "seconds" or name.endswith("_seconds") else "text"
 
 
 def _coloured(screen: Screen, text: str) -> str:
@@ -292,37 +312,12 @@ def _coloured(screen: Screen, text: str) -> str:
     return "\n".join(f"\x1b[{codes[line[0]]}m{line}\x1b[0m" if line[:1] in codes else line for line in text.split("\n"))
 
 
-def _text(text: str, style: str) -> "Text":
-    from rich.text import Text
-
-    return Text(text, style=style)
-
-
-def _console(screen: Screen) -> "Console":
-    from rich.console import Console
-
-    return Console(
-        file=screen.out,
-        width=screen.width or 4000,
-        color_system="standard" if screen.colour else None,
-        force_terminal=screen.colour,
-        no_color=not screen.colour,
-        legacy_windows=False,
-        force_interactive=False,
-        force_jupyter=False,
-        markup=False,
-        highlight=False,
-        emoji=False,
-        _environ={},
-    )
-
-
-def _print(screen: Screen, renderable: Any) -> None:
-    """Print without the blanks that rich puts at the end of lines, in one write."""
-    console = _console(screen)
-    with console.capture() as captured:
-        console.print(renderable)
-    screen.out.write("".join(f"{line.rstrip()}\n" for line in captured.get().split("\n")[:-1]))
+def _inked(screen: Screen, text: str, ink: str) -> str:
+    """Text in its colour, blanks around it without."""
+    bare = text.strip()
+    if not screen.colour or not ink or not bare:
+        return text
+    return text.replace(bare, f"\x1b[{_INKS[ink]}m{bare}\x1b[0m", 1)
 
 
 def _write(screen: Screen, text: str) -> None:

@@ -56,10 +56,10 @@ async def tell(runtime: "Runtime", work: engine_rows.Work, run: int, tree: Workt
 async def learn_from(runtime: "Runtime", task: int, run: int, tree: Worktree) -> None:
     """Learn from a run that has just ended, whose work is in ``tree``."""
     try:
-        head = await worktree.head(tree)
+        heads = {run: await worktree.head(tree)} if tree.path.is_dir() else {}
 
         async def work(connection: asyncpg.Connection) -> bool:
-            return bool(await learn(connection, task=task, heads={run: head}))
+            return bool(await learn(connection, task=task, heads=heads))
 
         if await runtime.persist(work):
             runtime.bell.ring("knowledge")

@@ -110,10 +110,15 @@ def tokens_of(text: str) -> int:
 
 
 def _standard(memory: Memory) -> Candidate:
-    whose = memory.project or "all projects"
-    value = 3.0 if memory.project else 2.6
     return Candidate(
-        "standards", memory.title, memory.content, memory.source, f"standard of {whose}", value, True, memory
+        "standards",
+        memory.title,
+        memory.content,
+        memory.source,
+        f"standard of {memory.project or 'all projects'}",
+        3.0 if memory.project else 2.6,
+        trusted=True,
+        memory=memory,
     )
 
 

@@ -59,7 +59,7 @@ class LogPages:
         """
         low, high = wanted.after, min(wanted.before, await self.end() + 1)
         while low + 1 < high:
-            if backwards:
+            if backwards:  # noqa: SIM108 - one line of this would be hard to read
                 step = Range(max(low, high - SEARCH_STEP - 1), high, wanted.kinds)
             else:
                 step = Range(low, min(high, low + SEARCH_STEP + 1), wanted.kinds)

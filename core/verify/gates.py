@@ -1,6 +1,7 @@
 """The gates: the project's own commands, run in the worktree of a change, each under a keeper with a time limit."""
 
 import asyncio
+import contextlib
 import shutil
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -8,10 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from config.errors import QuarterdeckError
 from core.keeper import client as keeper
 
 KEPT_OUTPUT = 100_000
 """Bytes of a command's output that are stored; the rest stays in the run's folder."""
+MOST_STARTS = 3
+"""How often a command is begun whose keeper is killed each time."""
+_END_SECONDS = 30.0
 FED_BACK = 12_000
 """Characters of a failing command's output that the next attempt is told."""
 
@@ -60,9 +65,11 @@ async def run_gates(shell: Shell, commands: Sequence[str], poke: asyncio.Event) 
 
 
 async def run_command(shell: Shell, name: str, command: str, poke: asyncio.Event, *, position: int = 0) -> GateResult:
-    """One shell command in the worktree, under a keeper, so that all it starts ends with it."""
+    """One shell command in the worktree, under a keeper, so that all it starts ends with it.
+
+    It is begun anew when its keeper is killed, which says nothing of the work, or was started by an engine that died.
+    """
     folder = shell.folder / name
-    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     spec = keeper.Spec(
         argv=("sh", "-c", f"exec 2>&1\n{command}"),
         env=dict(shell.env),
@@ -74,13 +81,17 @@ async def run_command(shell: Shell, name: str, command: str, poke: asyncio.Event
         ),
         grace=keeper.Grace(),
     )
-    started = time.monotonic()
-    await keeper.launch(folder, spec)
-    end = await wait_for_exit(folder, poke)
-    seconds = time.monotonic() - started
+    for _ in range(MOST_STARTS):
+        await _make_way(folder, spec.socket)
+        started = time.monotonic()
+        await keeper.launch(folder, spec)
+        end = await wait_for_exit(folder, poke)
+        seconds = time.monotonic() - started
+        if end is not None:
+            break
+        await keeper.sweep(shell.mark)
     output = await asyncio.to_thread(_tail, folder / "stdout.spool")
     if end is None:
-        await keeper.sweep(shell.mark)
         return GateResult(position, command, "failed", None, seconds, output + "\n[the command's keeper was killed]")
     if end.reason == "time_limit":
         return GateResult(position, command, "timeout", None, seconds, output)
@@ -91,6 +102,17 @@ async def run_command(shell: Shell, name: str, command: str, poke: asyncio.Event
         output += f"\n[ended: {end.reason.replace('_', ' ')}]"
     code = end.exit_code if end.exit_code is not None else (-end.signal if end.signal else None)
     return GateResult(position, command, "passed" if passed else "failed", code, seconds, output)
+
+
+async def _make_way(folder: Path, socket: Path) -> None:
+    """Clear away an earlier start of the command, whose keeper may have outlived its engine."""
+    while keeper.alive(folder):
+        with contextlib.suppress(QuarterdeckError):  # it is just ending
+            await keeper.kill(socket, "begun anew")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                await keeper.wait(folder, socket)
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 async def wait_for_exit(folder: Path, poke: asyncio.Event, *, look: float = 1.0) -> keeper.Exit | None:

@@ -12,7 +12,11 @@ import asyncpg
 
 By = Literal["day", "project", "agent"]
 
-_TASK_KEY = {"day": "to_char(t.finished_at at time zone 'UTC', 'YYYY-MM-DD')", "project": "t.project", "agent": "coalesce(t.agent, '')"}
+_TASK_KEY = {
+    "day": "to_char(t.finished_at at time zone 'UTC', 'YYYY-MM-DD')",
+    "project": "t.project",
+    "agent": "coalesce(t.agent, '')",
+}
 _RUN_KEY = {"day": "to_char(r.started_at at time zone 'UTC', 'YYYY-MM-DD')", "project": "r.project", "agent": "r.agent"}
 
 
@@ -46,7 +50,9 @@ class Burn:
     days: tuple[tuple[date, Decimal], ...]
 
 
-async def metrics(connection: asyncpg.Connection, by: By, since: datetime, project: str | None = None) -> tuple[Metric, ...]:
+async def metrics(
+    connection: asyncpg.Connection, by: By, since: datetime, project: str | None = None
+) -> tuple[Metric, ...]:
     """The figures since a time, of one project or all; days in their order, else those that cost most first."""
     order = "key" if by == "day" else "cost_usd desc, completed desc, key"
     rows = await connection.fetch(

@@ -188,10 +188,14 @@ async def rename_branch(connection: asyncpg.Connection, run: int, task: int, bra
 async def hand_over(connection: asyncpg.Connection, task: int, token: int, agent: str) -> None:
     """Another agent goes on with a claimed task. Fenced by the token."""
     await connection.execute(
-        "update task set agent = $3 where number = $1 and lease_token = $2 and status = 'in_progress'", task, token, agent
+        "update task set agent = $3 where number = $1 and lease_token = $2 and status = 'in_progress'",
+        task,
+        token,
+        agent,
     )
     await connection.execute(
-        "insert into lane (project, agent) select project, agent from task where number = $1 on conflict do nothing", task
+        "insert into lane (project, agent) select project, agent from task where number = $1 on conflict do nothing",
+        task,
     )
 
 

@@ -133,7 +133,9 @@ async def workers(connection: asyncpg.Connection, numbers: Sequence[int]) -> dic
     return {row["task"]: row["agent"] for row in rows}
 
 
-async def needs(connection: asyncpg.Connection, now: datetime, *, stalled_seconds: float, failed_days: float) -> tuple[Need, ...]:
+async def needs(
+    connection: asyncpg.Connection, now: datetime, *, stalled_seconds: float, failed_days: float
+) -> tuple[Need, ...]:
     """What waits for a person, the most urgent first: by what it blocks × priority, then by age.
 
     Served by question_open, review_open, task_status, run_live and task_after's primary key. ``stalled_seconds``: a live run that was

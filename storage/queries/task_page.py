@@ -57,10 +57,15 @@ async def neighbourhood(connection: asyncpg.Connection, number: int) -> Neighbou
     )
     numbers = [row["number"] for row in rows]
     edges = await connection.fetch(
-        "select parent, child from task_after where parent = any($1) and child = any($1) order by parent, child", numbers
+        "select parent, child from task_after where parent = any($1) and child = any($1) order by parent, child",
+        numbers,
     )
     nodes = sorted((GraphNode(*list(row)[:5]) for row in rows), key=lambda node: node.number)
-    return Neighbourhood(tuple(nodes), tuple((row["parent"], row["child"]) for row in edges), (rows[0]["found"] if rows else 0) - len(rows))
+    return Neighbourhood(
+        tuple(nodes),
+        tuple((row["parent"], row["child"]) for row in edges),
+        (rows[0]["found"] if rows else 0) - len(rows),
+    )
 
 
 async def rounds_of(connection: asyncpg.Connection, task: int, *, limit: int = 12) -> tuple[Round, ...]:
@@ -83,5 +88,7 @@ async def rounds_of(connection: asyncpg.Connection, task: int, *, limit: int = 1
 
 async def folder_of(connection: asyncpg.Connection, task: int) -> str | None:
     """The folder of the latest attempt, on the host of its engine."""
-    folder: str | None = await connection.fetchval("select folder from run where task = $1 order by attempt desc limit 1", task)
+    folder: str | None = await connection.fetchval(
+        "select folder from run where task = $1 order by attempt desc limit 1", task
+    )
     return folder

@@ -16,7 +16,8 @@ import asyncpg
 from config.paths import Paths, resolve_paths
 from config.settings import GatewaySettings
 from core.budget.engine_side import issue_token
-from core.budget.gateway.process import Boot, record_file, serve
+from core.budget.gateway.boot import Boot, record_file
+from core.budget.gateway.process import serve
 from core.budget.prices import PriceBook
 from core.secrets import FileStore, service_key
 from storage.database import Database, Principal, Role

@@ -19,7 +19,8 @@ from config.paths import Paths, resolve_paths
 from config.settings import GatewaySettings
 from core.budget import alerts, engine_side
 from core.budget.gateway.books import digest_of
-from core.budget.gateway.process import Boot, record_file, serve
+from core.budget.gateway.boot import Boot, record_file
+from core.budget.gateway.process import serve
 from core.budget.prices import PriceBook
 from core.secrets import FileStore, open_store
 from core.secrets.store import find

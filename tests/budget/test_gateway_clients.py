@@ -52,12 +52,15 @@ async def place(migrated_database: str, tmp_path: Path) -> AsyncIterator[Place]:
 
 
 @asynccontextmanager
-async def _place(dsn: str, home: Path, url: str, provider: StandIn) -> AsyncIterator[Place]:
+async def _place(dsn: str, home: Path, url: str, provider: StandIn, stand_in_for: str = "") -> AsyncIterator[Place]:
     db = await connect(dsn)
     run = (await add_runs(db))[0]
     for service, kind in (("claude", "anthropic"), ("gpt", "openai"), ("gem", "gemini")):
         await add_service(db, service, url, provider=kind, usd=100)
-    async with gateway(boot_for(dsn, home), "claude", "gpt", "gem") as address:
+    if stand_in_for:
+        await add_service(db, "cheap", url, usd=100, model_map={"*": "claude-haiku-4-5"})
+        await db.execute("update service set fallback = 'cheap' where name = $1", stand_in_for)
+    async with gateway(boot_for(dsn, home), "claude", "gpt", "gem", "cheap") as address:
         yield Place(db, provider, address, await token_for(dsn, run))
         await nothing_open(db)
         assert await books(db) == {}
@@ -257,3 +260,22 @@ async def test_a_budget_stops_claude_code_and_it_does_not_storm(migrated_databas
         assert (code != 0, result["is_error"]) == (True, True)
         assert "budget" in json.dumps(result)
         assert await place.db.fetchval("select count(*) from run_notice where kind = 'budget'") <= 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(_claude() is None, reason="Claude Code is not installed")
+async def test_in_the_middle_of_a_run_of_claude_code_the_fallback_carries_it_on(
+    migrated_database: str, tmp_path: Path
+) -> None:
+    async with (
+        model_server(_script) as url,
+        _place(migrated_database, tmp_path / "home", url, StandIn(), stand_in_for="claude") as place,
+    ):
+        await set_budget(place.db, "service", "claude", 1, unit="calls")
+        code, result = await _run_claude(place, tmp_path)
+        assert (code, result["is_error"]) == (0, False)
+        assert (tmp_path / "work" / "done.txt").read_text() == "done\n"
+        await nothing_open(place.db)
+        rows = await place.db.fetch("select service, model from charge where status = 'settled' order by at")
+        assert [row["service"] for row in rows][:2] == ["claude", "cheap"]
+        assert {row["model"] for row in rows if row["service"] == "cheap"} == {"claude-haiku-4-5"}

@@ -194,7 +194,7 @@ def test_gemini_thinking_is_output_and_the_cache_is_a_part_of_the_prompt(sse_: b
     body = {"model": "gemini-x", "stream": True, "sse": sse_, "contents": []}
     first = {"candidates": [{"content": {"parts": [{"text": "a"}]}}], "usageMetadata": {"promptTokenCount": 1000}}
     last = {"candidates": [{"finishReason": "STOP"}], "usageMetadata": GEMINI_USAGE, "modelVersion": "gemini-x-001"}
-    if sse_:
+    if sse_:  # noqa: SIM108
         data = b"".join(b"data: " + json.dumps(value).encode() + b"\r\n\r\n" for value in (first, last))
     else:
         data = json.dumps([first, last]).encode()

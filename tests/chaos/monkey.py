@@ -28,13 +28,16 @@ class Monkey:
     _returning: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self, most: int) -> None:
-        """Kill ``most`` things, and the postmaster once in the middle of it; then see that every engine is back."""
+        """Kill ``most`` things, the postmaster among them once in the middle; then see that every engine is back."""
         names, weights = list(self.weights), list(self.weights.values())
         for turn in range(most):
             await asyncio.sleep(self.pause * self.random.uniform(0.3, 1.7))
             name = "postmaster" if turn == most // 2 else self.random.choices(names, weights)[0]
-            if await self._kill(name):
-                self.killed[name] += 1
+            for _ in range(20):  # an agent may live for a moment only
+                if await self._kill(name):
+                    self.killed[name] += 1
+                    break
+                await asyncio.sleep(0.05)
         await asyncio.gather(*self._returning)
 
     async def _kill(self, name: str) -> bool:
@@ -87,11 +90,9 @@ class Monkey:
         server = server_status(self.scene.server)
         if server is None:
             return []
-        found = []
-        for pid in _pids():
-            if _command(pid).startswith("postgres: quarterdeck ") and _parent(pid) == server.pid:
-                found.append(pid)
-        return found
+        return [
+            pid for pid in _pids() if _command(pid).startswith("postgres: quarterdeck ") and _parent(pid) == server.pid
+        ]
 
 
 def _sigkill(pid: int) -> bool:
@@ -103,7 +104,7 @@ def _sigkill(pid: int) -> bool:
 
 
 def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
 
 
 def _command(pid: int) -> str:

@@ -48,17 +48,10 @@ def make_plan(random: Random, tasks: int, projects: Sequence[str]) -> list[Plann
         if random.random() < 0.08:
             steps.insert(0, "attempt 1 exit 3")
         steps += ["exit 4"] if hopeless else [f"write done/{position}.txt yes", f"write last/{position % 7}.txt yes"]
-        plan.append(
-            Planned(
-                random.choice(projects),
-                "; ".join(steps),
-                tuple(sorted(parents)),
-                random.randint(1, 5),
-                lines,
-                hopeless,
-                random.choice(("fail", "cancel")),
-            )  # fmt: skip
-        )
+        on_failure = random.choice(("fail", "cancel"))
+        after, priority = tuple(sorted(parents)), random.randint(1, 5)
+        title, project = "; ".join(steps), random.choice(projects)
+        plan.append(Planned(project, title, after, priority, lines, hopeless, on_failure))
     return plan
 
 

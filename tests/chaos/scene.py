@@ -94,10 +94,10 @@ class Scene:
 
     async def all_clear(self) -> None:
         """Wait until no process and no worktree is left."""
-        while self._left_behind():
+        while self.left_behind():
             await asyncio.sleep(0.1)
 
-    def _left_behind(self) -> list[str]:
+    def left_behind(self) -> list[str]:
         runs = {path.name for host in self.hosts for path in host.paths.runs.glob("*")}
         trees = [str(tree) for host in self.hosts for tree in host.paths.worktrees.glob("*/*") if tree.is_dir()]
         return [*trees, *(runs & keeper.marks().keys())]
@@ -107,11 +107,12 @@ class Scene:
     async def prove(self, plan: Sequence[Planned]) -> None:
         """All that must hold at the end."""
         await self._every_task_ended_once(plan)
+        await self._runs_ended_for_known_reasons()
         await self._children_began_after_their_parents()
         await self._events_are_whole(plan)
         await self._books_balance()
         self._commits_are_there_once(plan)
-        assert not self._left_behind()
+        assert not self.left_behind()
 
     async def _every_task_ended_once(self, plan: Sequence[Planned]) -> None:
         rows = await self.fetch(
@@ -125,6 +126,15 @@ class Scene:
             list(FINAL),
         )
         assert not moves, [dict(row) for row in moves]
+
+    async def _runs_ended_for_known_reasons(self) -> None:
+        """No run has failed but by its plan, or because something of it was killed."""
+        odd = await self.fetch(
+            "select task, attempt, status::text, reason from run where status <> 'succeeded' and coalesce(reason, '') !~ $1",
+            "^(exit code [34]|ended by SIGKILL|the check .*|its keeper was killed|its engine died|its worktree is gone"
+            "|the keeper of .* did not start.*)$",
+        )
+        assert not odd, [dict(row) for row in odd]
 
     async def _children_began_after_their_parents(self) -> None:
         early = await self.fetch(
@@ -202,7 +212,7 @@ class Scene:
 async def scene(keep: Path, hosts: int = 2) -> AsyncIterator[Scene]:
     """A scene whose engines, runs and server end with the block. The server keeps its promises: it syncs to the disk.
 
-    When the block fails the logs of the engines are copied to ``keep``.
+    When the block fails, the logs of the engines and what the database knows are written to ``keep``.
     """
     with temporary_home() as home:
         server = paths_in(home)
@@ -211,21 +221,17 @@ async def scene(keep: Path, hosts: int = 2) -> AsyncIterator[Scene]:
         await migrate(dsn)
         made = Scene(home, server, dsn)
         made.hosts = [Host(home, dsn), *(Host(home / f"host{number}", dsn) for number in range(2, hosts + 1))]
+        for host in made.hosts[1:]:
+            host.home.mkdir()
         try:
             yield made
         except BaseException:
             for host in made.hosts:
                 (keep / f"{host.home.name}.log").write_text(host.log())
-            (keep / "audit.txt").write_text(
-                "\n".join(str(dict(row)) for row in await made.fetch("select * from audit order by id"))
-            )
-            (keep / "runs.txt").write_text(
-                "\n".join(str(dict(row)) for row in await made.fetch("select * from run order by number"))
-            )
+            for table in ("audit", "run", "event"):
+                rows = await made.fetch(f"select * from {table}")
+                (keep / f"{table}.txt").write_text("\n".join(str(dict(row)) for row in rows))
             raise
-        else:
-            for row in await made.fetch("select status::text, regexp_replace(coalesce(reason,''), '#[0-9]+|qd-\\S+|/\\S+', '@', 'g') as reason, count(*) as n from run group by 1,2 order by 3 desc"):
-                print(row["n"], row["status"], row["reason"][:300])
         finally:
             for host in made.hosts:
                 if host.process and host.process.returncode is None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -47,6 +46,8 @@ def step(words: list[str]) -> None:  # noqa: C901 - one case a step
         case ["sleep", seconds]:
             time.sleep(float(seconds))
         case ["stray"]:
+            import subprocess  # late: most agents are to start quickly
+
             subprocess.Popen(["sleep", "600"], start_new_session=True)
         case ["env", name]:
             Path(name).write_text("\n".join(sorted(os.environ)) + "\n")

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
+from core.keeper import client as keeper
 from tests.engine.engine_kit import Site, git, site
 
 
@@ -76,6 +77,49 @@ async def test_a_run_that_was_given_up_while_its_gates_ran_lands_nothing(crew: S
     assert len(git(repo, "log", "--merges", "--format=%h", "main").split()) == 1, "the second run landed, not the first"
     await crew.tidy()
     await crew.balanced()
+
+
+async def test_a_failure_is_not_forgotten_when_the_engine_dies_while_it_judges(crew: Site) -> None:
+    repo = await crew.project()
+    task = await crew.add(
+        "write one.txt yes; attempt 1 say up; attempt 1 until go.txt; attempt 1 exit 3; write two.txt yes"
+    )
+    await crew.said(task, "up")
+    tree = await crew.tree(task)
+    assert tree
+    other = await asyncpg.connect(crew.dsn)
+    async with other.transaction():  # the engine knows that the agent has failed, and cannot say so
+        await other.execute("select 1 from task where number = $1 for update", task)
+        (tree / "go.txt").touch()
+        await crew.until(lambda: crew.sql.fetchval("select status = 'verifying' from run"))
+        await crew.hosts[0].kill()
+    await other.close()
+    await crew.hosts[0].start()
+    await crew.reaches(task, "completed")
+    runs = await crew.sql.fetch("select status::text, exit_code from run order by number")
+    assert [tuple(row) for row in runs] == [("failed", 3), ("succeeded", 0)]
+    assert git(repo, "show", "main:two.txt") == "yes"
+
+
+async def test_a_gate_that_outlived_its_engine_makes_way_for_the_next_one(crew: Site) -> None:
+    await crew.project(verify=["touch gate-began; while ! test -f ../../../open; do sleep 0.05; done"])
+    task = await crew.add("write made.txt yes")
+    await crew.until(lambda: _at_the_gate(crew, task))
+    tree = await crew.tree(task)
+    assert tree
+    gate = Path(await crew.sql.fetchval("select folder from run")) / "gate-1"
+    first = keeper.read_started(gate)
+    await crew.hosts[0].kill()
+    await crew.hosts[0].start()
+
+    async def begun_anew() -> bool:
+        return keeper.read_started(gate) not in (None, first) or keeper.read_exit(gate) is not None
+
+    await crew.until(begun_anew)
+    (tree / "../../../open").touch()
+    await crew.reaches(task, "completed")
+    assert await crew.sql.fetchval("select count(*) from run") == 1
+    await crew.tidy()
 
 
 async def test_an_outage_of_the_database_longer_than_a_lease_costs_no_run(migrated_database: str) -> None:

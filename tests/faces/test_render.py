@@ -73,6 +73,72 @@ def test_what_is_too_wide_is_cut_and_wide_characters_count_twice() -> None:
     assert all(cell_len(line) <= 80 for line in drawn(wide, width=80).splitlines())
 
 
+@dataclass(frozen=True, slots=True)
+class Wide:
+    number: int
+    status: str
+    title: str
+    cost_usd: Decimal
+    reason: str | None
+    at: datetime
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("task", "number", "key"),
+        Column("status", "status", "state"),
+        Column("title", "title"),
+        Column("cost", "cost_usd", "usd", spare=1),
+        Column("reason", "reason"),
+        Column("updated", "at", "time", spare=2),
+    )
+
+
+def test_what_is_no_text_is_never_cut_but_left_out_where_it_is_narrow() -> None:
+    wide = [
+        Wide(123456, "in_progress", "a title that is long " * 3, Decimal("1.5"), "why it is so", NOW),
+        Wide(7, "failed", "short", Decimal(0), "because it had to be", NOW - timedelta(minutes=3)),
+    ]
+    assert drawn(wide, width=80).splitlines() == [
+        "task    status         title                cost  reason                 updated",
+        "123456  ● in progress  a title that is l…  $1.50  why it is so               now",
+        "7       ✗ failed       short               $0.00  because it had to…   3 min ago",
+    ]
+    assert drawn(wide, width=55).splitlines()[1] == "123456  ● in progress  a title that i…  why it is so"
+    assert drawn(wide, width=40).splitlines()[1] == "123456  ● in progress  a titl…  why it…"
+
+
+def test_a_column_that_holds_nothing_makes_room_for_the_others() -> None:
+    bare = [Wide(1, "review", "a title of some length here", Decimal(0), None, NOW)]
+    assert drawn(bare, width=58).splitlines()[0] == "task  status    title                        cost  updated"
+    assert "reason" in drawn(bare)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    part: str
+    words: str
+    columns: ClassVar[tuple[Column, ...]] = (Column("part", "part", "key"), Column("what", "words", folds=True))
+
+
+def test_a_column_that_folds_goes_on_in_the_next_line() -> None:
+    text = drawn([Told("git", "it was not found; install git 2.39 or newer"), Told("disk", "fine")], width=30)
+    assert text.splitlines() == [
+        "part  what",
+        "git   it was not found;",
+        "      install git 2.39 or",
+        "      newer",
+        "disk  fine",
+    ]
+
+
+def test_a_long_value_of_one_thing_is_folded_beside_its_name_and_what_is_copied_stays_whole() -> None:
+    one = Told("x", "some words " * 4 + "/a/path/that/is/longer/than/the/room/that/there/is")
+    assert drawn(one, width=40).splitlines() == [
+        "part   x",
+        "words  some words some words some words",
+        "       some words",
+        "       /a/path/that/is/longer/than/the/room/that/there/is",
+    ]
+
+
 def test_one_thing_is_its_fields_without_the_empty_ones() -> None:
     text = drawn(Row("a", "review", Decimal("0.0012"), 5, NOW, "line\nnext \x1b]8;;x"))
     assert text.splitlines()[:4] == ["name      a", "status    ◆ review", "cost usd  $0.0012", "count     5"]

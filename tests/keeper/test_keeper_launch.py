@@ -18,7 +18,7 @@ from tests.keeper.conftest import Crew, until
 async def test_the_agent_finds_its_environment_and_nothing_else(crew: Crew) -> None:
     os.environ["NOT_FOR_AGENTS"] = "secret"
     leak = os.open("/dev/null", os.O_RDONLY)
-    os.set_inheritable(leak, True)  # noqa: FBT003  it has no name
+    os.set_inheritable(leak, True)
     try:
         code = """
 import json

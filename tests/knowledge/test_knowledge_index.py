@@ -22,7 +22,7 @@ async def test_functions_classes_and_sections_are_found_by_what_they_say(quay: Q
     assert best.source.startswith("src/berths.py@")
     assert best.line == 12
     assert (await quay.found("next high tide"))[0] == "nextHighTide (tides.py)"
-    assert (await quay.found("where does a pilot board"))[0] == "guide.md: Guide › Pilots"
+    assert (await quay.found("where does a pilot board"))[0] == "guide.md: Guide"
     assert await quay.found("pilot", path="src/*") == []
     assert await quay.found("pilot", category=("code",)) == []
 

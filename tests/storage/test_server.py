@@ -138,7 +138,7 @@ def test_many_processes_at_once_start_one_server(home: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at the server through /proc")
 def test_the_server_is_free_of_its_starter(home: Path) -> None:
     with (home / "inherited").open("w") as file:
-        os.set_inheritable(file.fileno(), True)  # noqa: FBT003
+        os.set_inheritable(file.fileno(), True)
         pid = int(run(home, ENSURE, secret="hunter2", pass_fds=(file.fileno(),))[0])
     process = psutil.Process(pid)
     folder = Path(f"/proc/{pid}")

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pgvector.sqlalchemy  # noqa: F401 - teaches reflection the type halfvec
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine

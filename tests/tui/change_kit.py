@@ -18,13 +18,12 @@ from config.paths import Paths
 from config.settings import Settings
 from core.commands.table import Context
 from storage.database import Database, Principal, Role
+from tests.tui.world import NOW, opener
 from tui.actions import registry
 from tui.app import Choices, QuarterdeckApp
 from tui.lifeline import Lifeline
 from tui.memory import Memory
-from tests.tui.world import NOW, opener
 from tui.store import Store
-
 
 _BEFORE = {
     "harbour/voyage.py": '"""Voyages between ports."""\n\nfrom datetime import timedelta\n\n\nclass Leg:\n    """One leg of a voyage."""\n\n    def __init__(self, miles: float, knots: float) -> None:\n        self.miles = miles\n        self.knots = knots\n\n'
@@ -63,13 +62,21 @@ class World:
             now=lambda: NOW,
         )
 
-    def app(self, *, theme: str = "dark", unicode: bool = True, memory: Memory | None = None, readonly: bool = False) -> QuarterdeckApp:
+    def app(
+        self, *, theme: str = "dark", unicode: bool = True, memory: Memory | None = None, readonly: bool = False
+    ) -> QuarterdeckApp:
         """The screen, on this world, with the clock frozen."""
         return app_on(self.context, theme=theme, unicode=unicode, memory=memory, readonly=readonly)
 
 
 def app_on(
-    context: Context, *, theme: str = "dark", unicode: bool = True, memory: Memory | None = None, readonly: bool = False, frozen: bool = True
+    context: Context,
+    *,
+    theme: str = "dark",
+    unicode: bool = True,
+    memory: Memory | None = None,
+    readonly: bool = False,
+    frozen: bool = True,
 ) -> QuarterdeckApp:
     """The screen on a context that is open already."""
 
@@ -78,14 +85,22 @@ def app_on(
         yield context
 
     store = Store(opened, readonly=readonly, now=(lambda: NOW)) if frozen else Store(opened, readonly=readonly)
-    return QuarterdeckApp(store, registry(), Choices(theme, unicode, readonly), memory or Memory(None), Lifeline(starts_engine=False))
+    return QuarterdeckApp(
+        store, registry(), Choices(theme, unicode, readonly), memory or Memory(None), Lifeline(starts_engine=False)
+    )
 
 
 def git(path: Path, *arguments: str) -> str:
     """Run git, as nobody in particular, at a fixed time."""
     env = {"PATH": os.environ["PATH"], "HOME": str(path), "GIT_CONFIG_NOSYSTEM": "1"}
-    env |= {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "p"), ("EMAIL", "p@x"), ("DATE", "2026-03-14T12:00:00Z"))}
-    return subprocess.run(["git", *arguments], cwd=path, check=True, capture_output=True, text=True, env=env).stdout.strip()
+    env |= {
+        f"GIT_{who}_{what}": value
+        for who in ("AUTHOR", "COMMITTER")
+        for what, value in (("NAME", "p"), ("EMAIL", "p@x"), ("DATE", "2026-03-14T12:00:00Z"))
+    }
+    return subprocess.run(
+        ["git", *arguments], cwd=path, check=True, capture_output=True, text=True, env=env
+    ).stdout.strip()
 
 
 def make_repository(path: Path) -> tuple[str, str]:
@@ -98,8 +113,13 @@ def make_repository(path: Path) -> tuple[str, str]:
     base = git(path, "rev-parse", "HEAD")
     git(path, "checkout", "-q", "-b", "qd/1-measure")
     voyage = _BEFORE["harbour/voyage.py"]
-    voyage = voyage.replace("def duration(legs):\n    total = 0\n", "def duration(legs: list[Leg]) -> timedelta:\n    total = 0.0\n")
-    voyage = voyage.replace("        total = total + leg.miles / leg.knots\n", "        if leg.knots <= 0:\n            raise ValueError(f\"leg without speed: {leg.miles} miles\")\n        total += leg.miles / leg.knots\n")
+    voyage = voyage.replace(
+        "def duration(legs):\n    total = 0\n", "def duration(legs: list[Leg]) -> timedelta:\n    total = 0.0\n"
+    )
+    voyage = voyage.replace(
+        "        total = total + leg.miles / leg.knots\n",
+        '        if leg.knots <= 0:\n            raise ValueError(f"leg without speed: {leg.miles} miles")\n        total += leg.miles / leg.knots\n',
+    )
     _write(path, {
         "harbour/voyage.py": voyage,
         "harbour/legs/rounding.py": 'def rounded(hours: float) -> float:\n    """To a tenth, half up."""\n    return int(hours * 10 + 0.5) / 10\n',
@@ -157,7 +177,7 @@ def text_of(app: QuarterdeckApp) -> str:
     return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
 
 
-async def shows(pilot: Pilot[int], *wanted: str, patience: float = 60.0) -> str:
+async def shows(pilot: Pilot[int], *wanted: str, patience: float = 20.0) -> str:
     """Wait until all of these words are seen."""
     app = pilot.app
     assert isinstance(app, QuarterdeckApp)
@@ -185,10 +205,17 @@ async def _fill(sql: asyncpg.Connection, folder: Path, base: str, head: str) -> 
     await sql.execute("insert into load (project, max_parallel) values ('harbour', 2)")
     await sql.execute("insert into agent (name, adapter) values ('coder', 'command'), ('claude', 'claude-code')")
     await sql.execute(
-        "insert into engine (name, host, pid, version, lease_until, started_at) values ('here', 'here', 7, '1', now() + interval '1 year', $1)", NOW
+        "insert into engine (name, host, pid, version, lease_until, started_at) values ('here', 'here', 7, '1', now() + interval '1 year', $1)",
+        NOW,
     )
     tasks = (
-        ("Measure voyages by their legs", "Sum up the legs; a leg without speed is an error.\n\n- keep `duration`\n- add tests", 4, [], "review"),
+        (
+            "Measure voyages by their legs",
+            "Sum up the legs; a leg without speed is an error.\n\n- keep `duration`\n- add tests",
+            4,
+            [],
+            "review",
+        ),
         ("Work out when a ship arrives", "", 3, [1], "blocked"),
         ("Report on voyages in one line each", "", 3, [1], "blocked"),
         ("Print the timetable of a harbour", "", 2, [2, 3], "blocked"),
@@ -197,7 +224,17 @@ async def _fill(sql: asyncpg.Connection, folder: Path, base: str, head: str) -> 
     for n, (title, description, priority, after, status) in enumerate(tasks, start=1):
         await sql.fetch(
             "select number from task_add($1::text::jsonb)",
-            _json([{"project": "harbour", "title": title, "description": description, "priority": priority, "after": after}]),
+            _json(
+                [
+                    {
+                        "project": "harbour",
+                        "title": title,
+                        "description": description,
+                        "priority": priority,
+                        "after": after,
+                    }
+                ]
+            ),
         )
         await sql.execute("update task set status = $2::text::task_status, created_at = $3, updated_at = $3, attempts = $4 where number = $1",
                           n, status, NOW - timedelta(hours=3), 1 if status in ("review", "completed") else 0)  # fmt: skip
@@ -219,8 +256,17 @@ async def _fill(sql: asyncpg.Connection, folder: Path, base: str, head: str) -> 
         )  # fmt: skip
     run: int = await sql.fetchval("select number from run where task = 1")
     said = "Voyages are measured leg by leg now.\n\n- a leg without speed raises `ValueError`\n- rounding moved into `harbour/legs/rounding.py`"
-    for seq, (kind, text) in enumerate((("status", "started"), ("tool_call", "read harbour/voyage.py"), ("message", said)), start=1):
-        await sql.execute("insert into event (run, seq, at, kind, text) values ($1, $2, $3, $4, $5)", run, seq, NOW - timedelta(minutes=45), kind, text)
+    for seq, (kind, text) in enumerate(
+        (("status", "started"), ("tool_call", "read harbour/voyage.py"), ("message", said)), start=1
+    ):
+        await sql.execute(
+            "insert into event (run, seq, at, kind, text) values ($1, $2, $3, $4, $5)",
+            run,
+            seq,
+            NOW - timedelta(minutes=45),
+            kind,
+            text,
+        )
     await sql.execute(
         """insert into gate (run, round, position, command, status, exit_code, seconds, output, at) values
            ($1, 1, 1, 'python3 check.py', 'failed', 1, 2.4, E'F..\\nFAILED tests/test_voyage.py::test_no_speed\\n1 failed, 2 passed', $2),

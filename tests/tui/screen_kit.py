@@ -16,19 +16,30 @@ from tui.memory import Memory
 from tui.store import Store
 
 
-def screen_on(dsn: str, folder: Path, *, theme: str = "dark", unicode: bool = True, readonly: bool = False, who: Any = ANN) -> QuarterdeckApp:
+def screen_on(
+    dsn: str, folder: Path, *, theme: str = "dark", unicode: bool = True, readonly: bool = False, who: Any = ANN
+) -> QuarterdeckApp:
     """The app."""
     store = Store(opener(dsn, folder, who=who), readonly=readonly, now=lambda: NOW)
     return QuarterdeckApp(
-        store, registry(), Choices(theme, unicode, readonly), Memory(folder / "screen.json"), Lifeline(folder / "logs", starts_engine=False)
+        store,
+        registry(),
+        Choices(theme, unicode, readonly),
+        Memory(folder / "screen.json"),
+        Lifeline(folder / "logs", starts_engine=False),
     )
 
 
-async def until(true: Callable[[], Any], pilot: Pilot[Any], seconds: float = 20) -> None:
+async def until(true: Callable[[], Any], pilot: Pilot[Any], seconds: float = 30) -> None:
     """Wait until something is so."""
-    async with asyncio.timeout(seconds):
-        while not true():
-            await pilot.pause(0.02)
+    end = asyncio.get_running_loop().time() + seconds
+    while not true():
+        app: Any = pilot.app
+        assert asyncio.get_running_loop().time() < end, (
+            f"never so; said {app.said}, store {app.store.state}\n{seen(app)}"
+        )
+        await asyncio.sleep(0.02)
+    await pilot.pause()
 
 
 async def settled(pilot: Pilot[Any]) -> None:
@@ -44,7 +55,7 @@ async def settled(pilot: Pilot[Any]) -> None:
 
 def seen(app: QuarterdeckApp) -> str:
     """What is on the screen, as text."""
-    width, height = app.size
+    height = app.size.height
     lines = app.screen._compositor.render_strips()
     return "\n".join(strip.text for strip in lines[:height])
 

@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 class Terminal:
     """A program on a terminal. ``output`` is every byte that it has written."""
 
-    def __init__(self, environ: Mapping[str, str], *arguments: str, size: tuple[int, int] = (80, 24), deaf: bool = False) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], *arguments: str, size: tuple[int, int] = (80, 24), deaf: bool = False
+    ) -> None:
         """``deaf``: the program is started with SIGHUP ignored, as by nohup."""
         self.screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self.screen)

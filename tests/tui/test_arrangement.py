@@ -39,7 +39,9 @@ def test_what_is_remembered_comes_back() -> None:
     assert from_memory(chosen.to_memory()) == chosen
 
 
-@pytest.mark.parametrize("values", [{}, {"focus": 3, "hidden": "x", "grown": [1]}, {"hidden": list(PANELS)}, {"grown": {"log": "big"}}])
+@pytest.mark.parametrize(
+    "values", [{}, {"focus": 3, "hidden": "x", "grown": [1]}, {"hidden": list(PANELS)}, {"grown": {"log": "big"}}]
+)
 def test_a_memory_that_is_damaged_is_no_trouble(values: dict[str, object]) -> None:
     assert arrange(80, 24, from_memory(values))
 

@@ -7,7 +7,7 @@ from tui.ink import Ink, Part, width_of
 from tui.themes import DARK
 from tui.widgets.charts import burn_down, columns, limit_bar, sparkline
 
-INK, ASCII = Ink(DARK, True), Ink(DARK, False)  # noqa: FBT003
+INK, ASCII = Ink(DARK, True), Ink(DARK, False)
 
 
 def text(parts: list[Part]) -> str:
@@ -36,7 +36,9 @@ def test_a_bar_shows_what_is_spent_what_is_reserved_and_the_soft_limit() -> None
 
 def test_a_burn_down_goes_from_the_limit_to_nothing() -> None:
     lines = [text(line) for line in burn_down(INK, [10, 5, 0], 10, 2, 9, 3)]
-    assert lines[0][0] == "●" and lines[1][4] == "●" and lines[2][8] == "●"
+    assert lines[0][0] == "●"
+    assert lines[1][4] == "●"
+    assert lines[2][8] == "●"
     assert all(len(line) == 9 for line in lines)
 
 
@@ -44,19 +46,33 @@ AMOUNTS = st.floats(0, 1e9)
 
 
 @given(st.lists(st.one_of(st.none(), AMOUNTS), max_size=50), st.integers(1, 60), st.integers(1, 8), st.booleans())
-def test_plots_have_the_size_that_was_asked_for(values: list[float | None], width: int, height: int, unicode: bool) -> None:
+def test_plots_have_the_size_that_was_asked_for(
+    values: list[float | None], width: int, height: int, unicode: bool
+) -> None:
     ink = Ink(DARK, unicode)
     assert width_of(sparkline(ink, values, width)) == width
     plotted = columns(ink, values, width, height)
-    assert len(plotted) == height and {width_of(line) for line in plotted} == {width}
+    assert len(plotted) == height
+    assert {width_of(line) for line in plotted} == {width}
 
 
 @given(AMOUNTS, AMOUNTS, st.floats(0.01, 1e9), st.one_of(st.none(), AMOUNTS), st.integers(1, 60), st.booleans())
-def test_bars_have_the_size_that_was_asked_for(spent: float, reserved: float, hard: float, soft: float | None, width: int, unicode: bool) -> None:
+def test_bars_have_the_size_that_was_asked_for(
+    spent: float, reserved: float, hard: float, soft: float | None, width: int, unicode: bool
+) -> None:
     assert width_of(limit_bar(Ink(DARK, unicode), spent, reserved, hard, soft, width)) == width
 
 
-@given(st.lists(st.floats(-1e6, 1e6), max_size=40), st.floats(0.01, 1e6), st.integers(1, 31), st.integers(2, 60), st.integers(1, 9))
-def test_burn_downs_have_the_size_that_was_asked_for(left: list[float], limit: float, span: int, width: int, height: int) -> None:
+@given(
+    st.lists(st.floats(-1e6, 1e6), max_size=40),
+    st.floats(0.01, 1e6),
+    st.integers(1, 31),
+    st.integers(2, 60),
+    st.integers(1, 9),
+)
+def test_burn_downs_have_the_size_that_was_asked_for(
+    left: list[float], limit: float, span: int, width: int, height: int
+) -> None:
     lines = burn_down(INK, left, limit, span, width, height)
-    assert len(lines) == height and {width_of(line) for line in lines} == {width}
+    assert len(lines) == height
+    assert {width_of(line) for line in lines} == {width}

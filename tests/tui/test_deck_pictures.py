@@ -21,12 +21,16 @@ async def _look(pilot: Pilot[Any]) -> None:
 
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-def test_the_deck_in_the_middle_of_the_day(snap_compare: Compare, seen_day: str, tmp_path: Path, size: tuple[int, int], theme: str) -> None:
+def test_the_deck_in_the_middle_of_the_day(
+    snap_compare: Compare, seen_day: str, tmp_path: Path, size: tuple[int, int], theme: str
+) -> None:
     assert snap_compare(screen_on(seen_day, tmp_path, theme=theme), terminal_size=size, run_before=_look)
 
 
 @pytest.mark.parametrize(("size", "theme"), zip(SIZES, THEMES, strict=True), ids=["80x24", "120x40", "200x50"])
-def test_an_empty_deck_says_how_to_begin(snap_compare: Compare, seen_nothing: str, tmp_path: Path, size: tuple[int, int], theme: str) -> None:
+def test_an_empty_deck_says_how_to_begin(
+    snap_compare: Compare, seen_nothing: str, tmp_path: Path, size: tuple[int, int], theme: str
+) -> None:
     assert snap_compare(screen_on(seen_nothing, tmp_path, theme=theme), terminal_size=size, run_before=_look)
 
 
@@ -75,4 +79,6 @@ def test_what_lies_over_the_deck(
 
 
 def test_a_poor_terminal_gets_plain_letters(snap_compare: Compare, seen_day: str, tmp_path: Path) -> None:
-    assert snap_compare(screen_on(seen_day, tmp_path, theme="mono", unicode=False), terminal_size=(80, 24), run_before=_look)
+    assert snap_compare(
+        screen_on(seen_day, tmp_path, theme="mono", unicode=False), terminal_size=(80, 24), run_before=_look
+    )

@@ -14,8 +14,9 @@ from tests.tui.test_patch import HEAD, LINE
 from tui.ink import Ink, Part
 from tui.patch import read_patch
 from tui.themes import DARK, PALETTES, READABLE, TEXTS, contrast
+from tui.widgets.diff_paint import grounds_of
 from tui.widgets.diff_rows import View, changed_span, file_rows
-from tui.widgets.diff_view import DiffView, Mode, grounds_of
+from tui.widgets.diff_view import DiffView, Mode
 
 
 class Bare(DiffView):
@@ -28,7 +29,7 @@ class Bare(DiffView):
     ink = property(lambda self: self._ink)  # type: ignore[assignment]
     words = property(lambda self: self._ink)  # type: ignore[assignment]
     line_width = property(lambda self: self._wide)  # type: ignore[assignment]
-    room = property(lambda self: 20)  # type: ignore[assignment]
+    room = property(lambda _: 20)  # type: ignore[assignment]
 
     def title_now(self) -> None:
         pass
@@ -61,7 +62,12 @@ def shown(patch: str, width: int = 100, **options: object) -> Bare:
     return view
 
 
-CHANGE = HEAD + "@@ -1,12 +1,12 @@\n" + "".join(f" line {n}\n" for n in range(10)) + "-    return old_name(1)\n-gone\n+    return new_name(1)\n"
+CHANGE = (
+    HEAD
+    + "@@ -1,12 +1,12 @@\n"
+    + "".join(f" line {n}\n" for n in range(10))
+    + "-    return old_name(1)\n-gone\n+    return new_name(1)\n"
+)
 
 
 def test_unchanged_lines_are_folded_and_opened() -> None:
@@ -70,7 +76,8 @@ def test_unchanged_lines_are_folded_and_opened() -> None:
     view.go(1)
     assert view.toggle_fold()
     assert "line 0" in view.lines()[1]
-    assert view.row() is not None and view.row().left == 0  # type: ignore[union-attr]
+    assert view.row() is not None
+    assert view.row().left == 0
 
 
 def test_the_sides_stand_beside_each_other_where_there_is_room() -> None:
@@ -87,7 +94,8 @@ def test_a_note_stands_under_its_line_and_in_a_fold_keeps_it_open() -> None:
     assert "line 2" in lines[place - 1]
     assert "new_name" in lines[next(n for n, line in enumerate(lines) if "better" in line) - 1]
     assert view.step_note(1)
-    assert view.spot() is not None and view.spot().number == 3  # type: ignore[union-attr]
+    assert view.spot() is not None
+    assert view.spot().number == 3
 
 
 def test_the_cursor_stays_on_its_line_when_the_layout_changes() -> None:
@@ -95,18 +103,24 @@ def test_the_cursor_stays_on_its_line_when_the_layout_changes() -> None:
     view.go(next(n for n, line in enumerate(view.lines()) if "new_name" in line))
     view.mode = "side by side"
     view._lay_out()
-    assert view.spot() is not None and "new_name" in view.spot().text  # type: ignore[union-attr]
+    assert view.spot() is not None
+    assert "new_name" in view.spot().text
 
 
 def test_changes_files_and_matches_are_found_in_either_direction() -> None:
     view = shown(CHANGE + CHANGE.replace("x.py", "y.py"))
-    assert view.step_change(1) and view.spot().text.endswith("old_name(1)")  # type: ignore[union-attr]
-    assert view.step_file(1) and view.patch.files[view.file_here()].path == "y.py"
-    assert view.step_change(1) and not view.step_change(1)
-    assert view.step_change(-1) and view.file_here() == 0
+    assert view.step_change(1)
+    assert view.spot().text.endswith("old_name(1)")
+    assert view.step_file(1)
+    assert view.patch.files[view.file_here()].path == "y.py"
+    assert view.step_change(1)
+    assert not view.step_change(1)
+    assert view.step_change(-1)
+    assert view.file_here() == 0
     view.look_for("new_name")
     assert view.spot().text == "    return new_name(1)"  # type: ignore[union-attr]
-    assert asyncio.run(view.next_match(1)) and view.file_here() == 1
+    assert asyncio.run(view.next_match(1))
+    assert view.file_here() == 1
     with pytest.raises(UsageError, match="nothing in this change"):
         view.look_for("nowhere")
     with pytest.raises(UsageError, match="no regular expression"):
@@ -115,7 +129,9 @@ def test_changes_files_and_matches_are_found_in_either_direction() -> None:
 
 def test_what_a_terminal_would_obey_is_shown_instead() -> None:
     text = "\n".join(shown(HEAD + "@@ -0,0 +1,3 @@\n+red \x1b[31m x\n+a\rb\n+x = '\u202ecba'\n").lines())
-    assert "␛[31m" in text and "a␍b" in text and "‹U+202E›" in text
+    assert "␛[31m" in text
+    assert "a␍b" in text
+    assert "‹U+202E›" in text
     assert not {"\x1b", "\r", "\u202e"} & set(text)
 
 
@@ -170,7 +186,10 @@ def test_any_diff_is_drawn_in_exactly_its_width(
     lines: list[str], width: int, palette: str, unicode: bool, mode: Mode, left: int, needle: str
 ) -> None:  # fmt: skip
     view = Bare(width, palette, unicode=unicode, mode=mode)
-    view.show(read_patch(HEAD + f"@@ -1,{len(lines)} +1,{len(lines)} @@ f\n" + "\n".join(lines)), {("x.py", "new", 1): "a note 港 of more than one line " * 3})
+    view.show(
+        read_patch(HEAD + f"@@ -1,{len(lines)} +1,{len(lines)} @@ f\n" + "\n".join(lines)),
+        {("x.py", "new", 1): "a note 港 of more than one line " * 3},
+    )
     view.shift(left)
     if needle:
         with suppress(UsageError):

@@ -8,7 +8,7 @@ from tui.graph_layout import EAST, LINES, NORTH, SOUTH, WEST, Drawing, lay_out
 
 def drawn(edges: list[tuple[int, int]], count: int = 0) -> list[str]:
     nodes = sorted({node for edge in edges for node in edge} | set(range(1, count + 1)))
-    drawing = lay_out(nodes, edges, {node: 2 for node in nodes})
+    drawing = lay_out(nodes, edges, dict.fromkeys(nodes, 2))
     lines = []
     for y in range(drawing.height):
         cells = {x: LINES[sides] for x, sides in drawing.lines.get(y, {}).items()}
@@ -29,7 +29,8 @@ def test_a_diamond_closes() -> None:
 
 def test_an_edge_passes_a_layer_beside_what_stands_there() -> None:
     lines = drawn([(1, 2), (2, 3), (1, 3)])
-    assert lines[0].startswith("01 ─┬─ 02 ─") and lines[0].endswith(" 03")
+    assert lines[0].startswith("01 ─┬─ 02 ─")
+    assert lines[0].endswith(" 03")
     assert "╰────" in lines[1]
 
 
@@ -42,8 +43,10 @@ EDGES = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), max_size=24)
 
 
 @given(EDGES, st.lists(st.integers(1, 20), min_size=12, max_size=12))
-def test_no_node_covers_another_or_a_line_and_every_edge_arrives(edges: list[tuple[int, int]], sizes: list[int]) -> None:
-    widths = {n: size for n, size in enumerate(sizes, start=1)}
+def test_no_node_covers_another_or_a_line_and_every_edge_arrives(
+    edges: list[tuple[int, int]], sizes: list[int]
+) -> None:
+    widths = dict(enumerate(sizes, start=1))
     drawing = lay_out(range(1, 13), edges, widths)
     taken: set[tuple[int, int]] = set()
     for box in drawing.boxes.values():
@@ -70,7 +73,12 @@ def _reaches(drawing: Drawing, parent: int, child: int) -> bool:
         seen.add((x, y))
         if y == goal.y and x == goal.x - 2:
             return True
-        for side, dx, dy, back in ((EAST, 1, 0, WEST), (WEST, -1, 0, EAST), (NORTH, 0, -1, SOUTH), (SOUTH, 0, 1, NORTH)):
+        for side, dx, dy, back in (
+            (EAST, 1, 0, WEST),
+            (WEST, -1, 0, EAST),
+            (NORTH, 0, -1, SOUTH),
+            (SOUTH, 0, 1, NORTH),
+        ):
             if sides & side and drawing.lines.get(y + dy, {}).get(x + dx, 0) & back:
                 todo.append((x + dx, y + dy))
     return False

@@ -33,7 +33,9 @@ async def harbour(migrated_database: str, tmp_path: Path) -> AsyncIterator[World
 
 
 async def _reaches(pilot: Pilot[int], crew: Site, task: int, status: str) -> None:
-    await crew.until(lambda: crew.sql.fetchval("select status = $2::text::task_status from task where number = $1", task, status))
+    await crew.until(
+        lambda: crew.sql.fetchval("select status = $2::text::task_status from task where number = $1", task, status)
+    )
     await pilot.pause()
 
 
@@ -90,7 +92,9 @@ async def test_from_a_project_to_what_is_merged(crew: Site) -> None:
         await shows(pilot, "request changes of #1")
         await write(pilot, "one thing only")
         await pilot.press("enter")
-        await crew.until(lambda: crew.sql.fetchval("select exists (select 1 from review where status = 'changes_requested')"))
+        await crew.until(
+            lambda: crew.sql.fetchval("select exists (select 1 from review where status = 'changes_requested')")
+        )
         assert not read_notes(app.memory, 1)
 
         # The second attempt was told, its change is seen here, and is merged.
@@ -155,7 +159,9 @@ async def test_notes_survive_the_screen_and_no_words_take_them_away(harbour: Wor
         await pilot.app.store.ready()  # type: ignore[attr-defined]
         pilot.app.open("review", task="1")  # type: ignore[attr-defined]
         await shows(pilot, "1 note to send", "why by hand?")
-        await pilot.press(",", "e")
+        await pilot.press(",", "f")
+        assert "def rounded" not in await shows(pilot, "folded")
+        await pilot.press("f", ",", "e")
         await shows(pilot, "note on harbour/legs/rounding.py:1")
         await pilot.press("ctrl+u", "enter")
         await pilot.pause()
@@ -171,11 +177,13 @@ async def test_a_task_is_edited_and_its_neighbours_are_visited(harbour: World) -
         await shows(pilot, "#2 Work out when a ship arrives", "What is wanted, in one line")
         await pilot.press("end")
         await write(pilot, " at night")
-        await pilot.press("tab", "tab", "ctrl+u", "5", "tab", "tab", "tab", "tab")
+        await pilot.press("tab", "tab", "ctrl+u", "5", "tab")
         await shows(pilot, "Who is to do it")
         await pilot.press("ctrl+n", "ctrl+s")
         await shows(pilot, "Work out when a ship arrives at night: blocked")
-        row = await harbour.sql.fetchrow("select b.title, t.priority, t.agent from task t join task_body b on b.task = t.number where t.number = 2")
+        row = await harbour.sql.fetchrow(
+            "select b.title, t.priority, t.agent from task t join task_body b on b.task = t.number where t.number = 2"
+        )
         assert tuple(row) == ("Work out when a ship arrives at night", 5, "claude")
         await pilot.press("enter")
         await shows(pilot, "task #2", "dependencies", "No attempt yet")
@@ -203,7 +211,10 @@ async def test_long_text_is_written_in_the_editor(harbour: World, tmp_path: Path
         await shows(pilot, "esc again drops what you have written")
         await pilot.press("ctrl+s")
         await shows(pilot, "Look again: pending")
-    assert await harbour.sql.fetchval("select description from task_body where title = 'Look again'") == "First line.\n\n- second"
+    assert (
+        await harbour.sql.fetchval("select description from task_body where title = 'Look again'")
+        == "First line.\n\n- second"
+    )
 
 
 async def test_a_form_says_what_the_command_refuses(harbour: World) -> None:
@@ -222,6 +233,21 @@ async def test_a_form_says_what_the_command_refuses(harbour: World) -> None:
         await pilot.press("ctrl+s")
         await shows(pilot, "there is no task #99")
         assert await harbour.sql.fetchval("select count(*) from task") == 5
+
+
+async def test_an_agent_is_added_and_changed(harbour: World) -> None:
+    async with harbour.app().run_test(size=(120, 40)) as pilot:
+        await pilot.app.store.ready()  # type: ignore[attr-defined]
+        await pilot.press("g", "a")
+        await shows(pilot, "coder")
+        await pilot.press("n", "a")
+        await shows(pilot, "new agent")
+        await write(pilot, "helper")
+        await pilot.press("tab", "ctrl+n", "ctrl+s")
+        await shows(pilot, "helper")
+        assert await harbour.sql.fetchval("select adapter <> '' from agent where name = 'helper'")
+        await pilot.press("e")
+        await shows(pilot, "agent c")
 
 
 async def test_a_read_only_screen_judges_nothing(harbour: World) -> None:

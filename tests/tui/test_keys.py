@@ -17,7 +17,9 @@ def test_no_key_means_two_things_in_one_place() -> None:
 
 def test_a_key_that_would_mean_two_things_is_found() -> None:
     known = registry()
-    moved = Registry(known.actions, {**known.keys, "task.retry": ("x",), "open.agents": ("t a",), "task.delete": ("j",)})
+    moved = Registry(
+        known.actions, {**known.keys, "task.retry": ("x",), "open.agents": ("t a",), "task.delete": ("j",)}
+    )
     found = clashes(moved)
     assert "x is both task.cancel and task.retry" in found
     assert any("t hides t a" in words for words in found)

@@ -45,7 +45,9 @@ def test_renames_copies_modes_and_binary_files_say_so() -> None:
 
 
 def test_quoted_names_are_unquoted() -> None:
-    [file] = read_patch('diff --git "a/f\\303\\251\\t.txt" "b/f\\303\\251\\t.txt"\nold mode 100644\nnew mode 100755\n').files
+    [file] = read_patch(
+        'diff --git "a/f\\303\\251\\t.txt" "b/f\\303\\251\\t.txt"\nold mode 100644\nnew mode 100755\n'
+    ).files
     assert file.path == "fé\t.txt"
 
 
@@ -66,9 +68,30 @@ def test_what_was_cut_off_is_told() -> None:
 
 LINE = st.one_of(
     st.text(max_size=30),
-    st.sampled_from(["diff --git a/x b/x", "--- a/x", "+++ b/x", "--- /dev/null", "+++ /dev/null", "@@ -1,2 +1,2 @@", "@@ -0,0 +1 @@ f", "@@ -9999999 +1 @@",
-                     "rename from \"a", "rename to b", "similarity index 9x%", "old mode", "new file mode 100644", "Binary files a and b differ", "GIT binary patch",
-                     "\\ No newline at end of file", " a", "+b", "-c", ""]),  # fmt: skip
+    st.sampled_from(
+        [
+            "diff --git a/x b/x",
+            "--- a/x",
+            "+++ b/x",
+            "--- /dev/null",
+            "+++ /dev/null",
+            "@@ -1,2 +1,2 @@",
+            "@@ -0,0 +1 @@ f",
+            "@@ -9999999 +1 @@",
+            'rename from "a',
+            "rename to b",
+            "similarity index 9x%",
+            "old mode",
+            "new file mode 100644",
+            "Binary files a and b differ",
+            "GIT binary patch",
+            "\\ No newline at end of file",
+            " a",
+            "+b",
+            "-c",
+            "",
+        ]
+    ),
 )
 
 

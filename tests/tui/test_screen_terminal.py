@@ -9,7 +9,7 @@ from tests.tui.terminal import Terminal, terminal
 
 
 def _seen(terminal_: Terminal) -> None:
-    terminal_.wait("needs you" if False else "need you", 60)
+    terminal_.wait("need you", 60)
 
 
 def test_a_line_that_is_cut_ends_the_screen(seen_day: str, world_environ: dict[str, str]) -> None:
@@ -19,7 +19,9 @@ def test_a_line_that_is_cut_ends_the_screen(seen_day: str, world_environ: dict[s
         assert line.ended(5) == 128 + signal.SIGHUP
 
 
-def test_a_line_that_is_cut_ends_a_screen_that_was_told_to_ignore_it(seen_day: str, world_environ: dict[str, str]) -> None:
+def test_a_line_that_is_cut_ends_a_screen_that_was_told_to_ignore_it(
+    seen_day: str, world_environ: dict[str, str]
+) -> None:
     with terminal(world_environ | {"QD_DATABASE_URL": seen_day}, "--readonly", deaf=True) as line:
         _seen(line)
         line.hang_up()
@@ -95,7 +97,50 @@ def test_without_a_terminal_it_says_so(world_environ: dict[str, str]) -> None:
     from tests.tui.terminal import ROOT
 
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "core.faces.start"], env=world_environ, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-m", "core.faces.start"],
+        env=world_environ,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert "needs a terminal" in done.stderr
+
+
+async def test_what_needs_the_person_rings_once(day: str, world_environ: dict[str, str]) -> None:
+    import asyncpg
+
+    with terminal(world_environ | {"QD_DATABASE_URL": day}, "--readonly") as line:
+        _seen(line)
+        assert b"\x1b]9;" not in line.output, "what was there already rings for nobody"
+        connection = await asyncpg.connect(day)
+        await connection.execute(
+            "insert into question (run, task, project, ref, text) select number, task, project, 'new', 'May I?' from run where task = 4"
+        )
+        for _ in range(3):
+            await connection.execute("select pg_notify('qd', 'question task:4')")
+        await connection.close()
+        line.wait("6 need you")
+        line.wait(lambda: b"\x1b]9;Quarterdeck: question" in line.output)
+        assert line.output.count(b"\x1b]9;") == 1
+        assert b"\x1b]2;(6) Quarterdeck\x07" in line.output
+
+
+def test_quiet_hours_go_over_midnight() -> None:
+    from datetime import time as clock
+
+    from tui.lifeline import Lifeline, quiet_hours
+
+    line = Lifeline(quiet=quiet_hours("22:00-07:30"))
+    assert [line.silent(clock(hour)) for hour in (21, 22, 23, 3, 7, 8, 12)] == [
+        False,
+        True,
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert quiet_hours("late") is None

@@ -19,7 +19,15 @@ def test_every_text_can_be_read_on_every_ground(palette) -> None:  # type: ignor
 
 @pytest.mark.parametrize("palette", OURS, ids=lambda palette: palette.name)
 def test_any_colour_of_a_project_can_be_read(palette) -> None:  # type: ignore[no-untyped-def]
-    for colour in [*(shade for pair in PALETTE for shade in pair), *sorted(NAMES)[::7], "#000000", "#ffffff", "#777777", "#ff0000", "#0000ff"]:
+    for colour in [
+        *(shade for pair in PALETTE for shade in pair),
+        *sorted(NAMES)[::7],
+        "#000000",
+        "#ffffff",
+        "#777777",
+        "#ff0000",
+        "#0000ff",
+    ]:
         shown = legible(colour, palette)
         assert min(contrast(shown, getattr(palette, ground)) for ground in GROUNDS) >= READABLE, colour
 
@@ -43,7 +51,12 @@ def test_the_theme_follows_the_terminal(wanted: str, environ: dict[str, str], th
 
 @pytest.mark.parametrize(
     ("environ", "can"),
-    [({"LANG": "de_DE.UTF-8"}, True), ({"LC_ALL": "C", "LANG": "de_DE.UTF-8"}, False), ({"LANG": "de_DE.UTF-8", "TERM": "linux"}, False), ({}, True)],
+    [
+        ({"LANG": "de_DE.UTF-8"}, True),
+        ({"LC_ALL": "C", "LANG": "de_DE.UTF-8"}, False),
+        ({"LANG": "de_DE.UTF-8", "TERM": "linux"}, False),
+        ({}, True),
+    ],
 )
 def test_letters_beyond_ascii_only_where_they_can_be_shown(environ: dict[str, str], can: bool) -> None:
     assert shows_unicode(environ) is can
@@ -52,7 +65,16 @@ def test_letters_beyond_ascii_only_where_they_can_be_shown(environ: dict[str, st
 @pytest.mark.parametrize("unicode", [True, False])
 def test_a_line_has_its_width_whatever_is_in_it(unicode: bool) -> None:
     ink = Ink(PALETTES["dark"], unicode)
-    for text in ("plain", "日本語のテキスト" * 9, "e\u0301" * 200, "👩‍👩‍👧 family", "\u202eright to left", "\x1b[31mred\x1b[0m\x07", "a\tb\r\nc", "[bold]no markup[/]"):
+    for text in (
+        "plain",
+        "日本語のテキスト" * 9,
+        "e\u0301" * 200,
+        "👩‍👩‍👧 family",
+        "\u202eright to left",
+        "\x1b[31mred\x1b[0m\x07",
+        "a\tb\r\nc",
+        "[bold]no markup[/]",
+    ):
         for width in (0, 1, 2, 7, 40):
             strip = ink.strip([(plain(text), "run"), ("tail", "dim")], width)
             assert strip.cell_length == width == sum(segment.cell_length for segment in strip)
@@ -74,4 +96,11 @@ def test_ages_change_once_a_minute_at_most() -> None:
 
     from tests.tui.world import NOW
 
-    assert [age(NOW - timedelta(seconds=s), NOW) for s in (0, 59, 61, 3599, 7200, 200_000)] == ["now", "now", "1m", "59m", "2h", "2d"]
+    assert [age(NOW - timedelta(seconds=s), NOW) for s in (0, 59, 61, 3599, 7200, 200_000)] == [
+        "now",
+        "now",
+        "1m",
+        "59m",
+        "2h",
+        "2d",
+    ]

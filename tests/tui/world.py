@@ -41,6 +41,8 @@ async def settle_in(connection: asyncpg.Connection) -> None:
     await connection.execute("alter table task enable trigger user; alter table run enable trigger user")
     await _talk(connection)
     await _budgets(connection)
+    for table in ("task", "question"):
+        await connection.execute(f"select setval(pg_get_serial_sequence('{table}', 'number'), 100)")
     await connection.execute("truncate audit restart identity")
 
 
@@ -72,7 +74,16 @@ _TASKS: tuple[tuple[int, str, str, str, int, float, int, str | None], ...] = (
     (10, "harbour", "Work out when a ship arrives", "blocked", 3, 60, 0, None),
     (11, "harbour", "Put the report on one page", "blocked", 2, 59, 0, None),
     (12, "lantern", "Put a whole page together", "blocked", 3, 58, 0, None),
-    (13, "lantern", "Upgrade the parser to version 4", "failed", 4, 47, 3, "npm test: 3 of 41 tests fail after 3 attempts"),
+    (
+        13,
+        "lantern",
+        "Upgrade the parser to version 4",
+        "failed",
+        4,
+        47,
+        3,
+        "npm test: 3 of 41 tests fail after 3 attempts",
+    ),
     (14, "harbour", "Cache the rates for a day", "pending", 4, 50, 0, None),
     (15, "harbour", "Name the columns in the export", "pending", 3, 49, 0, None),
     (16, "lantern", "Draw the sitemap", "pending", 2, 45, 0, None),
@@ -99,7 +110,13 @@ async def _task(
         NOW + timedelta(hours=9) if number == 19 else None, at(minutes + 60), at(minutes) if attempts else None,
         at(minutes) if ended else None, 1 if status == "blocked" else 0,
     )  # fmt: skip
-    await connection.execute("insert into task_body (task, title, reason, id) values ($1, $2, $3, $4)", number, title, reason, UUID(int=number))
+    await connection.execute(
+        "insert into task_body (task, title, reason, id) values ($1, $2, $3, $4)",
+        number,
+        title,
+        reason,
+        UUID(int=number),
+    )
     for attempt in range(1, attempts + 1):
         last = attempt == attempts
         run_status = "running" if last and live else "failed" if not last or status == "failed" else "succeeded"
@@ -142,7 +159,9 @@ async def _talk(connection: asyncpg.Connection) -> None:
         )  # fmt: skip
     for task, minutes in ((5, 30.0), (6, 84.0)):
         await connection.execute(
-            "insert into review (task, run, created_at) select $1, number, $2 from run where task = $1 order by attempt desc limit 1", task, at(minutes)
+            "insert into review (task, run, created_at) select $1, number, $2 from run where task = $1 order by attempt desc limit 1",
+            task,
+            at(minutes),
         )
 
 

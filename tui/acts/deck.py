@@ -14,16 +14,21 @@ def _deck(place: Place) -> "DeckScreen":
     return place.screen  # type: ignore[return-value]
 
 
+def _not_zoomed(place: Place) -> str | None:
+    """While one panel has the whole screen there is nothing to choose: digits are counts."""
+    return "one panel has the whole screen" if _deck(place).chosen.zoomed else None
+
+
 for _n, _panel in enumerate(PANELS, start=1):
 
     def _focus(place: Place, name: str = _panel) -> None:
         _deck(place).focus_panel(name)
 
     _focus.__doc__ = f"Give the keys to the panel {_panel.replace('log', 'live log')}."
-    action(f"panel.{_panel}", str(_n), scopes=("deck",))(_focus)
+    action(f"panel.{_panel}", str(_n), scopes=("deck",), enabled=_not_zoomed)(_focus)
 
 
-@action("panel.knowledge", "6", scopes=("deck",))
+@action("panel.knowledge", "6", scopes=("deck",), enabled=_not_zoomed)
 def knowledge(place: Place) -> None:
     """Go to what the crew knows."""
     place.app.open("knowledge")

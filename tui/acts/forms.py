@@ -16,7 +16,13 @@ _TASKS = 300
 
 
 async def _filled_in(
-    place: Place, name: str, title: str, *, fixed: Mapping[str, Any] | None = None, before: Mapping[str, str] | None = None, row: Any = None
+    place: Place,
+    name: str,
+    title: str,
+    *,
+    fixed: Mapping[str, Any] | None = None,
+    before: Mapping[str, str] | None = None,
+    row: Any = None,
 ) -> Any | None:
     """Have a form filled in and sent; the result of the command, None when the person left."""
     app = place.app
@@ -52,7 +58,9 @@ async def add_task(place: Place) -> None:
     await _filled_in(place, "task.add", "new task", before={"project": project} if project else None)
 
 
-@action("task.edit", "e", scopes=("queue", "task-page"), footer="edit", order=34, title="task: edit", command="task.edit")
+@action(
+    "task.edit", "e", scopes=("queue", "task-page"), footer="edit", order=34, title="task: edit", command="task.edit"
+)
 async def edit_task(place: Place) -> None:
     """Change the task, in a form."""
     subject = place.subject
@@ -68,7 +76,9 @@ async def add_project(place: Place) -> None:
     await _filled_in(place, "project.add", "new project")
 
 
-@action("project.edit", "e", scopes=("projects",), footer="edit", order=29, title="project: edit", command="project.edit")
+@action(
+    "project.edit", "e", scopes=("projects",), footer="edit", order=29, title="project: edit", command="project.edit"
+)
 async def edit_project(place: Place) -> None:
     """Change the project, in a form."""
     subject = place.subject

@@ -67,7 +67,9 @@ def _option_key(n: int) -> None:
         options = getattr(place.subject.row, "options", ()) if place.subject else ()
         return plain(options[n - 1]) if len(options) >= n else "-"
 
-    action(f"question.option-{n}", f"a {n}", scopes=("question",), enabled=offered, label=shown, command="question.answer")(choose)
+    action(
+        f"question.option-{n}", f"a {n}", scopes=("question",), enabled=offered, label=shown, command="question.answer"
+    )(choose)
 
 
 for _n in range(1, 10):

@@ -78,7 +78,7 @@ async def filter_(place: Place) -> None:
         return None
 
     history: list[str] = place.app.memory.get("filters", [])
-    text = await place.app.push_screen_wait(Prompt("/", before, history=history, live=live))
+    text: str | None = await place.app.push_screen_wait(Prompt("/", before, history=history, live=live))
     if text is None:
         panel.look_for(before)
     elif text.strip():

@@ -24,11 +24,15 @@ def _view(place: Place) -> DiffView:
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _stepper(id_: str, keys: tuple[str, ...], method: str, by: int, words: str, footer: str = "", order: int = 50) -> None:
+def _stepper(
+    id_: str, keys: tuple[str, ...], method: str, by: int, words: str, footer: str = "", order: int = 50
+) -> None:
     def step(place: Place) -> None:
         for _ in range(min(place.count or 1, 10_000)):
             if not getattr(_view(place), method)(by):
-                place.app.say(f"there is no other {words.split()[-1]} {'below' if by > 0 else 'above'}", "note")
+                place.app.say(
+                    f"there is no other {words.rsplit(maxsplit=1)[-1]} {'below' if by > 0 else 'above'}", "note"
+                )
                 return
 
     step.__doc__ = f"To the {'next' if by > 0 else 'previous'} {words}."
@@ -58,7 +62,9 @@ def fold_file(place: Place) -> None:
 @action("diff.fold-all", "F", scopes=("diff",))
 def fold_all(place: Place) -> None:
     """Show all unchanged lines, or fold them."""
-    place.app.say("all unchanged lines are shown" if _view(place).toggle_folds() else "unchanged lines are folded", "note")
+    place.app.say(
+        "all unchanged lines are shown" if _view(place).toggle_folds() else "unchanged lines are folded", "note"
+    )
 
 
 @action("diff.layout", "v", scopes=("diff",), footer="layout", order=71)
@@ -85,11 +91,11 @@ async def search(place: Place) -> None:
     view = _view(place)
     history: list[str] = place.app.memory.get("searches", [])
     text = await place.app.push_screen_wait(Prompt("/", history=history))
-    if text is None:
-        return
-    view.look_for(text)
-    if text.strip():
-        place.app.memory.set("searches", [*[old for old in history if old != text][-49:], text])
+    if text is not None:
+        view.look_for(text)
+        place.app.memory.set(
+            "searches", [*[old for old in history if old != text][-49:], text] if text.strip() else history
+        )
 
 
 @action("diff.next-match", "n", scopes=("diff",))
@@ -200,7 +206,16 @@ def previous_review(place: Place) -> None:
         place.app.say("no other change waits for a review", "note")
 
 
-@action("judge.merge", "m", scopes=("judge",), footer="merge", order=10, enabled=_undecided, title="review: merge this", command="review.approve")
+@action(
+    "judge.merge",
+    "m",
+    scopes=("judge",),
+    footer="merge",
+    order=10,
+    enabled=_undecided,
+    title="review: merge this",
+    command="review.approve",
+)
 async def merge(place: Place) -> None:
     """Approve the change and have it merged; the engine checks it again where the base has moved."""
     app, screen = place.app, _screen(place)
@@ -219,14 +234,29 @@ async def merge(place: Place) -> None:
         screen.sent()
 
 
-@action("judge.changes", "c", scopes=("judge",), footer="changes", order=11, enabled=_undecided, title="review: request changes", command="review.request-changes")
+@action(
+    "judge.changes",
+    "c",
+    scopes=("judge",),
+    footer="changes",
+    order=11,
+    enabled=_undecided,
+    title="review: request changes",
+    command="review.request-changes",
+)
 async def changes(place: Place) -> None:
     """Send the change back with the notes on its lines; a word for the whole is asked for."""
     app, screen = place.app, _screen(place)
     review = screen.review
     assert review is not None
     count = len(screen.notes)
-    about = f"{count} notes on lines go with it; more to say?" if count > 1 else "the note on a line goes with it; more to say?" if count else "what is to be different? e writes notes on lines"
+    about = (
+        f"{count} notes on lines go with it; more to say?"
+        if count > 1
+        else "the note on a line goes with it; more to say?"
+        if count
+        else "what is to be different? e writes notes on lines"
+    )
 
     def check(text: str) -> str | None:
         return None if text.strip() or count else "say what is to be different"
@@ -236,7 +266,14 @@ async def changes(place: Place) -> None:
         await _send_back(place, screen.told(text))
 
 
-@action("judge.changes-editor", "C", scopes=("judge",), enabled=_undecided, title="review: request changes in $EDITOR", command="review.request-changes")
+@action(
+    "judge.changes-editor",
+    "C",
+    scopes=("judge",),
+    enabled=_undecided,
+    title="review: request changes in $EDITOR",
+    command="review.request-changes",
+)
 async def changes_editor(place: Place) -> None:
     """Write what is to be different in $EDITOR, beginning with the notes on lines."""
     from tui.editor import edit_text
@@ -258,7 +295,11 @@ async def _send_back(place: Place, text: str) -> None:
     assert review is not None
     await place.app.do("review.request-changes", {"task": str(review.task), "text": text})
     screen.sent()
-    place.app.say(f"#{review.task} goes back to the crew with what you said", "ok", f"{place.app.registry.keys_of('review.next')} next review")
+    place.app.say(
+        f"#{review.task} goes back to the crew with what you said",
+        "ok",
+        f"{place.app.registry.keys_of('review.next')} next review",
+    )
 
 
 def _rejects(place: Place) -> str:

@@ -7,7 +7,10 @@ from tui.actions import Place, Subject, command
 
 def _stops(place: Place) -> str:
     names = ", ".join(f"run {subject['run']}" for subject in place.subjects if "run" in subject.names)
-    return f"{names}: the agent is interrupted and its processes are ended. What it has changed stays on its branch; the task then waits for you to retry or cancel it."
+    return (
+        f"{names}: the agent is interrupted and its processes are ended. What it has changed stays on its branch; "
+        "the task then waits for you to retry or cancel it."
+    )
 
 
 def _resume(subject: Subject) -> tuple[str, dict[str, Any]]:

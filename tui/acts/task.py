@@ -28,12 +28,16 @@ def _cancels(place: Place) -> str:
     running = [s for s in place.subjects if _status(s) == "in_progress"]
     words = f"{_labels(place)} will not be worked on."
     if running:
-        words += f" {'The run' if len(running) == 1 else f'{len(running)} runs'} at work {'is' if len(running) == 1 else 'are'} stopped; what the agent has changed stays on its branch."
+        at_work = "The run at work is" if len(running) == 1 else f"{len(running)} runs at work are"
+        words += f" {at_work} stopped; what the agent has changed stays on its branch."
     return words + " Tasks that wait for it fail or are cancelled too. `retry` starts it again, from its beginning."
 
 
 def _deletes(place: Place) -> str:
-    return f"{_labels(place)}: the task, all its runs and their logs, questions and reviews are deleted. This cannot be undone. Branches in the repository stay."
+    return (
+        f"{_labels(place)}: the task, all its runs and their logs, questions and reviews are deleted. This cannot be undone. "
+        "Branches in the repository stay."
+    )
 
 
 def _labels(place: Place) -> str:

@@ -35,15 +35,15 @@ def _amount(line: Line, value: Decimal) -> str:
     return money(value) if line.unit == "usd" else f"{int(value):,}"
 
 
-def _name(row: Line, at: Rows) -> Sequence[Part]:
+def _name(row: Line, at: Rows) -> Sequence[Part]:  # noqa: ARG001
     return [(plain(row.name), "text"), (f" {row.period}", "dim")]
 
 
-def _spent(row: Line, at: Rows) -> Sequence[Part]:
+def _spent(row: Line, at: Rows) -> Sequence[Part]:  # noqa: ARG001
     return [(_amount(row, row.spent), "text")]
 
 
-def _limit(row: Line, at: Rows) -> Sequence[Part]:
+def _limit(row: Line, at: Rows) -> Sequence[Part]:  # noqa: ARG001
     return [(f"/ {_amount(row, row.limit)}" if row.limit is not None else "no limit", "dim")]
 
 
@@ -55,7 +55,7 @@ def _bar(row: Line, at: Rows) -> Sequence[Part]:
     return at.ink.bar(min(1.0, row.share), 10, _tone(row)) if row.limit else [("", "")]
 
 
-def _percent(row: Line, at: Rows) -> Sequence[Part]:
+def _percent(row: Line, at: Rows) -> Sequence[Part]:  # noqa: ARG001
     return [(f"{row.share:.0%}" if row.limit else "", _tone(row))]
 
 
@@ -76,7 +76,7 @@ class BudgetsPanel(TablePanel):
 
     async def load_all(self) -> Sequence[Line]:
         """The budgets in force; then what was spent today and this month."""
-        accounts = await self.app.store.read(lambda c: queries.accounts(c, self.app.store.now()))  # type: ignore[attr-defined]
+        accounts = await self.deck.store.read(lambda c: queries.accounts(c, self.deck.store.now()))
         lines = [
             Line(
                 a.key or "everything",
@@ -90,7 +90,7 @@ class BudgetsPanel(TablePanel):
             )
             for a in accounts
         ]
-        status = await self.app.store.ask("status")  # type: ignore[attr-defined]
+        status = await self.deck.store.ask("status")
         zero = Decimal(0)
         lines.append(Line("all runs", "today", "usd", status.spend.today_usd, zero, None, "sum", "today"))
         lines.append(Line("all runs", "month", "usd", status.spend.month_usd, zero, None, "sum", "month"))

@@ -29,7 +29,7 @@ def _kind(row: Need, at: Rows) -> Sequence[Part]:
 def _task(row: Need, at: Rows) -> Sequence[Part]:
     if row.task is None:
         return [("", "")]
-    tone = at.app.tone_of(row.project)  # type: ignore[attr-defined]
+    tone = at.deck.tone_of(row.project)
     return [(f"#{row.task}", tone)]
 
 
@@ -48,7 +48,7 @@ def _blocks(row: Need, at: Rows) -> Sequence[Part]:
 
 
 def _age(row: Need, at: Rows) -> Sequence[Part]:
-    return [(age(row.at, at.app.store.now()), "dim")]  # type: ignore[attr-defined]
+    return [(age(row.at, at.deck.store.now()), "dim")]
 
 
 class InboxPanel(TablePanel):
@@ -70,10 +70,10 @@ class InboxPanel(TablePanel):
         """What needs the person, without what was put aside."""
         from storage.queries import screen as queries
 
-        found = await self.app.store.read(  # type: ignore[attr-defined]
-            lambda c: queries.needs(c, self.app.store.now(), stalled_seconds=STALLED_SECONDS, failed_days=FAILED_DAYS)
+        found = await self.deck.store.read(
+            lambda c: queries.needs(c, self.deck.store.now(), stalled_seconds=STALLED_SECONDS, failed_days=FAILED_DAYS)
         )
-        aside = set(self.app.memory.get("aside", []))  # type: ignore[attr-defined]
+        aside = set(self.deck.memory.get("aside", []))
         return [need for need in found if aside_key(need) not in aside]
 
     def key_of(self, row: Need) -> Hashable:

@@ -23,23 +23,23 @@ SHORT = {"tool_call": "tool", "tool_result": "result", "thinking": "think"}
 """Kinds whose names are too long for a column."""
 
 
-def _at(row: queries.LiveEvent, at: Rows) -> Sequence[Part]:
+def _at(row: queries.LiveEvent, at: Rows) -> Sequence[Part]:  # noqa: ARG001
     return [(row.at.astimezone().strftime("%H:%M:%S"), "dim")]
 
 
 def _run(row: queries.LiveEvent, at: Rows) -> Sequence[Part]:
-    return [(f"#{row.task}", at.app.tone_of(row.project))]  # type: ignore[attr-defined]
+    return [(f"#{row.task}", at.deck.tone_of(row.project))]
 
 
-def _agent(row: queries.LiveEvent, at: Rows) -> Sequence[Part]:
+def _agent(row: queries.LiveEvent, at: Rows) -> Sequence[Part]:  # noqa: ARG001
     return [(plain(row.agent), "dim")]
 
 
-def _kind(row: queries.LiveEvent, at: Rows) -> Sequence[Part]:
+def _kind(row: queries.LiveEvent, at: Rows) -> Sequence[Part]:  # noqa: ARG001
     return [(SHORT.get(row.kind, row.kind), KINDS.get(row.kind, "dim"))]
 
 
-def _text(row: queries.LiveEvent, at: Rows) -> Sequence[Part]:
+def _text(row: queries.LiveEvent, at: Rows) -> Sequence[Part]:  # noqa: ARG001
     tone = KINDS.get(row.kind, "text")
     return [
         (plain(row.text), tone if row.kind in ("error", "question", "message") else "text" if tone != "dim" else "dim")
@@ -68,7 +68,7 @@ class LivePanel(TablePanel):
 
     async def load_all(self) -> Sequence[queries.LiveEvent]:
         """The newest events, the oldest of them first."""
-        return await self.app.store.read(lambda c: queries.newest_events(c, SHOWN))  # type: ignore[attr-defined, no-any-return]
+        return await self.deck.store.read(lambda c: queries.newest_events(c, SHOWN))
 
     def key_of(self, row: queries.LiveEvent) -> Hashable:
         """Run and number."""

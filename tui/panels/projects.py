@@ -21,19 +21,19 @@ def _state(row: Project, at: Rows) -> Sequence[Part]:
     return [at.ink.state(row.status)]
 
 
-def _running(row: Project, at: Rows) -> Sequence[Part]:
+def _running(row: Project, at: Rows) -> Sequence[Part]:  # noqa: ARG001
     return [(f"{row.running}/{row.max_parallel}", "run" if row.running else "dim")]
 
 
-def _open(row: Project, at: Rows) -> Sequence[Part]:
+def _open(row: Project, at: Rows) -> Sequence[Part]:  # noqa: ARG001
     return [(f"{row.open_tasks:,}", "text" if row.open_tasks else "dim"), (" open", "dim")]
 
 
-def _stack(row: Project, at: Rows) -> Sequence[Part]:
+def _stack(row: Project, at: Rows) -> Sequence[Part]:  # noqa: ARG001
     return [(plain(row.stack or row.repo), "dim")]
 
 
-def _priority(row: Project, at: Rows) -> Sequence[Part]:
+def _priority(row: Project, at: Rows) -> Sequence[Part]:  # noqa: ARG001
     return [(str(row.priority), "dim")]
 
 
@@ -54,8 +54,8 @@ class ProjectsPanel(TablePanel):
 
     async def load_all(self) -> Sequence[Project]:
         """All projects, the most important first."""
-        found: list[Project] = await self.app.store.ask("project.list")  # type: ignore[attr-defined]
-        self.app.learn_projects(found)  # type: ignore[attr-defined]
+        found: list[Project] = await self.deck.store.ask("project.list")
+        self.deck.learn_projects(found)
         return found
 
     def key_of(self, row: Project) -> Hashable:
@@ -76,5 +76,5 @@ class ProjectsPanel(TablePanel):
 
     def nothing(self) -> Sequence[str]:
         """The way to the first project."""
-        keys = self.app.registry.keys_of("project.add")  # type: ignore[attr-defined]
+        keys = self.deck.registry.keys_of("project.add")
         return ("No projects yet", f"{keys} adds a git repository")

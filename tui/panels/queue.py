@@ -31,7 +31,7 @@ def _number(row: tasks.Task, at: Rows) -> Sequence[Part]:  # noqa: ARG001
 
 
 def _project(row: tasks.Task, at: Rows) -> Sequence[Part]:
-    return [(plain(row.project), at.app.tone_of(row.project))]  # type: ignore[attr-defined]
+    return [(plain(row.project), at.deck.tone_of(row.project))]
 
 
 def _state(row: tasks.Task, at: Rows) -> Sequence[Part]:
@@ -63,7 +63,7 @@ def _cost(row: tasks.Task, at: Rows) -> Sequence[Part]:  # noqa: ARG001
 
 
 def _age(row: tasks.Task, at: Rows) -> Sequence[Part]:
-    return [(age(row.finished_at or row.started_at or row.created_at, at.app.store.now()), "dim")]  # type: ignore[attr-defined]
+    return [(age(row.finished_at or row.started_at or row.created_at, at.deck.store.now()), "dim")]
 
 
 class QueuePanel(RowsPanel):
@@ -94,7 +94,7 @@ class QueuePanel(RowsPanel):
             wanted.project, wanted.statuses, wanted.agent, wanted.pattern, wanted.inverse, order, self.descending
         )
         try:
-            return await self.app.store.read(lambda c: queries.task_numbers(c, search))  # type: ignore[attr-defined, no-any-return]
+            return await self.deck.store.read(lambda c: queries.task_numbers(c, search))
         except asyncpg.InvalidRegularExpressionError as error:
             raise UsageError(f"{wanted.pattern!r} is no regular expression: {error}") from None
 
@@ -105,8 +105,8 @@ class QueuePanel(RowsPanel):
         async def query(connection: asyncpg.Connection) -> list[tasks.Task]:
             return await tasks.tasks_by_number(connection, numbers)
 
-        found: list[tasks.Task] = await self.app.store.read(query)  # type: ignore[attr-defined]
-        workers = await self.app.store.read(lambda c: queries.workers(c, numbers))  # type: ignore[attr-defined]
+        found: list[tasks.Task] = await self.deck.store.read(query)
+        workers = await self.deck.store.read(lambda c: queries.workers(c, numbers))
         return {task.number: replace(task, agent=workers.get(task.number, task.agent)) for task in found}
 
     def subject_of(self, row: Any) -> Subject:
@@ -129,5 +129,5 @@ class QueuePanel(RowsPanel):
 
     def nothing(self) -> Sequence[str]:
         """The way to the first task."""
-        keys = self.app.registry.keys_of("task.add")  # type: ignore[attr-defined]
+        keys = self.deck.registry.keys_of("task.add")
         return ("No tasks yet", f"{keys} adds the first")

@@ -28,7 +28,8 @@ class AgentsPanel(ListPanel):
 
     async def load_all(self) -> Sequence[Agent]:
         """All agents."""
-        return await self.app.store.ask("agent.list")  # type: ignore[attr-defined, no-any-return]
+        found: list[Agent] = await self.deck.store.ask("agent.list")
+        return found
 
     def fields_of(self, row: Any) -> dict[str, str | None]:
         """``agent:`` looks at the name."""
@@ -36,7 +37,7 @@ class AgentsPanel(ListPanel):
 
     def nothing(self) -> Sequence[str]:
         """The way to the first agent."""
-        keys = self.app.registry.keys_of("agent.add")  # type: ignore[attr-defined]
+        keys = self.deck.registry.keys_of("agent.add")
         return ("No agents yet", f"{keys} adds one")
 
 

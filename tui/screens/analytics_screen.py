@@ -59,7 +59,9 @@ class AnalyticsScreen(PanedScreen):
     def body(self) -> Iterable[Widget]:
         """The panes."""
         left = Vertical(Page("days", 1, id="days"), Page("budgets", 4, id="burn"), id="left", classes="holder")
-        right = Vertical(Page("projects", 2, id="projects"), Page("agents", 3, id="agents"), id="right", classes="holder")
+        right = Vertical(
+            Page("projects", 2, id="projects"), Page("agents", 3, id="agents"), id="right", classes="holder"
+        )
         yield Horizontal(left, right)
 
     def on_mount(self) -> None:
@@ -85,7 +87,9 @@ class AnalyticsScreen(PanedScreen):
         days = tuple(found.get((first + timedelta(days=n)).isoformat()) for n in range(span))
         projects: list[Metric] = await store.ask("metrics", days=span, by="project")
         agents: list[Metric] = await store.ask("metrics", days=span, by="agent")
-        return Figures(days, first, tuple(projects), tuple(agents), await store.read(lambda db: analytics.burns(db, store.now())))
+        return Figures(
+            days, first, tuple(projects), tuple(agents), await store.read(lambda db: analytics.burns(db, store.now()))
+        )
 
     def on_fresh(self, message: Fresh) -> None:
         """Show what was loaded."""
@@ -96,7 +100,10 @@ class AnalyticsScreen(PanedScreen):
             return
         self.figures = data
         pages["days"].more = [(f"last {len(data.days)}", "dim")]
-        pages["projects"].more, pages["agents"].more = [(str(len(data.projects)), "dim")], [(str(len(data.agents)), "dim")]
+        pages["projects"].more, pages["agents"].more = (
+            [(str(len(data.projects)), "dim")],
+            [(str(len(data.agents)), "dim")],
+        )
         pages["days"].write(self._days)
         pages["projects"].write(lambda width: self._table(data.projects, width, "project"))
         pages["agents"].write(lambda width: self._table(data.agents, width, "agent"))
@@ -115,21 +122,43 @@ class AnalyticsScreen(PanedScreen):
                 [("What tasks take and cost appears here; ", "dim"), (self.deck.registry.keys_of("task.add"), "focus bold"), (" adds one.", "dim")],
             ]  # fmt: skip
         cost = figures.sum("cost_usd")
-        rate = f"{completed / (completed + failed):.0%}" if completed + failed else ""
+        rate = f"{completed / (completed + failed):.0%} " if completed + failed else ""
         lines: list[list[Part]] = [
-            [(f"{completed:,}", "ok bold"), (" completed  ", "dim"), (f"{failed:,}", "bad bold" if failed else "dim"), (" failed  ", "dim"), (rate, "text bold"), (" succeeded", "dim")],
-            [(money(cost), "text bold"), (" spent  ", "dim"), (money(cost / completed) if completed else "", "text bold"), (" a task  " if completed else "", "dim"),
-             (f"{first / completed:.0%}" if completed else "", "text bold"), (" at the first try" if completed else "", "dim")],
+            _said(
+                [
+                    (f"{completed:,}", "ok bold", "completed"),
+                    (f"{failed:,}", "bad bold" if failed else "dim", "failed"),
+                    (rate, "text bold", "succeeded"),
+                ]
+            ),
+            _said([(money(cost), "text bold", "spent")]),
             [],
-        ]  # fmt: skip
+        ]
+        if completed:
+            each = [
+                (money(cost / completed), "text bold", "a task"),
+                (f"{first / completed:.0%}", "text bold", "at the first try"),
+            ]
+            lines[1] += _said(each)
         room = max(4, width - 26)
         for name, values, tone, total in (
             ("completed", _values(figures, "completed"), "ok", f"{completed:,}"),
             ("failed", _values(figures, "failed"), "bad", f"{failed:,}"),
-            ("median run", [day.median_seconds if day else None for day in figures.days], "run", _seconds(_middle(figures))),
+            (
+                "median run",
+                [day.median_seconds if day else None for day in figures.days],
+                "run",
+                _seconds(_middle(figures)),
+            ),
             ("cost", _values(figures, "cost_usd"), "warn", money(cost)),
         ):
-            lines.append([(f"{name:<11}", "dim"), *sparkline(ink, values, min(room, len(values)), tone), (f"{total:>12}", "text")])
+            lines.append(
+                [
+                    (f"{name:<11}", "dim"),
+                    *sparkline(ink, values, min(room, len(values)), tone),
+                    (f"{total:>12}", "text"),
+                ]
+            )
         height = 6
         plotted = _values(figures, "cost_usd")
         top = max((value for value in plotted if value is not None), default=0.0)
@@ -150,7 +179,16 @@ class AnalyticsScreen(PanedScreen):
         if not rows:
             return [[(f"No {kind} has worked in these days.", "dim")]]
         name_room = max(8, min(20, width - 46))
-        lines: list[list[Part]] = [[(f"{kind:<{name_room}}{'done':>6}{'failed':>7}{'rate':>6}{'median':>8}{'cost':>10}{'a task':>9}"[:width], "dim bold")]]
+        lines: list[list[Part]] = [
+            [
+                (
+                    f"{kind:<{name_room}}{'done':>6}{'failed':>7}{'rate':>6}{'median':>8}{'cost':>10}{'a task':>9}"[
+                        :width
+                    ],
+                    "dim bold",
+                )
+            ]
+        ]
         most = max((row.cost_usd for row in rows), default=Decimal(0))
         for row in rows:
             tone = self.deck.tone_of(row.key) if kind == "project" else "text"
@@ -172,12 +210,19 @@ class AnalyticsScreen(PanedScreen):
         if figures is None:
             return []
         if not figures.burns:
-            return words("No budget of a month or a week is set.\n\n`:budget set project ID --usd 20` limits a project; how it burns down is drawn here.", width, "dim")
+            return words(
+                "No budget of a month or a week is set.\n\n`:budget set project ID --usd 20` limits a project; how it burns down is drawn here.",
+                width,
+                "dim",
+            )
         lines: list[list[Part]] = []
         for n, burn in enumerate(figures.burns):
             name = plain(f"{burn.scope} {burn.key}".strip())
             used = float((burn.spent + burn.reserved) / burn.hard)
-            right: list[Part] = [(f"{money(burn.spent)} of {money(burn.hard)}  ", "text"), (f"{used:.0%}", "bad" if used >= 1 else "warn" if used >= 0.8 else "ok")]
+            right: list[Part] = [
+                (f"{money(burn.spent)} of {money(burn.hard)}  ", "text"),
+                (f"{used:.0%}", "bad" if used >= 1 else "warn" if used >= 0.8 else "ok"),
+            ]
             lines.append(heading(ink, name, width, right))
             soft = None if burn.soft is None else float(burn.soft)
             lines.append(limit_bar(ink, float(burn.spent), float(burn.reserved), float(burn.hard), soft, width))
@@ -193,7 +238,10 @@ class AnalyticsScreen(PanedScreen):
             [money(burn.hard), "", "", "", "$0"], burn_down(ink, left, float(burn.hard), span, max(8, width - 9), 5), strict=True
         )]  # fmt: skip
         dates = f"{burn.starts:%m-%d}", f"{burn.ends:%m-%d}"
-        return [*lines, [(" " * 9 + dates[0] + " " * max(1, width - 9 - len(dates[0]) - len(dates[1])) + dates[1], "dim")]]
+        return [
+            *lines,
+            [(" " * 9 + dates[0] + " " * max(1, width - 9 - len(dates[0]) - len(dates[1])) + dates[1], "dim")],
+        ]
 
 
 def remaining(burn: Burn, now: datetime) -> tuple[list[float], int]:
@@ -204,6 +252,13 @@ def remaining(burn: Burn, now: datetime) -> tuple[list[float], int]:
     for n in range(min(span, (now.date() - burn.starts.date()).days + 1)):
         left.append(left[-1] - float(spent.get(burn.starts.date() + timedelta(days=n), Decimal(0))))
     return left, span
+
+
+def _said(figures: Sequence[tuple[str, str, str]]) -> list[Part]:
+    """Figures, each with its tone and what it counts."""
+    return [
+        part for figure, tone, words_ in figures if figure for part in ((figure.strip(), tone), (f" {words_}  ", "dim"))
+    ]
 
 
 def _values(figures: Figures, name: str) -> list[float | None]:

@@ -31,7 +31,8 @@ class AuditPanel(ListPanel):
 
     async def load_all(self) -> Sequence[AuditEntry]:
         """The newest entries."""
-        return await self.app.store.ask("audit.list", limit=SHOWN)  # type: ignore[attr-defined, no-any-return]
+        found: list[AuditEntry] = await self.deck.store.ask("audit.list", limit=SHOWN)
+        return found
 
     def key_of(self, row: AuditEntry) -> Hashable:
         """Its number."""

@@ -41,6 +41,16 @@ class BaseScreen(Screen[None]):
         """The widgets of the screen, from top to bottom."""
         return ()
 
+    def on_screen_suspend(self) -> None:
+        """Another place is on top: what is not seen loads and paints nothing. Behind a dialog it goes on."""
+        if self.app.screen is not self and isinstance(self.app.screen, BaseScreen):
+            self.deck.store.rest(self)
+
+    def on_screen_resume(self) -> None:
+        """It is seen again, and the keys are its own."""
+        self.deck.store.rouse(self)
+        self.repaint_bars()
+
     def subject(self) -> Subject | None:
         """What the whole screen is about, where no panel has anything under its cursor."""
         return None

@@ -25,7 +25,7 @@ class _Placed(Layout):
 
     name = "deck"
 
-    def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> ArrangeResult:  # noqa: FBT001, FBT002, ARG002
+    def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> ArrangeResult:  # noqa: ARG002
         """Placements of the panels that are seen."""
         assert isinstance(parent, Panels)
         placements = []

@@ -19,7 +19,8 @@ class DetailScreen(BaseScreen):
 
     def __init__(self, kind: str, name: str) -> None:
         super().__init__()
-        self._kind, self._name = kind, name
+        self._kind: str = kind
+        self._called: str = name
         self.trail = f"{kind} {name}"
 
     def body(self) -> Iterable[Widget]:
@@ -28,7 +29,7 @@ class DetailScreen(BaseScreen):
 
     def on_mount(self) -> None:
         """Begin to load."""
-        self._subscription = self.deck.store.subscribe(self, (self._kind, f"{self._kind}:{self._name}"), self._load)
+        self._subscription = self.deck.store.subscribe(self, (self._kind, f"{self._kind}:{self._called}"), self._load)
         self.query_one(Reader).focus()
 
     def on_unmount(self) -> None:
@@ -40,12 +41,12 @@ class DetailScreen(BaseScreen):
             found = [
                 q
                 for q in await self.deck.store.ask("question.list", status="all", limit=1000)
-                if str(q.number) == self._name
+                if str(q.number) == self._called
             ]
             if not found:
-                raise QuarterdeckError(f"question {self._name} is not there")
+                raise QuarterdeckError(f"question {self._called} is not there")
             return found[0]
-        return await self.deck.store.ask(f"{self._kind}.show", **{_PARAMETER.get(self._kind, self._kind): self._name})
+        return await self.deck.store.ask(f"{self._kind}.show", **{_PARAMETER.get(self._kind, self._kind): self._called})
 
     def on_fresh(self, message: Fresh) -> None:
         """Show what was loaded."""
@@ -56,7 +57,7 @@ class DetailScreen(BaseScreen):
     def subject(self) -> Subject:
         """The thing."""
         row = getattr(self, "_subscription", None) and self._subscription.data
-        names = {self._kind: self._name}
+        names: dict[str, str] = {self._kind: self._called}
         for kind in ("task", "project", "agent"):
             if (owner := getattr(row, kind, None)) is not None and kind not in names:
                 names[kind] = str(owner)

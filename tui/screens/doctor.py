@@ -25,7 +25,8 @@ class DoctorPanel(ListPanel):
 
     async def load_all(self) -> Sequence[Finding]:
         """Look at everything that can be looked at quickly."""
-        return await self.app.store.ask("doctor", quick=True)  # type: ignore[attr-defined, no-any-return]
+        found: list[Finding] = await self.deck.store.ask("doctor", quick=True)
+        return found
 
     def key_of(self, row: Finding) -> Hashable:
         """Which part."""

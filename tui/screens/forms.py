@@ -69,11 +69,13 @@ class FormScreen(Dialog[Any]):
     def compose(self) -> ComposeResult:
         """A row for each field, and what is to be said of the one that has the keys."""
         rows = [self._row(n, field) for n, field in enumerate(self.form.fields)]
-        box = Vertical(VerticalScroll(*rows, id="fields", can_focus=False), Static("", id="about", markup=False), classes="box")
+        box = Vertical(
+            VerticalScroll(*rows, id="fields", can_focus=False), Static("", id="about", markup=False), classes="box"
+        )
         ink = self.deck.ink
-        box.border_title = Text(ink.ascii(self.form.title))  # type: ignore[assignment]
+        box.border_title = Text(ink.ascii(self.form.title))
         word = "change it" if self.form.edits else "add it"
-        box.border_subtitle = Text(ink.ascii(f"^s {word} · ⇥ next · ^n offers · ^e editor · esc leave"))  # type: ignore[assignment]
+        box.border_subtitle = Text(ink.ascii(f"^s {word} · ⇥ next · ^n offers · ^e editor · esc leave"))
         yield box
 
     def _row(self, n: int, field: Field) -> Horizontal:
@@ -200,7 +202,11 @@ class FormScreen(Dialog[Any]):
         ink, field, width = self.deck.ink, self._field, max(20, min(90, self.size.width - 8))
         lines: list[list[tuple[str, str]]] = []
         problem = self._said or self._wrong(self._at)
-        several = {True: " Several: parted by ' ; '.", False: " Several: parted by commas."}[field.by_semicolon] if field.repeated else ""
+        several = (
+            {True: " Several: parted by ' ; '.", False: " Several: parted by commas."}[field.by_semicolon]
+            if field.repeated
+            else ""
+        )
         lines.append([(ink.fit((field.help or field.label) + several, width), "dim")])
         lines.append([(ink.fit(f"{ink.glyph('bad')} {problem}", width), "bad")] if problem else [])
         found = self._offers()
@@ -218,7 +224,9 @@ class FormScreen(Dialog[Any]):
                 text.append(ink.ascii(words), ink.style(tone, "raised"))
         about.update(text)
         for n in range(len(self.form.fields)):
-            self.query_one(f"#row{n}").set_class(bool(self._wrong(n)) and bool(self._text(n).strip() or self._sending), "-wrong")
+            self.query_one(f"#row{n}").set_class(
+                bool(self._wrong(n)) and bool(self._text(n).strip() or self._sending), "-wrong"
+            )
 
     def _wrong(self, n: int) -> str:
         field = self.form.fields[n]

@@ -21,32 +21,32 @@ def column(shown: Shown, width: int, *, rank: int = 5) -> Column:
         value = row
         for name in shown.field.split("."):
             value = getattr(value, name, None)
-        if value is None or value == () or value == []:
-            return [("", "")]
-        match shown.style:
-            case "state":
-                return [at.ink.state(str(value))]
-            case "time":
-                return [(age(value, at.app.store.now()), "dim")]  # type: ignore[attr-defined]
-            case "usd":
-                return [(usd(value), "text")]
-            case "seconds":
-                return [(duration(value), "text")]
-            case "count":
-                return [(f"{value:,}", "text")]
-            case "key":
-                return [(plain(str(value)), "text bold")]
-            case "yes":
-                return [("yes" if value else "", "text")]
-        if isinstance(value, tuple | list):
-            value = ", ".join(str(item) for item in value)
-        if isinstance(value, bool):
-            value = "true" if value else "false"
-        return [(plain(str(value)), "text" if rank > 5 else "dim")]
+        return [("", "")] if value is None else [_part(shown, value, at, "text" if rank > 5 else "dim")]
 
     right = shown.style in ("count", "usd", "seconds", "time", "bytes")
     order = shown.field if "." not in shown.field and shown.style != "text" else ""
     return Column(shown.title, width, cell, right=right, rank=rank, order=order)
+
+
+def _part(shown: Shown, value: Any, at: Rows, tone: str) -> Part:
+    match shown.style:
+        case "state":
+            return at.ink.state(str(value))
+        case "time":
+            return age(value, at.deck.store.now()), "dim"
+        case "usd":
+            return usd(value), "text"
+        case "seconds":
+            return duration(value), "text"
+        case "count":
+            return f"{value:,}", "text"
+        case "key":
+            return plain(str(value)), "text bold"
+    if isinstance(value, tuple | list):
+        value = ", ".join(str(item) for item in value)
+    if isinstance(value, bool):
+        value = "true" if value else "false"
+    return plain(str(value)), tone
 
 
 class ListPanel(TablePanel):

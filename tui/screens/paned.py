@@ -1,12 +1,14 @@
 """A screen of several panes: beside each other where it is wide, one at a time where it is narrow. Their numbers give them the keys."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.text import Text
 from textual import events
 
 from tui.screens.base import BaseScreen
-from tui.widgets.panel import Framed
+
+if TYPE_CHECKING:
+    from tui.widgets.panel import Framed
 
 NARROW = 100
 """Below so many columns one pane is seen at a time."""
@@ -66,8 +68,8 @@ class PanedScreen(BaseScreen):
             for number, other in enumerate(self.panes, start=1):
                 if narrow and other != pane:
                     text.append(f" {number} ", ink.style("focus"))
-                    text.append(ink.ascii(self.query_one(f"#{other}", Framed).name_shown), ink.style("dim"))
-            self.query_one(f"#{pane}").border_subtitle = Text.assemble(text, " ") if narrow else ""  # type: ignore[assignment]
+                    text.append(ink.ascii(cast("Framed", self.query_one(f"#{other}")).name_shown), ink.style("dim"))
+            self.query_one(f"#{pane}").border_subtitle = Text.assemble(text, " ") if narrow else ""
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """A pane that was clicked has the keys."""

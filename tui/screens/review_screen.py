@@ -56,7 +56,13 @@ class _Heading(Bar):
         review = shown.details.review
         dot: Part = (f" {ink.glyph('dot')} ", "dim")
         left: list[Part] = [(" ", ""), ink.state(review.status), ("  ", ""), (plain(review.title), "text bold"), dot]
-        left += [(plain(review.project), self.deck.tone_of(review.project)), dot, (plain(review.agent), "text"), dot, (f"attempt {review.attempt}", "text")]
+        left += [
+            (plain(review.project), self.deck.tone_of(review.project)),
+            dot,
+            (plain(review.agent), "text"),
+            dot,
+            (f"attempt {review.attempt}", "text"),
+        ]
         left += [dot, (money(review.cost_usd), "text")]
         right: list[Part] = []
         if screen.notes:
@@ -179,7 +185,9 @@ class ReviewScreen(PanedScreen):
             return
         gates = shown.details.gates
         passed = sum(gate.status == "passed" for gate in gates)
-        page.more = [(f"{passed}/{len(gates)}", "ok" if passed == len(gates) else "bad")] if gates else [("no checks", "dim")]
+        page.more = (
+            [(f"{passed}/{len(gates)}", "ok" if passed == len(gates) else "bad")] if gates else [("no checks", "dim")]
+        )
         page.write(self._about)
 
     def _about(self, width: int) -> list[list[Part]]:
@@ -190,7 +198,10 @@ class ReviewScreen(PanedScreen):
         lines: list[list[Part]] = [self._became(review), []] if review.status != "open" or self.merging else []
         if review.note:
             lines += [heading(ink, "said with it", width), *words(review.note, width), []]
-        lines += [heading(ink, "checks", width), *(line for gate in shown.details.gates for line in gate_lines(self, gate, width))]
+        lines += [
+            heading(ink, "checks", width),
+            *(line for gate in shown.details.gates for line in gate_lines(self, gate, width)),
+        ]
         if not shown.details.gates:
             lines += words("This project has no checks. `qd project edit ID --verify CMD` adds one.", width, "dim")
         lines += [[], heading(ink, "what the agent said last", width)]
@@ -317,5 +328,8 @@ def gate_lines(screen: BaseScreen, gate: Gate, width: int) -> list[list[Part]]:
     room = max(4, width - len(state) - len(time) - 1)
     lines: list[list[Part]] = [[(state, tone), (ink.fit(plain(gate.command), room), "text"), (f" {time}", "dim")]]
     if gate.status != "passed" and gate.output.strip():
-        lines += [[("  ", ""), *line] for line in words("\n".join(gate.output.rstrip("\n").split("\n")[-30:]), width - 2, "dim")]
+        lines += [
+            [("  ", ""), *line]
+            for line in words("\n".join(gate.output.rstrip("\n").split("\n")[-30:]), width - 2, "dim")
+        ]
     return lines

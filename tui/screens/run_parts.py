@@ -1,7 +1,7 @@
 """The lines of the run screen: what the run is, how it stands, its tabs, where one is in the log, what it asks."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual.strip import Strip
 
@@ -43,7 +43,7 @@ PERMISSION: tuple[tuple[str, dict[str, object]], ...] = (
 class RunBar(Bar):
     """A line about the run."""
 
-    ground: ClassVar[str] = "ground"
+    ground = "ground"
     DEFAULT_CSS = "RunBar { height: 1; background: $qd-ground; }"
 
     @property
@@ -114,7 +114,7 @@ class RunFigures(RunBar):
 class Tabs(RunBar):
     """The tabs, and which of them is open."""
 
-    ground: ClassVar[str] = "raised"
+    ground = "raised"
 
     def parts(self, width: int) -> tuple[list[Part], list[Part]]:
         """Their names."""
@@ -129,7 +129,7 @@ class Tabs(RunBar):
 class LogLine(RunBar):
     """Where one is in the log."""
 
-    ground: ClassVar[str] = "raised"
+    ground = "raised"
 
     def parts(self, width: int) -> tuple[list[Part], list[Part]]:
         """Whether it follows and what is new on the left; the place on the right."""
@@ -164,7 +164,7 @@ class LogLine(RunBar):
 class QuestionBar(RunBar):
     """What the run asks, with a key for each answer. Not there while it asks nothing."""
 
-    ground: ClassVar[str] = "cursor"
+    ground = "cursor"
     DEFAULT_CSS = "QuestionBar { height: 2; background: $qd-cursor; }"
 
     def parts(self, width: int) -> tuple[list[Part], list[Part]]:  # noqa: ARG002 - as every bar

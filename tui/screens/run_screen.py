@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 _GUARD_SECONDS = 1.0
 """So long after a question has appeared no key answers it: it was meant for something else."""
-_TICK_SECONDS = 10.0
-"""How often the time of a live run is written anew when nothing else happens."""
 
 
 class MessageBox(Input):
@@ -103,7 +101,6 @@ class RunScreen(BaseScreen):
         self.query_one(QuestionBar).display = False
         self._show_tab()
         self._about = self.deck.store.subscribe(self, ("run", "task", "question", "review"), self._load)
-        self.set_interval(_TICK_SECONDS, self._tick)
 
     def on_unmount(self) -> None:
         """Load no more."""
@@ -166,10 +163,6 @@ class RunScreen(BaseScreen):
         if self.question is not None and (before is None or before.number != self.question.number):
             self._asked = time.monotonic()
             bar.refresh()
-
-    def _tick(self) -> None:
-        if self.picture is not None and self.picture.run.live:
-            self.repaint_bars()
 
     @on(LogView.Changed)
     def _log_changed(self, message: LogView.Changed) -> None:

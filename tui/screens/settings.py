@@ -23,7 +23,8 @@ class SettingsPanel(ListPanel):
 
     async def load_all(self) -> Sequence[Setting]:
         """All settings."""
-        return await self.app.store.ask("settings.list")  # type: ignore[attr-defined, no-any-return]
+        found: list[Setting] = await self.deck.store.ask("settings.list")
+        return found
 
 
 class SettingsScreen(ListScreen):

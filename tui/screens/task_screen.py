@@ -88,7 +88,9 @@ class TaskScreen(PanedScreen):
     def on_mount(self) -> None:
         """Begin to load."""
         number = self.task_number
-        self._subscription = self.deck.store.subscribe(self, ("task", f"task:{number}", "question", "review"), self._load)
+        self._subscription = self.deck.store.subscribe(
+            self, ("task", f"task:{number}", "question", "review"), self._load
+        )
         self.focus_pane("about")
 
     def on_unmount(self) -> None:
@@ -102,12 +104,21 @@ class TaskScreen(PanedScreen):
         questions: list[Question] = await store.ask("question.list", status="all", task=number, limit=200)
 
         async def rest(db: asyncpg.Connection) -> tuple[Neighbourhood, list[AuditRow], tuple[Round, ...], str | None]:
-            changes = await audit.list_audit(db, actor=None, since=None, kind="task", key=str(number), before=None, limit=200)
-            return await task_page.neighbourhood(db, number), changes, await task_page.rounds_of(db, number), await task_page.folder_of(db, number)
+            changes = await audit.list_audit(
+                db, actor=None, since=None, kind="task", key=str(number), before=None, limit=200
+            )
+            return (
+                await task_page.neighbourhood(db, number),
+                changes,
+                await task_page.rounds_of(db, number),
+                await task_page.folder_of(db, number),
+            )
 
         graph, changes, rounds, folder = await store.read(rest)
         items = await asyncio.to_thread(read_context, Path(folder)) if folder else None
-        return Shown(task, tuple(runs), graph, tuple(changes), tuple(questions), rounds, tuple(items or ()), items is not None)
+        return Shown(
+            task, tuple(runs), graph, tuple(changes), tuple(questions), rounds, tuple(items or ()), items is not None
+        )
 
     def on_fresh(self, message: Fresh) -> None:
         """Show what was loaded."""
@@ -136,7 +147,10 @@ class TaskScreen(PanedScreen):
         task = shown.task
         lines: list[list[Part]] = [*words(task.title, width, "text bold"), [], [ink.state(task.status)]]
         if task.reason:
-            lines += [[("  ", ""), *line] for line in words(task.reason, width - 2, "warn" if task.status != "failed" else "bad")]
+            lines += [
+                [("  ", ""), *line]
+                for line in words(task.reason, width - 2, "warn" if task.status != "failed" else "bad")
+            ]
         lines += [[], *self._facts(task, width), []]
         if task.description.strip():
             lines += [heading(ink, "what is wanted", width), *words(task.description, width)]
@@ -150,7 +164,13 @@ class TaskScreen(PanedScreen):
             ("project", [(plain(task.project), self.deck.tone_of(task.project))]),
             ("priority", [(f"{task.priority} of 5", "text")]),
             ("agent", [(plain(task.agent or "whoever is free"), "text" if task.agent else "dim")]),
-            ("cost", [(money(task.cost_usd), "text"), *([(f" of {money(task.max_cost_usd)}", "dim")] if task.max_cost_usd else [])]),
+            (
+                "cost",
+                [
+                    (money(task.cost_usd), "text"),
+                    *([(f" of {money(task.max_cost_usd)}", "dim")] if task.max_cost_usd else []),
+                ],
+            ),
             ("attempts", [(f"{task.attempts} of {task.max_attempts}", "text")]),
             ("added", _when(task.created_at, now)),
         ]
@@ -188,15 +208,35 @@ class TaskScreen(PanedScreen):
             stamp = at.astimezone().strftime("%m-%d %H:%M")
             tail = f"  {who}" if who else ""
             room = max(8, width - len(stamp) - 4 - len(tail))
-            lines.append([(f"{stamp}  ", "dim"), (f"{mark} ", tone), (ink.fit(plain(what), room) if tail else plain(what), "text"), (tail, "dim")])
+            lines.append(
+                [
+                    (f"{stamp}  ", "dim"),
+                    (f"{mark} ", tone),
+                    (ink.fit(plain(what), room) if tail else plain(what), "text"),
+                    (tail, "dim"),
+                ]
+            )
         return lines
 
     def _run(self, run: Run, width: int) -> list[list[Part]]:
         ink = self.deck.ink
         took = _took(run.started_at, run.finished_at or self.deck.store.now())
-        left: list[Part] = [(f"{run.name:<6} ", "text bold"), ink.state(run.status, width=12), (" ", ""), (plain(run.agent), "text")]
-        right: list[Part] = [(f"{run.files_changed} files +{run.insertions} ", "dim"), (f"{ink.glyph('minus')}{run.deletions}  ", "dim")] if run.files_changed else []
-        right += [(f"{took:>7}", "text"), (f"{money(run.cost_usd):>9}", "text")]
+        left: list[Part] = [
+            (f"{run.name:<6} ", "text bold"),
+            ink.state(run.status, width=12),
+            (" ", ""),
+            (plain(run.agent), "text"),
+        ]
+        right: list[Part] = (
+            [
+                (f"{run.files_changed} files +{run.insertions} ", "dim"),
+                (f"{ink.glyph('minus')}{run.deletions}  ", "dim"),
+            ]
+            if run.files_changed
+            else []
+        )
+        ends: list[Part] = [(f"{took:>7}", "text"), (f"{money(run.cost_usd):>9}", "text")]
+        right = right + ends if width_of(left) + width_of(right) + width_of(ends) < width else ends
         lines = [[*left, (" " * max(1, width - width_of(left) - width_of(right)), ""), *right]]
         if run.reason and run.status not in ("succeeded", "running"):
             lines += [[(" " * 7, ""), *line] for line in words(run.reason, width - 7, "dim", most=4)]
@@ -214,7 +254,11 @@ class TaskScreen(PanedScreen):
             lines.append([("No checks have run yet.", "dim")])
         lines += [[], heading(ink, "what the agent was told", width)]
         if not shown.context:
-            why = "Nothing but the task: no knowledge was found for it." if shown.told else "Once it begins: rules, similar work, errors to avoid, each with its source."
+            why = (
+                "Nothing but the task: no knowledge was found for it."
+                if shown.told
+                else "Once it begins: rules, similar work, errors to avoid, each with its source."
+            )
             return [*lines, *words(why, width, "dim")]
         for item in shown.context:
             size: list[Part] = [(f"{item.tokens:,} tokens", "dim")] if item.tokens is not None else []
@@ -233,7 +277,11 @@ class TaskScreen(PanedScreen):
         """Why there is no review to open."""
         if self.shown is None or not self.shown.runs:
             return "nothing was made yet that could be reviewed"
-        return None if any(run.files_changed or run.status == "succeeded" for run in self.shown.runs) else "nothing was made yet that could be reviewed"
+        return (
+            None
+            if any(run.files_changed or run.status == "succeeded" for run in self.shown.runs)
+            else "nothing was made yet that could be reviewed"
+        )
 
 
 def timeline(shown: Shown) -> list[tuple[datetime, str, str, str]]:
@@ -245,18 +293,39 @@ def timeline(shown: Shown) -> list[tuple[datetime, str, str, str]]:
         before: Mapping[str, Any] = change.before or {}
         if change.action == "update" and (status := after.get("status")):
             was = str(before.get("status", "")).replace("_", " ")
-            found.append((change.at, str(status), f"{was} → {str(status).replace('_', ' ')}" if was else str(status).replace("_", " "), who))
+            found.append(
+                (
+                    change.at,
+                    str(status),
+                    f"{was} → {str(status).replace('_', ' ')}" if was else str(status).replace("_", " "),
+                    who,
+                )
+            )
         elif change.action == "update" and "priority" in after:
             found.append((change.at, "update", f"priority {before.get('priority')} → {after['priority']}", who))
     for run in shown.runs:
         found.append((run.started_at, "running", f"attempt {run.attempt} begun", run.agent))
         if run.finished_at:
-            found.append((run.finished_at, run.status, f"attempt {run.attempt} {run.status}" + (f": {run.reason}" if run.reason else ""), run.agent))
+            found.append(
+                (
+                    run.finished_at,
+                    run.status,
+                    f"attempt {run.attempt} {run.status}" + (f": {run.reason}" if run.reason else ""),
+                    run.agent,
+                )
+            )
     for question in shown.questions:
         found.append((question.asked_at, "question", f"asked: {question.text}", question.agent))
         if question.answered_at:
             said = question.decision or question.answer or ""
-            found.append((question.answered_at, "answered", f"answered: {said}", (question.answered_by or "").removeprefix("user:")))
+            found.append(
+                (
+                    question.answered_at,
+                    "answered",
+                    f"answered: {said}",
+                    (question.answered_by or "").removeprefix("user:"),
+                )
+            )
     return sorted(found, key=lambda entry: entry[0], reverse=True)
 
 
@@ -278,7 +347,13 @@ def _item(item: Mapping[str, Any]) -> Item:
         return next((str(item[name]) for name in names if item.get(name)), "")
 
     tokens = item.get("tokens")
-    return Item(text("kind", "category"), text("title", "name"), text("source"), text("text", "content"), tokens if isinstance(tokens, int) else None)
+    return Item(
+        text("kind", "category"),
+        text("title", "name"),
+        text("source"),
+        text("text", "content"),
+        tokens if isinstance(tokens, int) else None,
+    )
 
 
 def _when(at: datetime, now: datetime) -> list[Part]:

@@ -145,7 +145,10 @@ class Footer(Bar):
             tone, words, hint = app.said
             sign = {"ok": "ok", "bad": "bad"}.get(tone, "note")
             right: list[Part] = [(f"{hint} ", "dim")] if hint else []
-            return [(f" {self.ink.glyph(sign)} ", tone if tone != "note" else "dim"), (words, tone if tone != "note" else "text")], right
+            return [
+                (f" {self.ink.glyph(sign)} ", tone if tone != "note" else "dim"),
+                (words, tone if tone != "note" else "text"),
+            ], right
         return self._keys(width), []
 
     def _begun(self, width: int) -> list[Part]:
@@ -157,7 +160,11 @@ class Footer(Bar):
             for keys, entry in app.pending.next.items():
                 if why_not(entry, place) is not None:
                     continue
-                parts += [(f" {keys} ", "focus bold"), (entry.label(place) if entry.label else entry.footer or entry.title, "text"), (" ", "")]
+                parts += [
+                    (f" {keys} ", "focus bold"),
+                    (entry.label(place) if entry.label else entry.footer or entry.title, "text"),
+                    (" ", ""),
+                ]
         return parts if width else []
 
     def _keys(self, width: int) -> list[Part]:

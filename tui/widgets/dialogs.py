@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -14,7 +15,6 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.strip import Strip
 from textual.widgets import Input, Static
-from rich.text import Text
 
 from tui.ink import Part, plain
 from tui.widgets.lines import Lines
@@ -62,9 +62,9 @@ class Dialog(ModalScreen[R]):
 def box(*children: Any, title: str, hint: str = "", danger: bool = False) -> Vertical:
     """The frame of a dialog."""
     made = Vertical(*children, classes="box -danger" if danger else "box")
-    made.border_title = Text(title)  # type: ignore[assignment]
+    made.border_title = Text(title)
     if hint:
-        made.border_subtitle = Text(hint)  # type: ignore[assignment]
+        made.border_subtitle = Text(hint)
     return made
 
 
@@ -91,9 +91,9 @@ class Confirm(Dialog[bool]):
         """``y`` or anything else."""
         event.stop()
         if event.character in ("y", "Y"):
-            self.dismiss(True)
+            self.dismiss(result=True)
         elif event.character in ("n", "N", "q") or event.key in ("escape", "enter"):
-            self.dismiss(False)
+            self.dismiss(result=False)
 
 
 class Ask(Dialog[str]):
@@ -239,7 +239,10 @@ class Choose(Dialog[Option]):
 
 
 def narrowed(options: Sequence[Option], text: str) -> list[Option]:
-    """The options whose name or note hold the letters of ``text`` in their order, the best first. Names count more than notes, runs of letters more than strays."""
+    """The options whose name or note hold the letters of ``text`` in their order, the best first.
+
+    Names count more than notes, runs of letters more than strays.
+    """
     wanted = text.lower().split()
     ranked = []
     for n, option in enumerate(options):

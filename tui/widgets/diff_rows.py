@@ -31,7 +31,7 @@ class Row(NamedTuple):
     pair: int = -1
     """The line that stands against this one, where one was changed into the other."""
     text: str = ""
-    count: int = 0
+    size: int = 0
     """Of a gap: how many lines it holds."""
 
 
@@ -57,7 +57,7 @@ def file_rows(change: FileChange, index: int, view: View) -> list[Row]:
         for number, hunk in enumerate(change.hunks):
             gap = hunk.old - after if change.kind != "added" and hunk.old else 0
             if gap > 0 or (number and hunk.title):
-                rows.append(Row("gap", index, -1, text=hunk.title, count=max(gap, 0)))
+                rows.append(Row("gap", index, -1, text=hunk.title, size=max(gap, 0)))
             rows += _hunk_rows(change, index, number, hunk, view)
             after = hunk.old + sum(line.old > 0 for line in hunk.lines)
     rows.append(Row("space", index))
@@ -86,11 +86,11 @@ def _unchanged(change: FileChange, index: int, number: int, hunk: Hunk, at: int,
     for place in range(at, end):
         if folds and first <= place < last and not view.notes:
             if place == first:
-                yield Row("gap", index, number, first, count=last - first)
+                yield Row("gap", index, number, first, size=last - first)
             continue
         if folds and first <= place < last and not _noted(change, hunk.lines[place], view):
             if place == first or _noted(change, hunk.lines[place - 1], view):
-                yield Row("gap", index, number, first, count=_run(change, hunk, place, last, view))
+                yield Row("gap", index, number, first, size=_run(change, hunk, place, last, view))
             continue
         yield Row("line", index, number, place, place if view.split else -1)
         yield from _notes(change, index, hunk.lines[place], view)

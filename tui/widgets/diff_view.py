@@ -7,39 +7,28 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar, Literal
 
 from rich.cells import cell_len
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
-from textual.color import Color
 from textual.message import Message
 from textual.strip import Strip
 
 from config.errors import UsageError
-from tui.ink import Ink, Part, plain, width_of
-from tui.patch import FileChange, Patch, PatchLine, Side
-from tui.safe_text import pieces
-from tui.themes import READABLE, TEXTS, Palette, contrast
+from tui.ink import Part, plain
+from tui.patch import Patch, Side
+from tui.widgets.diff_paint import file_heading, grounds_of, tabless, text_segments
 from tui.widgets.diff_rows import NoteKey, Row, View, changed_span, file_rows, key_of
 from tui.widgets.lines import Lines
+from tui.widgets.panel import _FRAME as FRAME
 from tui.widgets.panel import Framed
-from tui.widgets.syntax import Span, Syntax
+from tui.widgets.syntax import Syntax
 
 Mode = Literal["auto", "unified", "side by side"]
 MODES: tuple[Mode, ...] = ("auto", "unified", "side by side")
 SPLIT_FROM = 132
 """Cells from which on the two sides stand beside each other by themselves."""
-KINDS = {
-    "modified": ("M", "warn"),
-    "added": ("A", "ok"),
-    "deleted": ("D", "bad"),
-    "renamed": ("R", "run"),
-    "copied": ("C", "run"),
-}
-"""What became of a file: letter and tone."""
 
 
 @dataclass
@@ -65,19 +54,10 @@ class Spot:
         return self.path, self.side, self.number
 
 
-@dataclass(frozen=True, slots=True)
-class Grounds:
-    """What stands behind lines that were added or taken away, and behind the part of them that is new."""
-
-    added: str
-    added_part: str
-    removed: str
-    removed_part: str
-
-
 class DiffView(Framed, Lines, can_focus=True):
     """Shows a patch."""
 
+    DEFAULT_CSS = FRAME.replace("NAME", "DiffView")
     scopes: ClassVar[tuple[str, ...]] = ("diff", "motion")
     number = 1
     name_shown = "change"
@@ -92,7 +72,7 @@ class DiffView(Framed, Lines, can_focus=True):
         self.rows: list[Row] = []
         self.unfolded = False
         self._opened: set[tuple[int, int, int]] = set()
-        self._closed: set[int] = set()
+        self._shut: set[int] = set()
         self._by_file: list[list[Row]] = []
         self._starts: list[int] = []
         self._at = 0
@@ -107,7 +87,7 @@ class DiffView(Framed, Lines, can_focus=True):
     def show(self, patch: Patch, notes: Mapping[NoteKey, str]) -> None:
         """Show a patch, from its beginning."""
         self.patch, self.notes, self._at, self.left = patch, dict(notes), 0, 0
-        self._opened, self._closed, self._syntax = set(), set(), Syntax()
+        self._opened, self._shut, self._syntax = set(), set(), Syntax()
         last = max(
             (max(line.old, line.new) for file in patch.files for hunk in file.hunks for line in hunk.lines[-1:]),
             default=0,
@@ -167,7 +147,7 @@ class DiffView(Framed, Lines, can_focus=True):
     def _view(self) -> View:
         width = self.line_width
         room = (width // 2 if self.split else width) - self._digits * 2 - 8
-        return View(self.split, self._opened, self.unfolded, self._closed, self.notes, min(100, room))
+        return View(self.split, self._opened, self.unfolded, self._shut, self.notes, min(100, room))
 
     def _put_together(self, held: tuple[int, int, int] | None) -> None:
         self.rows, self._starts = [], []
@@ -193,7 +173,7 @@ class DiffView(Framed, Lines, can_focus=True):
         start = self._starts[held[0]]
         for n, row in enumerate(self._by_file[held[0]]):
             if row.hunk == held[1] and (
-                held[2] in (row.left, row.right) or (row.kind == "gap" and row.left <= held[2] < row.left + row.count)
+                held[2] in (row.left, row.right) or (row.kind == "gap" and row.left <= held[2] < row.left + row.size)
             ):
                 return start + n
         return start
@@ -298,14 +278,14 @@ class DiffView(Framed, Lines, can_focus=True):
             first = row.left
             self._opened.add((row.file, row.hunk, first))
         else:
-            self._closed ^= {row.file}
+            self._shut ^= {row.file}
         self._lay_out_file(row.file)
         return True
 
     def close_file(self) -> None:
         """Leave only the heading of the file under the cursor, or show all of it."""
         if self.rows:
-            self._closed ^= {self.file_here()}
+            self._shut ^= {self.file_here()}
             self._lay_out_file(self.file_here())
 
     def toggle_folds(self) -> bool:
@@ -429,10 +409,12 @@ class DiffView(Framed, Lines, can_focus=True):
     def _row_parts(self, row: Row, width: int, *, here: bool) -> list[Part]:
         ink = self.ink
         if row.kind == "file":
-            return self._heading(self.patch.files[row.file], width, closed=row.file in self._closed)
+            file = self.patch.files[row.file]
+            notes = sum(path == file.path for path, _, _ in self.notes)
+            return file_heading(ink, file, width, notes=notes, closed=row.file in self._shut)
         if row.kind == "gap":
             dots = " " * (self._digits - 2) + ("⋮" if ink.unicode else ":")
-            words = f"{row.count:,} unchanged line{'s' if row.count != 1 else ''}" if row.count else ""
+            words = f"{row.size:,} unchanged line{'s' if row.size != 1 else ''}" if row.size else ""
             opens: list[Part] = [("  enter shows them", "dim")] if here and row.hunk >= 0 else []
             return [(f"{dots}  {words}  ", "dim"), (plain(row.text), "dim italic"), *opens]
         if row.kind == "note":
@@ -440,22 +422,6 @@ class DiffView(Framed, Lines, can_focus=True):
         if row.kind == "words":
             return [(" " * (self._digits + 1), ""), (plain(row.text), "dim")]
         return []
-
-    def _heading(self, file: FileChange, width: int, *, closed: bool) -> list[Part]:
-        ink = self.ink
-        letter, tone = KINDS[file.kind]
-        notes = sum(path == file.path for path, _, _ in self.notes)
-        right: list[Part] = [(f"{notes} note{'s' if notes != 1 else ''}  ", "ask")] if notes else []
-        right += [(f"+{file.insertions:,} ", "ok"), (f"{ink.glyph('minus')}{file.deletions:,} ", "bad")]
-        if closed:
-            right.insert(0, ("folded  ", "dim"))
-        folder, slash, name = plain(file.path).rpartition("/")
-        room = max(8, width - width_of(right) - 4)
-        path = folder + slash
-        if cell_len(path + name) > room:
-            path = ink.glyph("more") + path[-(max(0, room - cell_len(name) - 1)) :] if room > cell_len(name) + 1 else ""
-        left: list[Part] = [(f" {letter} ", f"{tone} bold"), (path, "dim"), (name, "text bold")]
-        return [*left, (" " * max(1, width - width_of(left) - width_of(right)), ""), *right]
 
     def _line_strip(self, row: Row, width: int, lead: Part, ground: str) -> Strip:
         ink = self.ink
@@ -509,83 +475,14 @@ class DiffView(Framed, Lines, can_focus=True):
         room = max(0, width - 2)
         spans = self._syntax.spans(file, row.file, row.hunk, place, old=old)
         emphasis = (
-            changed_span(_tabless(line.text), _tabless(lines[pair].text))
+            changed_span(tabless(line.text), tabless(lines[pair].text))
             if pair >= 0 and line.sign != " " and len(line.text) < 2000
             else None
         )
         base = tone if colourless and line.sign != " " else "text"
-        body = Strip(_text_segments(ink, line, spans, emphasis, base=base, back=back, part=part, needle=self._needle))
+        body = Strip(text_segments(ink, line, spans, emphasis, base=base, back=back, part=part, needle=self._needle))
         if self.left:
             body = body.crop(self.left)
         if body.cell_length > room:
             body = Strip([*body.crop(0, max(0, room - 1)), Segment(ink.glyph("more"), ink.style("warn", back))])
         return [*segments, *body.extend_cell_length(room, ink.style("", back))]
-
-
-def _tabless(text: str) -> str:
-    return text.expandtabs(4)
-
-
-def _text_segments(
-    ink: Ink, line: PatchLine, spans: "tuple[Span, ...] | list[Span] | object", emphasis: tuple[int, int] | None, *,
-    base: str, back: str, part: str, needle: re.Pattern[str] | None,
-) -> list[Segment]:  # fmt: skip
-    """The text of a line, harmless, in its colours."""
-    text = _tabless(line.text[:20_000])
-    tail = [Segment(" no newline at the end", ink.style("dim italic", back))] if line.open_end else []
-    if not text.isprintable() or not text.isascii():
-        shown = pieces(text.replace("\x1b", "␛").replace("\r", "␍"))[0]
-        if "".join(piece for piece, _ in shown) != text:
-            return [
-                Segment(ink.ascii(piece), ink.style("warn" if pen.control else base, back)) for piece, pen in shown
-            ] + tail
-    if needle is None and emphasis is None and not spans:
-        return [Segment(ink.ascii(text), ink.style(base, back)), *tail] if text else tail
-    return [*_painted(ink, text, list(spans), emphasis, base, back, part, needle), *tail]  # type: ignore[call-overload]
-
-
-def _painted(
-    ink: Ink, text: str, spans: list[Span], emphasis: tuple[int, int] | None, base: str, back: str, part: str, needle: re.Pattern[str] | None
-) -> list[Segment]:  # fmt: skip
-    found = [match.span() for match in needle.finditer(text) if match.end() > match.start()][:200] if needle else []
-    cuts = {0, len(text)}
-    for first, last, _ in spans:
-        cuts |= {first, min(last, len(text))}
-    for first, last in (*found, *([emphasis] if emphasis else [])):
-        cuts |= {first, last}
-    places = sorted(place for place in cuts if 0 <= place <= len(text))
-    segments: list[Segment] = []
-    rest = iter(spans)
-    span = next(rest, None)
-    for first, last in zip(places, places[1:], strict=False):
-        while span is not None and span[1] <= first:
-            span = next(rest, None)
-        tone = span[2] if span is not None and span[0] <= first < span[1] else base
-        inner = emphasis is not None and emphasis[0] <= first < emphasis[1]
-        style: Style = ink.style(tone, part if inner else back)
-        if inner and ink.palette.ansi:
-            style += Style(underline=True, bold=True)
-        if any(one <= first < other for one, other in found):
-            style = ink.style("text bold", "match")
-        segments.append(Segment(ink.ascii(text[first:last]), style))
-    return segments
-
-
-@lru_cache(maxsize=16)
-def grounds_of(palette: Palette) -> Grounds:
-    """The grounds of a palette for changed lines: as strong as every text on them stays readable."""
-    if palette.ansi:
-        return Grounds("", "", "", "")
-    return Grounds(
-        _tinted(palette, palette.ok, 0.13), _tinted(palette, palette.ok, 0.26),
-        _tinted(palette, palette.bad, 0.13), _tinted(palette, palette.bad, 0.26),
-    )  # fmt: skip
-
-
-def _tinted(palette: Palette, colour: str, most: float) -> str:
-    ground, tint = Color.parse(palette.ground), Color.parse(colour)
-    for step in range(20):
-        shade: str = ground.blend(tint, most * (1 - step / 20)).hex6.lower()
-        if all(contrast(getattr(palette, name), shade) >= READABLE for name in TEXTS):
-            return shade
-    return palette.ground

@@ -11,8 +11,9 @@ from textual.strip import Strip
 
 from tui.ink import Part, plain, width_of
 from tui.patch import FileChange
-from tui.widgets.diff_view import KINDS
+from tui.widgets.diff_paint import KINDS
 from tui.widgets.lines import Lines
+from tui.widgets.panel import _FRAME as FRAME
 from tui.widgets.panel import Framed
 
 
@@ -46,24 +47,25 @@ def tree_of(paths: Sequence[str]) -> list[Node]:
         at = root
         for folder in folders[:64]:
             at = at.folders.setdefault(folder, _Folder())
-        at.files.append(("/".join(folders[64:] + [name]), n))
+        at.files.append(("/".join([*folders[64:], name]), n))
     return _flat(root, 0)
 
 
 def _flat(folder: _Folder, depth: int) -> list[Node]:
     nodes = []
     for name, inner in folder.folders.items():
-        label = name
-        while len(inner.folders) == 1 and not inner.files:
-            [(more, inner)] = inner.folders.items()
+        label, at = name, inner
+        while len(at.folders) == 1 and not at.files:
+            [(more, at)] = at.folders.items()
             label += "/" + more
-        nodes += [Node(depth, label + "/"), *_flat(inner, depth + 1)]
+        nodes += [Node(depth, label + "/"), *_flat(at, depth + 1)]
     return nodes + [Node(depth, name, file) for name, file in folder.files]
 
 
 class FileTree(Framed, Lines, can_focus=True):
     """The tree; its cursor leads the diff."""
 
+    DEFAULT_CSS = FRAME.replace("NAME", "FileTree")
     scopes: ClassVar[tuple[str, ...]] = ("files", "motion")
     number = 2
     name_shown = "files"
@@ -74,10 +76,6 @@ class FileTree(Framed, Lines, can_focus=True):
         self.noted: dict[str, int] = {}
         self._entries: list[Node] = []
         self._at = 0
-
-    def on_mount(self) -> None:
-        """The title is there before the files."""
-        self.title_now()
 
     def summary(self) -> list[Part]:
         """How many."""

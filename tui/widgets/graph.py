@@ -14,6 +14,7 @@ from tui.actions import Subject
 from tui.graph_layout import ASCII, LINES, Drawing, lay_out
 from tui.ink import Part, plain
 from tui.widgets.lines import Lines
+from tui.widgets.panel import _FRAME as FRAME
 from tui.widgets.panel import Framed
 
 _TITLE = 30
@@ -23,6 +24,7 @@ _LEAST_TITLE = 10
 class GraphView(Framed, Lines, can_focus=True):
     """A graph of tasks with a cursor on one of them."""
 
+    DEFAULT_CSS = FRAME.replace("NAME", "GraphView")
     scopes: ClassVar[tuple[str, ...]] = ("graph", "motion")
     number = 2
     name_shown = "dependencies"
@@ -38,10 +40,6 @@ class GraphView(Framed, Lines, can_focus=True):
         self._drawing = Drawing({}, {}, 0, 0, ())
         self._labels: dict[int, list[Part]] = {}
         self._drawn_for = -1
-
-    def on_mount(self) -> None:
-        """The title is there before the tasks."""
-        self.title_now()
 
     def summary(self) -> list[Part]:
         """How many tasks, and how many are not drawn."""
@@ -90,7 +88,11 @@ class GraphView(Framed, Lines, can_focus=True):
             title = ink.fit(title, room) if room else ""
         home = " bold" if node.number == self._home else ""
         parts: list[Part] = [(f"{sign} ", tone), (f"#{node.number} ", "text" + home), (word, tone)]
-        return [*parts, (f" {title}", ("text" if node.status not in ("completed", "cancelled") else "dim") + home)] if title else parts
+        return (
+            [*parts, (f" {title}", ("text" if node.status not in ("completed", "cancelled") else "dim") + home)]
+            if title
+            else parts
+        )
 
     # ── moving about ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -99,7 +101,9 @@ class GraphView(Framed, Lines, can_focus=True):
         node = self._known.get(self._on)
         if node is None or node.number == self._home:
             return None
-        return Subject("task", {"task": str(node.number), "project": node.project}, f"#{node.number} {plain(node.title)}", node)
+        return Subject(
+            "task", {"task": str(node.number), "project": node.project}, f"#{node.number} {plain(node.title)}", node
+        )
 
     @property
     def here(self) -> int:
@@ -120,7 +124,9 @@ class GraphView(Framed, Lines, can_focus=True):
             return
         boxes = self._drawing.boxes
         joined = {b if a == self._on else a for a, b in self._pairs if self._on in (a, b)}
-        self._go(min(layers[at + by], key=lambda number: (number not in joined, abs(boxes[number].y - boxes[self._on].y))))
+        self._go(
+            min(layers[at + by], key=lambda number: (number not in joined, abs(boxes[number].y - boxes[self._on].y)))
+        )
 
     def page(self, pages: float) -> None:
         """Move by pages."""
@@ -172,8 +178,13 @@ class GraphView(Framed, Lines, can_focus=True):
         """One line of the drawing."""
         ink = self.ink
         if len(self._known) < 2:
-            words = ("It waits for no task, and none waits for it.", "e edits what it comes after", )
-            return ink.strip([(" ", ""), (words[line], "text" if line == 0 else "dim")] if line < len(words) else (), width)
+            words = (
+                "It waits for no task, and none waits for it.",
+                "e edits what it comes after",
+            )
+            return ink.strip(
+                [(" ", ""), (words[line], "text" if line == 0 else "dim")] if line < len(words) else (), width
+            )
         if line >= self._drawing.height:
             return ink.strip([(" ", ""), *self._words(line - self._drawing.height, width - 2)], width)
         blank = ink.style("")
@@ -203,10 +214,16 @@ class GraphView(Framed, Lines, can_focus=True):
         if node is None or line not in (1, 2):
             return []
         if line == 1:
-            return [(f"#{node.number} ", "text bold"), (self.ink.fit(plain(node.title), max(1, width - 8)), "text bold")]
+            return [
+                (f"#{node.number} ", "text bold"),
+                (self.ink.fit(plain(node.title), max(1, width - 8)), "text bold"),
+            ]
         after = [a for a, b in self._pairs if b == self._on]
         blocks = [b for a, b in self._pairs if a == self._on]
-        parts: list[Part] = [(plain(node.project), self.app.tone_of(node.project)), (f"  priority {node.priority}", "dim")]  # type: ignore[attr-defined]
+        parts: list[Part] = [
+            (plain(node.project), self.app.tone_of(node.project)),  # type: ignore[attr-defined]
+            (f"  priority {node.priority}", "dim"),
+        ]
         if after:
             parts.append(("  after " + ", ".join(f"#{number}" for number in after[:6]), "dim"))
         if blocks:

@@ -4,11 +4,16 @@ A subclass says how many lines there are and draws one (:meth:`draw`). :meth:`re
 only the cells that differ: a pane in which one figure has changed costs a few bytes on the line, not a screenful.
 """
 
+from typing import TYPE_CHECKING
+
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui.ink import Ink
+
+if TYPE_CHECKING:
+    from tui.app import QuarterdeckApp
 
 
 class Lines(ScrollView, can_focus=True):
@@ -25,9 +30,14 @@ class Lines(ScrollView, can_focus=True):
         self._was = (0, 0, 0)
 
     @property
+    def deck(self) -> "QuarterdeckApp":
+        """The app."""
+        return self.app  # type: ignore[return-value]
+
+    @property
     def ink(self) -> Ink:
         """What to write with."""
-        return self.app.ink  # type: ignore[attr-defined, no-any-return]
+        return self.deck.ink
 
     @property
     def top(self) -> int:

@@ -9,6 +9,7 @@ from textual.strip import Strip
 from tui.ink import Ink, Part, width_of
 from tui.safe_text import pieces, plain_text, rows_of
 from tui.widgets.lines import Lines
+from tui.widgets.panel import _FRAME as FRAME
 from tui.widgets.panel import Framed
 
 Builder = Callable[[int], Sequence[Sequence[Part]]]
@@ -18,6 +19,7 @@ Builder = Callable[[int], Sequence[Sequence[Part]]]
 class Page(Framed, Lines, can_focus=True):
     """Lines of parts that a builder writes."""
 
+    DEFAULT_CSS = FRAME.replace("NAME", "Page")
     scopes: ClassVar[tuple[str, ...]] = ("page", "motion")
 
     def __init__(self, name: str, number: int = 0, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
@@ -28,10 +30,6 @@ class Page(Framed, Lines, can_focus=True):
         self._written_for = -1
         self.more: list[Part] = []
         """What the title says besides the name."""
-
-    def on_mount(self) -> None:
-        """The title is there before the words."""
-        self.title_now()
 
     def summary(self) -> list[Part]:
         """As :attr:`more`."""

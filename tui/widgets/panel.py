@@ -1,16 +1,15 @@
 """Panels of the deck: a frame with a number, a name and a summary in its upper edge, around lines that are painted only where they change."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual.geometry import Size
 
 from tui.ink import Ink, Part, width_of
 from tui.widgets.rows import Rows, Table
 
-
 _FRAME = """
-    NAME { border: round $qd-edge; border-title-align: left; border-subtitle-align: right; background: $qd-ground; padding: 0; overflow-x: hidden; overflow-y: auto; scrollbar-size: 1 1;
+    NAME { border: round $qd-edge; border-title-align: left; border-subtitle-align: right; background: $qd-ground; padding: 0; overflow-x: hidden;
+             overflow-y: auto; scrollbar-size: 1 1;
              border-title-background: $qd-ground; border-title-color: $qd-text; border-subtitle-color: $qd-dim; border-subtitle-background: $qd-ground; }
     NAME:focus { border: round $qd-focus; }
     NAME.-folded { border: none; border-top: round $qd-edge; }
@@ -23,18 +22,17 @@ _FRAME = """
 """
 
 
-class Framed:
-    """What every panel has besides its lines. Mixed into :class:`Rows` or :class:`Lines`, before them."""
+if TYPE_CHECKING:
+    from tui.widgets.lines import Lines as _Base
+else:
+    _Base = object
 
-    if TYPE_CHECKING:
-        app: Any
-        border_title: Any
-        has_focus: bool
-        size: Size
 
-        def has_class(self, *names: str) -> bool: ...
-        def set_class(self, add: bool, *names: str) -> Any: ...  # noqa: FBT001
-        def repaint(self) -> None: ...
+class Framed(_Base):
+    """What every panel has besides its lines. Mixed into :class:`Rows` or :class:`Lines`, before them.
+
+    At run time it is no widget: Textual looks for style sheets along the first base that is one.
+    """
 
     number = 0
     name_shown = ""
@@ -42,7 +40,7 @@ class Framed:
     @property
     def words(self) -> Ink:
         """What to write with."""
-        return self.app.ink  # type: ignore[attr-defined, no-any-return]
+        return self.ink
 
     def summary(self) -> list[Part]:
         """What the title says besides the name."""
@@ -77,15 +75,14 @@ class Framed:
                 break
             text.append(shown, ink.style(tone_))
         if self.border_title != text:
-            self.border_title = text  # type: ignore[assignment]
+            self.border_title = text
 
-    def watch_has_focus(self, has_focus: bool) -> None:  # noqa: FBT001 - Textual calls it
+    def watch_has_focus(self, has_focus: bool) -> None:
         """The title shows who has the keys."""
-        super().watch_has_focus(has_focus)  # type: ignore[misc]
+        super().watch_has_focus(has_focus)
         self.set_class(has_focus and self.words.palette.mono, "-heavy")
         self.title_now()
         self.repaint()
-
 
 
 class RowsPanel(Framed, Rows, can_focus=True):

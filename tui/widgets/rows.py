@@ -104,7 +104,7 @@ class Rows(Lines):
 
     def on_mount(self) -> None:
         """Begin to load."""
-        store = self.app.store  # type: ignore[attr-defined]
+        store = self.deck.store
         self._order = store.subscribe(self, self.topics, self._load_keys, swept=self.swept)
         if not self.whole:
             self._window = store.subscribe(self, self.topics, self._load_window)
@@ -131,7 +131,7 @@ class Rows(Lines):
         self.changed()
         self.repaint()
         if self.has_focus:
-            self.app.place_changed()  # type: ignore[attr-defined]
+            self.deck.place_changed()
 
     def on_resize(self) -> None:
         """Another size shows other rows, the cursor among them."""
@@ -217,7 +217,7 @@ class Rows(Lines):
         self.bring_into_view(self._at)
         self.changed()
         self.repaint()
-        self.app.place_changed()  # type: ignore[attr-defined]
+        self.deck.place_changed()
 
     def go_to_key(self, key: Hashable) -> bool:
         """Put the cursor on a key; False where it is not among the rows."""

@@ -54,8 +54,8 @@ class Syntax:
     def _lexer(self, path: str) -> Any:
         name = path.rpartition("/")[2]
         if name not in self._lexers:
-            from pygments.lexers import get_lexer_for_filename
-            from pygments.util import ClassNotFound
+            from pygments.lexers import get_lexer_for_filename  # type: ignore[import-untyped]
+            from pygments.util import ClassNotFound  # type: ignore[import-untyped]
 
             try:
                 self._lexers[name] = get_lexer_for_filename(name, stripnl=False, ensurenl=False)

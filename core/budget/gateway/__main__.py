@@ -1,4 +1,4 @@
-"""``python -P -m core.budget.gateway``: reads a line of JSON (:class:`~core.budget.gateway.process.Boot`) from
+"""``python -P -m core.budget.gateway``: reads a line of JSON (:class:`~core.budget.gateway.boot.Boot`) from
 stdin.
 """
 
@@ -9,7 +9,8 @@ import signal
 import sys
 
 from config.errors import QuarterdeckError
-from core.budget.gateway.process import Boot, only_one, serve
+from core.budget.gateway.boot import Boot
+from core.budget.gateway.process import only_one, serve
 from core.secrets.store import open_store
 
 

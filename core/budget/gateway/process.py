@@ -6,10 +6,7 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,8 +14,8 @@ from aiohttp import web
 
 from config.errors import ConflictError, UnavailableError
 from config.paths import Paths
-from config.settings import GatewaySettings
 from core.budget.gateway.books import Books
+from core.budget.gateway.boot import Boot, record_file
 from core.budget.gateway.call import Calls
 from core.budget.gateway.journal import Journal
 from core.budget.gateway.routing import Services
@@ -34,34 +31,6 @@ ENDING_SECONDS = 15.0
 
 CONNECTIONS = 8
 """Connections to the database: reserves and settles are short."""
-
-
-@dataclass(frozen=True, slots=True)
-class Boot:
-    """All that the process needs, on its stdin: nothing of it is in its arguments or its environment."""
-
-    dsn: str
-    paths: Paths
-    settings: GatewaySettings
-    version: str
-
-    @classmethod
-    def from_json(cls, text: str) -> "Boot":
-        """Read what :meth:`to_json` has written."""
-        value: Mapping[str, Any] = json.loads(text)
-        places = {name: Path(path) for name, path in value["paths"].items()}
-        return cls(value["dsn"], Paths(**places), GatewaySettings(**value["settings"]), value["version"])
-
-    def to_json(self) -> str:
-        """One line."""
-        places = {name: str(getattr(self.paths, name)) for name in ("config", "state", "database")}
-        value = {"dsn": self.dsn, "paths": places, "settings": self.settings.model_dump(), "version": self.version}
-        return json.dumps(value)
-
-
-def record_file(paths: Paths) -> Path:
-    """Where a gateway says that it is there, and which port it keeps."""
-    return paths.state / "gateway.json"
 
 
 @contextlib.contextmanager

@@ -159,31 +159,32 @@ begin
     counted as materialized (
       select k.term, coalesce(k.docs, (select count(*) from posting p where p.term = k.term and p.corpus = any (p_corpora))) as docs from known k),
     weighed as (
-      select c.term, c.docs, ln(1 + (greatest(v_docs, c.docs) - c.docs + 0.5) / (c.docs + 0.5))::real as idf,
+      select c.term, c.docs, ln(1 + (greatest(v_docs, c.docs, 1) - greatest(c.docs, 1) + 0.5) / (greatest(c.docs, 1) + 0.5))::real as idf,
              row_number() over w as place, sum(c.docs) over w as read
         from counted c window w as (order by c.docs = 0, c.docs, c.term rows unbounded preceding))
     select w.term, w.docs, w.idf, w.docs > 0 and (w.place <= 2 or (w.read <= p_most and w.place <= 64)) from weighed w order by w.place;
 end $$;
 
--- BM25 (k1 1.2, b 0.75) over the postings. `coverage`: the share of the query's weight that the memory holds, 0 to 1.
+-- BM25 (k1 1.2, b 0.75) over the postings. `coverage`: the share of the query's weight that the memory holds, 0 to 1. There every word
+-- weighs something: where little is known, how rare a word is says nothing yet.
 create function knowledge_match(p_query text, p_corpora smallint[], p_limit int, p_kinds memory_kind[] default null, p_tags text[] default null,
                                 p_path text default null, p_since timestamptz default null, p_until timestamptz default null)
 returns table (memory int, score real, coverage real) language plpgsql stable as $$
 declare v_terms text[]; v_idfs real[]; v_all real; v_len real;
 begin
-  select array_agg(t.term) filter (where t.kept), array_agg(t.idf) filter (where t.kept), greatest(sum(t.idf), 0.001)
+  select array_agg(t.term) filter (where t.kept), array_agg(t.idf) filter (where t.kept), sum(greatest(t.idf, 1))
     into v_terms, v_idfs, v_all from knowledge_terms(p_query, p_corpora) t;
   if v_terms is null then return; end if;
   select greatest(sum(c.words)::real / greatest(sum(c.docs), 1), 1) into v_len from corpus c where c.id = any (p_corpora);
   if p_tags is null and p_path is null and p_since is null and p_until is null then
     return query
-      select p.memory, sum(w.idf * p.tf * 2.2 / (p.tf + 0.3 + 0.9 * p.len / v_len))::real as s, (sum(w.idf) / v_all)::real
+      select p.memory, sum(w.idf * p.tf * 2.2 / (p.tf + 0.3 + 0.9 * p.len / v_len))::real as s, (sum(greatest(w.idf, 1)) / v_all)::real
         from unnest(v_terms, v_idfs) as w (term, idf) join posting p on p.term = w.term
        where p.corpus = any (p_corpora) and (p_kinds is null or p.kind = any (p_kinds))
        group by p.memory order by s desc, p.memory limit p_limit;
   else
     return query
-      select p.memory, sum(w.idf * p.tf * 2.2 / (p.tf + 0.3 + 0.9 * p.len / v_len))::real as s, (sum(w.idf) / v_all)::real
+      select p.memory, sum(w.idf * p.tf * 2.2 / (p.tf + 0.3 + 0.9 * p.len / v_len))::real as s, (sum(greatest(w.idf, 1)) / v_all)::real
         from unnest(v_terms, v_idfs) as w (term, idf) join posting p on p.term = w.term join public.memory m on m.number = p.memory
        where p.corpus = any (p_corpora) and (p_kinds is null or p.kind = any (p_kinds)) and (p_tags is null or m.tags @> p_tags)
          and (p_path is null or m.path like p_path) and (p_since is null or m.created_at >= p_since) and (p_until is null or m.created_at < p_until)

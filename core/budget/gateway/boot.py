@@ -1,0 +1,38 @@
+"""What a gateway process is started with, and what it leaves where others find it; light, for the engine needs it too."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from config.paths import Paths
+from config.settings import GatewaySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """All that the process needs, on its stdin: nothing of it is in its arguments or its environment."""
+
+    dsn: str
+    paths: Paths
+    settings: GatewaySettings
+    version: str
+
+    @classmethod
+    def from_json(cls, text: str) -> "Boot":
+        """Read what :meth:`to_json` has written."""
+        value: Mapping[str, Any] = json.loads(text)
+        places = {name: Path(path) for name, path in value["paths"].items()}
+        return cls(value["dsn"], Paths(**places), GatewaySettings(**value["settings"]), value["version"])
+
+    def to_json(self) -> str:
+        """One line."""
+        places = {name: str(getattr(self.paths, name)) for name in ("config", "state", "database")}
+        value = {"dsn": self.dsn, "paths": places, "settings": self.settings.model_dump(), "version": self.version}
+        return json.dumps(value)
+
+
+def record_file(paths: Paths) -> Path:
+    """Where a gateway says that it is there, and which port it keeps."""
+    return paths.state / "gateway.json"

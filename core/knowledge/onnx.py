@@ -1,0 +1,60 @@
+"""Runs an embedding model on this machine: mean of the last layer over the tokens, length one.
+
+Needs the extra `embedding` (onnxruntime, tokenizers, numpy), which nothing else does.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from config.errors import UnavailableError
+
+BATCH = 8
+"""Texts at a time: with :data:`TOKENS` each, MiniLM stays below 230 MB."""
+TOKENS = 256
+"""Of a text, the rest is not seen by the model."""
+
+
+class OnnxModel:
+    """A model in a folder with ``model.onnx`` and ``tokenizer.json``. Loading it takes about half a second."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            import onnxruntime
+            from tokenizers import Tokenizer
+        except ImportError as error:
+            raise UnavailableError(
+                f"embedding on this machine needs the package {error.name}",
+                "install Quarterdeck with its extra: pip install 'quarterdeck[embedding]'",
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = 2
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            )
+            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # both libraries raise bare exceptions of their own
+            raise UnavailableError(f"the model in {folder} cannot be loaded: {error}", "install another one") from error
+        self._tokenizer.enable_truncation(TOKENS)
+        self._tokenizer.enable_padding()
+        self._inputs = {item.name for item in self._session.get_inputs()}
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector of length one for each text. Blocks: about 3 ms a query, 400 short texts/s for MiniLM."""
+        import numpy as np
+
+        vectors: list[list[float]] = []
+        for at in range(0, len(texts), BATCH):
+            encoded = self._tokenizer.encode_batch([text or " " for text in texts[at : at + BATCH]])
+            ids = np.array([one.ids for one in encoded], dtype=np.int64)
+            mask = np.array([one.attention_mask for one in encoded], dtype=np.int64)
+            given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+            last = self._session.run(None, {name: given[name] for name in self._inputs})[0]
+            if last.ndim == 3:
+                weights = mask[:, :, None].astype(last.dtype)
+                last = (last * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1)
+            length = np.maximum(np.linalg.norm(last, axis=1, keepdims=True), 1e-12)
+            vectors += [[float(value) for value in row] for row in last / length]
+        return vectors

@@ -1,0 +1,154 @@
+"""Learning: from checks that fail and what mends them, from what people ask, with a real engine and a real
+repository.
+"""
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine.engine_kit import Site, git, site
+from tests.knowledge.knowledge_kit import Quay
+
+APPRENTICE = Path(__file__).with_name("apprentice.py")
+
+
+@pytest.fixture
+async def crew(migrated_database: str) -> AsyncIterator[Site]:
+    """A site with an engine and an agent that does by itself what everybody does wrong, and right what it is told."""
+    async with site(migrated_database) as made:
+        await made.sql.execute(
+            "insert into agent (name, adapter, command) values ('apprentice', 'command', $1)",
+            f"{sys.executable} {APPRENTICE}",
+        )
+        await made.set(engine__retry_seconds=0.05)
+        await made.host().start()
+        yield made
+
+
+async def test_what_one_task_failed_at_the_next_ones_do_right_at_once(crew: Site) -> None:
+    repo = await crew.project(verify=["sh check.sh"], files={"check.sh": CHECK})
+    attempts = []
+    for name in ("harbour", "pilot", "tide"):
+        task = await crew.add(f"Write the notice {name}")
+        await crew.reaches(task, "completed")
+        await crew.until(lambda: crew.sql.fetchval("select not exists (select 1 from sighting where worked is null)"))
+        attempts.append(await crew.sql.fetchval("select count(*) from run where task = $1", task))
+    assert attempts == [2, 1, 1], crew.logs()
+    assert git(repo, "show", "main:tide.txt").startswith("SPDX: MIT")
+    [lesson] = await crew.do("lesson.list", project="app")
+    assert lesson.details["worked"]
+    assert lesson.details["rule"]
+    assert "SPDX: MIT" in lesson.details["fix"]
+    assert (lesson.uses, lesson.wins) == (3, 3), "the mending attempt was told of it too"
+    shown = await crew.do("context", task=3)
+    assert [item.section for item in shown.items] == ["errors to avoid"]
+    prompt = (await crew.sql.fetchval("select folder from run where task = 3")) + "/prompt.md"
+    assert "### Errors to avoid" in Path(prompt).read_text()
+
+
+async def test_the_same_failure_in_several_tasks_is_one_lesson_and_a_common_error(quay: Quay) -> None:
+    await quay.project()
+    for number in range(4):
+        task = await quay.task(f"work {number}")
+        run = await quay.run(task, "failed")
+        await fail(quay, run, f"E   TypeError: f() takes {number} arguments at /tmp/x{number}/a.py\n")
+    learned = await quay.do("learn")
+    assert (learned.lessons, learned.met_again) == (1, 3)
+    again = await quay.do("learn")
+    assert (again.lessons, again.met_again) == (0, 0)
+    [error] = await quay.sql.fetch("select * from common_errors")
+    assert (error["occurrence_count"], error["times_fixed"], error["error_type"]) == (4, 0, "test")
+    passed = await quay.run(1, "succeeded")
+    await quay.sql.execute(
+        "insert into event (run, seq, kind, text) values ($1, 1, 'message', 'I passed one more argument')", passed
+    )
+    assert (await quay.do("learn", project="app")).mended == 1
+    [lesson] = await quay.do("lesson.list")
+    assert lesson.details["fix"] == "I passed one more argument"
+
+
+async def test_a_lesson_that_a_person_deleted_is_not_learned_again(quay: Quay) -> None:
+    await quay.project()
+    run = await quay.run(await quay.task("work"), "failed")
+    await fail(quay, run, "Error: no\n")
+    await quay.do("learn")
+    await quay.do("lesson.delete", id=1)
+    run = await quay.run(1, "failed")
+    await fail(quay, run, "Error: no\n")
+    assert (await quay.do("learn")).lessons == 0
+    assert await quay.do("lesson.list") == []
+
+
+async def test_what_a_person_asked_to_be_different_is_a_lesson(quay: Quay) -> None:
+    await quay.project()
+    task = await quay.task("Write the tariff")
+    run = await quay.run(task, "succeeded")
+    await quay.sql.execute(
+        """insert into review (task, run, status, note, actor) values
+           ($1, $2, 'changes_requested', 'Amounts are always whole cents, never floats', 'user:mate')""",
+        task,
+        run,
+    )
+    learned = await quay.do("learn")
+    assert (learned.reviews, learned.lessons) == (1, 1)
+    [lesson] = await quay.do("lesson.list")
+    assert lesson.details["rule"] == "Amounts are always whole cents, never floats"
+    assert (await quay.do("learn")).reviews == 0
+
+
+async def test_decisions_get_the_outcome_of_their_task(quay: Quay) -> None:
+    await quay.project()
+    task = await quay.task("Choose")
+    made = await quay.do("decision.add", question="Which way?", chosen="left", task=task)
+    await quay.sql.execute("update task set status = 'completed' where number = $1", task)
+    assert (await quay.do("learn", project="app")).decisions == 1
+    assert (await quay.do("decision.show", id=made.number)).details["outcome"] == "success"
+
+
+async def test_what_holds_in_two_projects_is_proposed_for_all(quay: Quay) -> None:
+    for name in ("app", "other"):
+        await quay.project(name)
+        await quay.do("lesson.add", error="cents", rule="Amounts are whole cents", project=name)
+    weighed = await quay.do("learn", consolidate=True)
+    [number] = weighed.promoted
+    shown = await quay.do("knowledge.show", id=number)
+    assert (shown.state, shown.project, shown.note) == ("proposed", None, "holds in app, other")
+    assert number not in [hit.number for hit in await quay.do("knowledge.search", text="whole cents")]
+    assert (await quay.do("learn", consolidate=True)).promoted == (), "it is proposed once"
+    await quay.do("knowledge.refuse", id=number)
+    assert (await quay.do("learn", consolidate=True)).promoted == (), "and what was refused, never again"
+
+
+async def test_others_may_ask_the_database_itself(quay: Quay) -> None:
+    await quay.project()
+    await quay.do("knowledge.add", text=("Write tests first.",), category="standard")
+    await quay.do("lesson.add", error="berth overflow in the allocator", fix="check the length", project="app")
+    rows = await quay.sql.fetch("select * from get_task_context($1, $2)", "app", "mend the berth overflow")
+    assert {(row["section"], row["title"]) for row in rows} == {
+        ("standards", "Write tests first."),
+        ("errors to avoid", "berth overflow in the allocator"),
+    }
+    await quay.run(await quay.task("x"), "succeeded")
+    [week] = await quay.sql.fetch("select * from agent_performance")
+    assert (week["project_id"], week["success_rate"]) == ("app", 100)
+    await quay.do("pattern.add", title="A route", template="{{x}}")
+    assert [row["name"] for row in await quay.sql.fetch("select * from valuable_patterns")] == ["A route"]
+
+
+async def fail(quay: Quay, run: int, output: str) -> None:
+    """A check of a run failed."""
+    await quay.sql.execute(
+        """insert into gate (run, round, position, command, status, exit_code, seconds, output)
+           values ($1, 1, 1, 'pytest -q', 'failed', 1, 0.1, $2)""",
+        run,
+        output,
+    )
+
+
+CHECK = """\
+for file in *.txt; do
+  head -n 1 "$file" | grep -q "^SPDX: MIT" || { echo "ERROR: $file has no licence line"; exit 1; }
+done
+"""
