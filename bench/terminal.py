@@ -87,7 +87,11 @@ class Terminal:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> int:
-        """Bytes of memory that are the program's own."""
+        """Bytes of memory that are the program's own. Raises :class:`RuntimeError` when it has ended."""
+        if self.process.poll() is not None:
+            raise RuntimeError(
+                f"it has ended with {self.process.returncode}: {self._tail[-2000:].decode(errors='replace')}"
+            )
         with open(f"/proc/{self.process.pid}/statm", encoding="utf-8") as file:  # noqa: PTH123 - no path
             pages = file.read().split()
         return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE")

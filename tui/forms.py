@@ -191,6 +191,8 @@ def _text_of(field: Field, value: Any) -> str:
             return value.isoformat(timespec="minutes").replace("+00:00", "Z")
         case Decimal():
             return f"{value.normalize():f}"
+        case Mapping():
+            return ", ".join(f"{name}={item}" for name, item in value.items())
         case list() | tuple():
             return (" ; " if field.by_semicolon else ", ").join(str(item) for item in value)
     return str(value)

@@ -14,6 +14,10 @@ FOLDER = Path("docs") / "reference"
 _MARK = "<!-- Made by `python -P -m core.faces.reference`; edit the commands instead. -->"
 
 
+ELSEWHERE = frozenset({"keys.md"})
+"""Pages that the screen writes, from its own registry."""
+
+
 def pages() -> dict[str, str]:
     """Every page by its file name."""
     made = {f"{noun or 'qd'}.md": _page(noun) for noun in NOUNS}
@@ -24,7 +28,7 @@ def main(arguments: Sequence[str], root: Path) -> int:
     """Write the pages below ``root``; with ``--check`` say which are not current, exit code 1."""
     folder = root / FOLDER
     made = pages()
-    present = {path.name for path in folder.glob("*.md")}
+    present = {path.name for path in folder.glob("*.md") if path.name not in ELSEWHERE}
     stale = [name for name, text in made.items() if name not in present or (folder / name).read_text("utf-8") != text]
     left = sorted(present - set(made))
     if "--check" in arguments:

@@ -160,7 +160,7 @@ async def ensure_embedder(connection: asyncpg.Connection, name: str, dims: int) 
 
 
 async def activate(connection: asyncpg.Connection, embedder: int | None) -> None:
-    """Make search use this model; None: none. The vectors of the others are dropped."""
+    """Make search use this model and drop the vectors of others; None: use none, and keep them for the next time."""
     await connection.execute("update embedder set active = false where active and id is distinct from $1", embedder)
     if embedder is not None:
         await connection.execute("update embedder set active = true where id = $1", embedder)

@@ -240,14 +240,14 @@ async def test_an_agent_is_added_and_changed(harbour: World) -> None:
         await pilot.app.store.ready()  # type: ignore[attr-defined]
         await pilot.press("g", "a")
         await shows(pilot, "coder")
-        await pilot.press("n", "a")
-        await shows(pilot, "new agent")
+        await pilot.press("A")
+        await shows(pilot, "kind of program")
         await write(pilot, "helper")
         await pilot.press("tab", "ctrl+n", "ctrl+s")
         await shows(pilot, "helper")
         assert await harbour.sql.fetchval("select adapter <> '' from agent where name = 'helper'")
         await pilot.press("e")
-        await shows(pilot, "agent c")
+        await shows(pilot, "agent claude", "claude-code")
 
 
 async def test_a_read_only_screen_judges_nothing(harbour: World) -> None:

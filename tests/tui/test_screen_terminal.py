@@ -56,7 +56,7 @@ def test_it_bears_any_size(seen_day: str, world_environ: dict[str, str]) -> None
         _seen(line)
         for size in ((1, 1), (2, 1), (1, 40), (300, 2), (20, 5), (200, 60), (7, 3), (1, 1)):
             line.resize(*size)
-            line.send("jz3l?q1z")
+            line.send("jz3lz1k")
         line.resize(120, 40)
         line.wait("3 queue")
         line.send("Q")

@@ -88,7 +88,7 @@ async def edit_project(place: Place) -> None:
     await _filled_in(place, "project.edit", f"project {project.id}", fixed={"id": project.id}, row=project)
 
 
-@action("agent.add", "n a", scopes=("agents",), footer="new agent", order=60, title="agent: add", command="agent.add")
+@action("agent.add", "A", scopes=("agents",), footer="new agent", order=60, title="agent: add", command="agent.add")
 async def add_agent(place: Place) -> None:
     """Add an agent, in a form."""
     await _filled_in(place, "agent.add", "new agent")
