@@ -9,7 +9,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -114,7 +114,6 @@ class Engine:
             ]
             await self.stopping.wait()
             await self._wind_down()
-            await self.runtime.money.close()
             for loop in loops:
                 loop.cancel()
 
@@ -134,6 +133,9 @@ class Engine:
             except (UnavailableError, asyncpg.DeadlockDetectedError) as error:
                 log.warning("%s: %s", loop.__name__.strip("_"), error)
                 await asyncio.sleep(0.2)
+            except QuarterdeckError as error:  # a configuration that a person is just writing, say
+                log.warning("%s: %s", loop.__name__.strip("_"), error.sentence())
+                await asyncio.sleep(BUG_PAUSE)
             except Exception:  # a bug in one loop must not end the runs that the others have in their hands
                 log.exception("%s met a bug", loop.__name__.strip("_"))
                 await asyncio.sleep(BUG_PAUSE)
@@ -283,10 +285,13 @@ class Engine:
         while True:
             await self._inputs.wait(5)
             async with self.runtime.db.connection() as connection:
-                cancelled = await rows.cancelled_tasks(connection, self.runtime.engine)
-            for number in cancelled:
-                life = self.lives.get(number)
-                if life and (life.stopped is None or life.stopped.kind != "cancel"):
+                held = await rows.terms(connection, self.runtime.engine)
+            for terms in held:
+                life = self.lives.get(terms.number)
+                if life is None:
+                    continue
+                life.work = replace(life.work, deadline=terms.deadline, max_cost_usd=terms.max_cost_usd)
+                if terms.cancel_requested and (life.stopped is None or life.stopped.kind != "cancel"):
                     await life.stop(Stop("cancel", "its task was cancelled"))
             await deliver_inputs(self.runtime, {life.run: life for life in self.lives.values()})
 
@@ -302,6 +307,7 @@ class Engine:
             self.runtime.settings = await self.read_settings()
             self.runtime.shipper.pause = self.runtime.settings.engine.ship_interval
             async with self.runtime.db.connection() as connection:
+                await rows.say_room(connection, self.runtime.engine, self.runtime.settings.engine.max_parallel)
                 wanted = await rows.wanted_state(connection, self.runtime.engine)
             if wanted != "run":
                 self.stop_runs = wanted == "stop_runs"
@@ -323,6 +329,7 @@ class Engine:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=10)
+        await self.runtime.money.close(runs_go_on=holds)
         with contextlib.suppress(UnavailableError, TimeoutError):
             async with asyncio.timeout(5), self.runtime.db.connection() as connection:
                 await rows.set_engine_state(connection, self.runtime.engine, "stopped", 86400.0 if holds else 0.0)

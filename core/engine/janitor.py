@@ -32,8 +32,8 @@ async def clear_worktrees(runtime: Runtime) -> None:
         lock = runtime.lock(path)
         if lock.locked():
             continue
-        async with lock, runtime.db.connection() as connection:
-            owner = (await rows.worktree_owners(connection, [str(path)])).get(str(path))
+        async with lock:
+            owner = (await runtime.persist(rows.worktree_owners, [str(path)])).get(str(path))
             if owner and owner[0] in OVER:
                 try:
                     await _clear(runtime, path, *owner)

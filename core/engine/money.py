@@ -44,13 +44,15 @@ class Money:
     _watching: "asyncio.Task[None] | None" = None
     _interrupting: set["asyncio.Task[None]"] = field(default_factory=set)
 
-    async def close(self) -> None:
-        """Let the gateway go on alone: the runs need it."""
+    async def close(self, *, runs_go_on: bool) -> None:
+        """Leave the gateway to the runs that go on, or end it with the engine when nobody needs it."""
         for task in [self._watching, *self._interrupting]:
             if task:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+        if not runs_go_on:
+            await engine_side.stop_gateway(self.runtime.paths)
 
     async def is_metered(self, adapter: str) -> bool:
         """Whether there is a service whose models this adapter's program could use."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 import asyncpg
 
@@ -42,7 +43,8 @@ class Runtime:
     shipper: Shipper
     money: "Money" = field(init=False)
     pokes: Pokes = field(default_factory=Pokes)
-    _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    """Each for as long as somebody holds it or waits for it."""
     _repositories: dict[str, Repository] = field(default_factory=dict)
     _bases: dict[Path, tuple[str, float]] = field(default_factory=dict)
 

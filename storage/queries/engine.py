@@ -51,6 +51,16 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What a person may change of a task while a run of it goes on."""
+
+    number: int
+    cancel_requested: bool
+    deadline: datetime | None
+    max_cost_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class LiveRun:
     """A run that has not ended, as its engine needs it after a restart."""
 
@@ -318,12 +328,21 @@ async def open_inputs(connection: asyncpg.Connection, engine: int) -> list[Input
     return [Input(**row) for row in rows]
 
 
-async def cancelled_tasks(connection: asyncpg.Connection, engine: int) -> list[int]:
-    """Tasks of this engine that somebody wants cancelled. Served by the index task_held."""
+async def terms(connection: asyncpg.Connection, engine: int) -> list[Terms]:
+    """The terms of the tasks that this engine holds. Served by the index task_held."""
     rows = await connection.fetch(
-        "select number from task where engine = $1 and status = 'in_progress' and cancel_requested", engine
+        """select t.number, t.cancel_requested, t.deadline, b.max_cost_usd
+             from task t join task_body b on b.task = t.number where t.engine = $1 and t.status = 'in_progress'""",
+        engine,
     )
-    return [row["number"] for row in rows]
+    return [Terms(**row) for row in rows]
+
+
+async def say_room(connection: asyncpg.Connection, engine: int, max_parallel: int) -> None:
+    """How many runs this engine takes at a time, for whoever asks why a task waits."""
+    await connection.execute(
+        "update engine set max_parallel = $2 where id = $1 and max_parallel <> $2", engine, max_parallel
+    )
 
 
 async def end_run(connection: asyncpg.Connection, run: int, status: str, /, **columns: Any) -> bool:

@@ -144,6 +144,43 @@ async def test_a_task_may_cost_no_more_than_it_may(crew: Site) -> None:
     assert "it cost $1.1000, its limit is $1.0000" in await crew.reason(task)
 
 
+async def test_a_deadline_and_a_limit_of_cost_hold_also_when_they_are_set_while_a_run_goes_on(crew: Site) -> None:
+    await crew.project()
+    late, dear = (
+        await crew.add("say up; sleep 600"),
+        await crew.add("spend 0.4; say up; until go.txt; spend 0.4; sleep 600"),
+    )
+    await crew.said(late, "up")
+    await crew.do("task.edit", task=str(late), deadline="+1s")
+    await crew.reaches(late, "failed")
+    assert "its deadline passed" in await crew.reason(late)
+    await crew.said(dear, "up")
+    await crew.do("task.edit", task=str(dear), max_cost=0.5)
+    tree = await crew.tree(dear)
+    assert tree
+    (tree / "go.txt").write_text("go")
+    await crew.reaches(dear, "failed")
+    assert "its limit is $0.5000" in await crew.reason(dear)
+
+
+async def test_an_engine_says_how_many_runs_it_takes_when_that_changes(crew: Site) -> None:
+    await crew.do("settings.set", key="engine.max_parallel", value="9")
+    await crew.until(lambda: crew.sql.fetchval("select max_parallel = 9 from engine"))
+
+
+async def test_a_configuration_that_is_being_written_is_a_sentence_in_the_log(crew: Site) -> None:
+    config = crew.hosts[0].paths.config_file
+    config.parent.mkdir(parents=True)
+    config.write_text("x = [")
+
+    async def told() -> bool:
+        await crew.db.ring("settings")
+        return "is no valid TOML" in crew.hosts[0].log()
+
+    await crew.until(told)
+    assert "Traceback" not in crew.hosts[0].log()
+
+
 async def test_the_keepers_limits_end_a_run(crew: Site) -> None:
     await crew.set(run__output_bytes=200_000)
     await crew.project()
