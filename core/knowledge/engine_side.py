@@ -48,8 +48,8 @@ async def tell(runtime: "Runtime", work: engine_rows.Work, run: int, tree: Workt
             return chosen
 
         told = await runtime.persist(choose)
-    except Exception:  # a boundary: knowing less is no reason not to work
-        log.exception("task #%s is told nothing", work.number)
+    except Exception as error:  # noqa: BLE001 - a boundary: knowing less is no reason not to work
+        log.warning("task #%s is told nothing: %r", work.number, error)
     return Telling(told.markdown(secrets.token_hex(6)), told.json())
 
 
