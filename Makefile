@@ -15,12 +15,18 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Quarterdeck needs Python 3.11 or newer; $(PYTHON) is older: set PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
-	@command -v uv >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 
-setup: $(BIN)/python  ## install what running needs
+$(BIN)/uv: | $(BIN)/python
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+
+# An installed uv is used as it is; without one the clone gets its own.
+INSTALLER := $(BIN)/python $(filter $(BIN)/uv,$(UV))
+
+setup: $(INSTALLER)  ## install what running needs
 	@$(UV) sync --quiet --locked --no-dev --inexact
 
-setup-dev: $(BIN)/python  ## install what the tests need
+setup-dev: $(INSTALLER)  ## install what the tests need
 	@$(UV) sync --quiet --locked --inexact
 
 run: setup  ## start everything and show the program at its work
