@@ -23,7 +23,7 @@ class GraphNode:
 
 @dataclass(frozen=True, slots=True)
 class Neighbourhood:
-    """The tasks that a task waits for and that wait for it, all the way, and the dependencies among them (parent, child)."""
+    """The tasks that a task waits for and that wait for it, all the way, what else these wait for, and the dependencies among them (parent, child)."""
 
     nodes: tuple[GraphNode, ...]
     edges: tuple[tuple[int, int], ...]
@@ -48,7 +48,8 @@ async def neighbourhood(connection: asyncpg.Connection, number: int) -> Neighbou
           select $1::bigint, 0 union select d.parent, a.far + 1 from above a join task_after d on d.child = a.task where a.far < 12),
         below (task, far) as (
           select $1::bigint, 0 union select d.child, b.far + 1 from below b join task_after d on d.parent = b.task where b.far < 12),
-        near as (select task, min(far) as far from (select * from above union all select * from below) x group by task)
+        beside (task, far) as (select d.parent, b.far + 1 from below b join task_after d on d.child = b.task),
+        near as (select task, min(far) as far from (select * from above union all select * from below union all select * from beside) x group by task)
         select t.number, t.project, b.title, t.status::text, t.priority, count(*) over () as found
           from near n join task t on t.number = n.task join task_body b on b.task = t.number order by n.far, t.number limit $2
         """,

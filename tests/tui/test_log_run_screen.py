@@ -149,9 +149,6 @@ async def test_a_question_is_answered_with_one_key_but_not_by_one_that_was_meant
         assert not screen.query_one(QuestionBar).display
 
 
-@pytest.mark.xfail(
-    reason="not settled since the screens were put together: see the open work on the screen", strict=False
-)
 async def test_a_permission_is_given_with_one_key(world, tmp_path):
     async with screen_of(world, tmp_path, "3") as (pilot, screen):
         await until(pilot, lambda: screen.question is not None)
