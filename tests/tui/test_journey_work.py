@@ -158,7 +158,7 @@ async def test_notes_survive_the_screen_and_no_words_take_them_away(harbour: Wor
     async with harbour.app(memory=Memory(kept)).run_test(size=(120, 40)) as pilot:
         await pilot.app.store.ready()  # type: ignore[attr-defined]
         pilot.app.open("review", task="1")  # type: ignore[attr-defined]
-        await shows(pilot, "1 note to send", "why by hand?")
+        await shows(pilot, "1 note to send", "why by hand?", "def rounded")
         await pilot.press(",", "f")
         assert "def rounded" not in await shows(pilot, "folded")
         await pilot.press("f", ",", "e")
