@@ -25,6 +25,7 @@ from tui.screens import open_place
 from tui.screens.base import BaseScreen
 from tui.store import Connection, Fresh, Store, Trouble
 from tui.widgets.dialogs import Ask, Choose, Confirm, Option, Read
+from tui.widgets.scroll_bar import choose_scroll_bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class QuarterdeckApp(App[int]):
     ) -> None:
         self.ink = Ink(themes.PALETTES[choices.theme], choices.unicode)
         super().__init__()
+        choose_scroll_bar(unicode=choices.unicode)
         self.animation_level = "none"
         self.store, self.registry, self.choices, self.memory, self.lifeline = store, registry, choices, memory, lifeline
         for palette in themes.PALETTES.values():
