@@ -245,6 +245,16 @@ async def test_thresholds_are_told_once_each(ledger: Ledger) -> None:
     assert [tuple(row) for row in rows] == [("soft", 0), ("threshold", 50), ("threshold", 80), ("threshold", 100)]
 
 
+async def test_a_budget_without_a_limit_counts_and_never_stops(ledger: Ledger) -> None:
+    await ledger.db.execute("delete from budget")
+    await set_budget(ledger.db, "service", "main", None)
+    assert (await ledger.spend(9_000_000)).outcome == "granted"
+    assert (await ledger.spend(9_000_000)).outcome == "granted"
+    assert (await account(ledger.db, "service", "main"))["spent"] == 18_000_000
+    await set_budget(ledger.db, "service", "main", 1)
+    assert (await ledger.reserve(ask())).outcome == "limit"
+
+
 async def test_a_new_period_begins_with_nothing_spent(ledger: Ledger) -> None:
     now = datetime.now(UTC)
     assert (await ledger.spend(900_000)).outcome == "granted"

@@ -6,6 +6,7 @@ presumes it.
 
 import asyncio
 import hashlib
+import logging
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +14,20 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from config.errors import UnavailableError
 from storage.database import Database
 from storage.queries import budget
 from storage.queries.budget import Ask, Basis, Bearer, Final, Grant, Tokens
 
+log = logging.getLogger(__name__)
+
 KNOWN_SECONDS = 5.0
 """How long a token that was good is let in without a look at the database; the reserve looks in any case."""
+
+LAST_SECONDS = 10.0
+"""How long a gateway that ends goes on trying to store what calls have cost, where the database is away."""
 
 RETRY = 0.25
 """Seconds between two looks at a budget that is busy, where no settle of this gateway wakes the call."""
@@ -50,6 +58,7 @@ class Books:
         self._settled = asyncio.Condition()
         self._known: OrderedDict[bytes, tuple[float, Bearer]] = OrderedDict()
         self._pending = 0
+        self._give_up_at: float | None = None
         self._held: set[UUID] = set()
         self.topics: set[str] = set()
         """What changed since the bell was last rung."""
@@ -69,7 +78,10 @@ class Books:
                             self._give_back(stray)
                 except UnavailableError:
                     pass  # the next beat may reach it; calls are refused meanwhile, since they cannot be reserved
+                except asyncpg.PostgresError:
+                    log.exception("the lease could not be kept")
                 await _wait(stop, self._lease.total_seconds() / 3)
+            self._give_up_at = asyncio.get_running_loop().time() + LAST_SECONDS
         self._group = None
 
     async def resign(self) -> None:
@@ -152,6 +164,9 @@ class Books:
                 grant = await budget.reserve(connection, ask, digest, self._gateway, patient=patient)
         except UnavailableError:
             return None  # told by the caller: an error in this task would end the whole group
+        except (asyncpg.PostgresError, RuntimeError):
+            log.exception("a call could not be reserved")
+            return None
         if grant.outcome == "dead":
             self._known.pop(digest, None)
         elif grant.outcome in ("limit", "granted"):
@@ -182,10 +197,19 @@ class Books:
                         )
                     break
                 except UnavailableError:
+                    if self._give_up_at is not None and asyncio.get_running_loop().time() > self._give_up_at:
+                        return
                     await asyncio.sleep(min(0.05 * 2 ** min(attempt, 6), 2.0))
+                except asyncpg.DeadlockDetectedError:
+                    continue
+                except asyncpg.PostgresError:
+                    # One settle that the database refuses must not end the others. It stays held, so that it is not
+                    # taken for a stray, and counts in full once this gateway is gone.
+                    log.exception("charge %s could not be settled", item.charge)
+                    return
+            self._held.discard(item.charge)
         finally:
             self._pending -= 1
-            self._held.discard(item.charge)
         self._ring("budget", "charge")
         async with self._settled:
             self._settled.notify_all()
@@ -200,6 +224,9 @@ class Books:
             async with self._db.connection() as connection:
                 await budget.add_notice(connection, run, kind, text, data)
         except UnavailableError:
+            return
+        except asyncpg.PostgresError:
+            log.exception("a notice of run %s could not be stored", run)
             return
         self._ring("budget", f"notice:{run}")
 

@@ -291,7 +291,8 @@ class _Exchange:
     async def _finish(self, broken: str | None) -> None:
         """The answer is over: settle before the client can see it, so that its next call finds the room."""
         trouble = trouble_in_stream(self._reader.fault)
-        self._settle(broken or (f"error in the stream: {self._reader.fault.kind}" if self._reader.fault else None))
+        fault = self._reader.fault
+        self._settle(broken or (f"error in the stream: {storable(fault.kind)}" if fault else None))
         if broken:
             trouble = Trouble("server", broken)
         await self._calls._services.report(self._service, trouble)  # noqa: SLF001 - the same module
@@ -313,7 +314,7 @@ class _Exchange:
             return Settlement(charge, "released", note=note)
         if not reader.complete:
             reader.close()
-        used, model = reader.used, reader.model and reader.model[:200]
+        used, model = reader.used, reader.model and storable(reader.model)
         if reader.complete and used is not None:
             basis: Basis = "measured" if quoted.card.known and not quoted.free else "imputed"
             return Settlement(charge, "settled", quoted.cost(used), used.tokens, basis, note, model)
@@ -394,6 +395,11 @@ def upstream(service: Service, wire: Wire, request: web.Request, model: str) -> 
         if name not in ("key", "access_token")
     )
     return f"{base}/{path}" + (f"?{query}" if query else "")
+
+
+def storable(text: str) -> str:
+    """A provider's word, as a database takes it."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text[:200])
 
 
 def uuid7() -> uuid.UUID:

@@ -13,7 +13,7 @@ from core.budget.gateway.books import Books
 from core.budget.gateway.call import Call, Calls, no_service, proxy_for, refuse, upstream
 from core.budget.gateway.routing import Services
 from core.budget.wire import AnthropicWire, ChatWire, GeminiWire, Refusal, ResponsesWire, Wire
-from core.budget.wire.base import dump
+from core.budget.wire.base import checked, dump
 from storage.queries.budget import Bearer
 
 BODY_LIMIT = 64_000_000
@@ -79,11 +79,13 @@ class Doors:
             if not isinstance(body, dict):
                 raise ValueError("a JSON object is wanted")
             body |= extra
-            demand = wire.demand(body)
+            demand = checked(wire.demand(body))
         except web.HTTPRequestEntityTooLarge:
             return refuse(wire, Refusal.TOO_LARGE, f"a request has at most {BODY_LIMIT} bytes")
         except (ValueError, RecursionError, KeyError) as error:
             return refuse(wire, Refusal.REQUEST, str(error)[:300])
+        except (TypeError, AttributeError):
+            return refuse(wire, Refusal.REQUEST, "a field of the request is not of the kind that it should be")
         try:
             return await self._calls.answer(Call(request, wire, body, dump(body), demand, token, bearer))
         except UnavailableError as error:

@@ -17,6 +17,11 @@ OVERHEAD = 2_000
 SEARCHES = 10
 """Searches of the web that a request may make when it does not say how many."""
 
+MOST_SEARCHES = 1_000
+MOST_CHOICES = 128
+MOST_NAME = 200
+"""Characters of a model's name. What goes beyond these is no request that a provider would take."""
+
 KEEP = 64_000_000
 """Bytes of an answer that are kept for reading its usage; an answer beyond it is settled by estimate."""
 
@@ -111,6 +116,25 @@ class Wire(Protocol):
 
     def auth(self, key: str) -> dict[str, str]:
         """The headers that carry a key."""
+
+
+def checked(demand: Demand) -> Demand:
+    """The demand, if the ledger can hold it: names are text that a database stores, numbers are those of a request.
+
+    Raises ValueError in words for the client.
+    """
+    if not is_name(demand.model):
+        raise ValueError(f"model: a name of at most {MOST_NAME} printable characters is wanted")
+    if demand.choices > MOST_CHOICES:
+        raise ValueError(f"at most {MOST_CHOICES} answers may be asked for")
+    if demand.searches > MOST_SEARCHES:
+        raise ValueError(f"at most {MOST_SEARCHES} searches may be asked for")
+    return demand
+
+
+def is_name(text: str) -> bool:
+    """Whether this can be the name of a model."""
+    return 0 < len(text) <= MOST_NAME and text.isprintable()
 
 
 def input_bound(wire: Wire, demand: Demand, size: int, window: int) -> int:
@@ -288,11 +312,13 @@ __all__ = [
     "Used",
     "WholeReader",
     "Wire",
+    "checked",
     "count",
     "dump",
     "event_of",
     "fault_of",
     "input_bound",
+    "is_name",
     "objects",
     "positive",
     "table",
