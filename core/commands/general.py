@@ -1,6 +1,7 @@
 """The words that stand alone: how everything stands, and which version this is."""
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -60,6 +61,8 @@ class Status:
     runs: dict[str, int]
     questions: int
     spend: Spend
+
+    unset: ClassVar[Mapping[str, str]] = {"engine": "none runs on this host; start it with: qd up"}
 
 
 @dataclass(frozen=True, slots=True)

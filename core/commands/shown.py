@@ -4,7 +4,8 @@ A result type may carry ``columns: ClassVar[tuple[Column, ...]]`` (what a table 
 and ``empty: ClassVar[str]`` (what is said in place of an empty table, with the way to the first one). ``prints:
 ClassVar[str]`` names the field that is the whole of what a person wants to see, such as a diff. The last item of a
 stream may name one of its fields as ``table``, which is drawn as one, and a line ``closing`` to stand below it. A
-property ``exit_status`` is the exit code of a command that did its job and has bad news.
+property ``exit_status`` is the exit code of a command that did its job and has bad news. ``unset: ClassVar[Mapping[str, str]]``
+says in words what it means that a field is None.
 """
 
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ from storage.database import Database, Principal, Role
 
 NOUNS: dict[str, tuple[str, ...]] = {
     "task": ("core.commands.task",),
-    "run": ("core.commands.run",),
+    "run": ("core.commands.run", "core.commands.run_tools"),
     "project": ("core.commands.project", "core.commands.projects_file"),
     "agent": ("core.commands.agent",),
     "question": ("core.commands.question",),
@@ -52,6 +52,7 @@ NOUNS: dict[str, tuple[str, ...]] = {
         "core.commands.recording",
         "core.commands.context",
         "core.commands.learn",
+        "core.commands.mcp",
         "core.commands.completion",
     ),
 }
@@ -93,6 +94,10 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def unheard(_words: str) -> None:
+    """Stands where a face has no place for notes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a command may use: the database as whom, the folders, the settings and the edge of the world."""
@@ -106,6 +111,8 @@ class Context:
     stdin: Callable[[], str] | None = None
     """Reads all of standard input, where the face has one."""
     now: Callable[[], datetime] = utc_now
+    note: Callable[[str], object] = unheard
+    """Tells the person something on the way, where the face has a place for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +146,22 @@ class Metavar:
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """That agents may use a command too, over MCP: under which name, with which of its parameters, and told what.
+
+    A parameter ``project`` is never asked of an agent: it is the project of its run.
+    """
+
+    name: str
+    takes: tuple[str, ...]
+    help: str
+    own: tuple[str, ...] = ()
+    """Parameters that are the agent's own task: by default where it may give another, else always."""
+    shows: tuple[str, ...] = ()
+    """The fields of the result that it is told; without them, all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """One row of the table."""
 
@@ -153,6 +176,8 @@ class Command:
     says: str
     screen: bool = False
     """On a terminal it opens the screen, unless it is told to be ``headless``."""
+    tool: Tool | None = None
+    """As what agents have it; None: it is not for agents."""
 
     @property
     def name(self) -> str:
@@ -174,13 +199,21 @@ F = TypeVar("F", bound=Callable[..., Awaitable[Any] | AsyncIterator[Any]])
 
 
 def command(
-    name: str, *, role: Role, destructive: bool = False, offline: bool = False, says: str = "", screen: bool = False
+    name: str,
+    *,
+    role: Role,
+    destructive: bool = False,
+    offline: bool = False,
+    says: str = "",
+    screen: bool = False,
+    tool: Tool | None = None,
 ) -> Callable[[F], F]:
     """Enter a function into the table under ``noun.verb``.
 
     ``destructive``: faces ask a person before they invoke it, with the first sentence of its help. ``offline``: it
     needs no database (its context has none). ``says``: one line for people in place of the result, with its fields:
-    ``"task #{number} is {status}"``. An async generator streams its results.
+    ``"task #{number} is {status}"``. ``tool``: agents may use it too; with the role ``agent`` nobody else may. An async
+    generator streams its results.
     """
 
     def enter(function: F) -> F:
@@ -190,9 +223,8 @@ def command(
         text = inspect.getdoc(function)
         if not text:
             raise ValueError(f"command {name} has no docstring, which is its help")
-        _TABLE[name] = Command(
-            noun, verb, function, role, destructive, inspect.isasyncgenfunction(function), text, offline, says, screen
-        )
+        streams = inspect.isasyncgenfunction(function)
+        _TABLE[name] = Command(noun, verb, function, role, destructive, streams, text, offline, says, screen, tool)
         return function
 
     return enter
@@ -226,6 +258,12 @@ def all_commands() -> list[Command]:
 
 def check_role(entry: Command, who: Principal) -> None:
     """Raise :class:`ForbiddenError` when the role of ``who`` is not enough for the command."""
+    if who.role is Role.AGENT:
+        if entry.tool is None:
+            raise ForbiddenError(f"{entry.name.replace('.', ' ')} is not for agents", "ask the supervisor")
+        return
+    if entry.role is Role.AGENT:
+        raise ForbiddenError(f"{entry.name.replace('.', ' ')} is for the agent of a run alone")
     if _RANK[who.role] < _RANK[entry.role]:
         raise ForbiddenError(
             f"{entry.name.replace('.', ' ')} needs the role {entry.role}, you act as {who.role}",

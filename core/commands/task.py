@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import asyncpg
 
 from config.errors import ConflictError, UsageError
-from core.commands.table import Context, command
+from core.commands.table import Context, Tool, command
 from core.commands.values import Line, Priority, Slug, TaskRef, Text, Time, Usd
 from core.commands.views import TaskView, view, views
 from core.tasks import waiting
@@ -25,7 +25,18 @@ _NOTHING: Mapping[str, Any] = {
 _FIELDS = {"path": "paths", "not-before": "not_before", "max-cost": "max_cost_usd"}
 
 
-@command("task.add", role=Role.SUPERVISOR)
+@command(
+    "task.add",
+    role=Role.SUPERVISOR,
+    tool=Tool(
+        "create_task",
+        ("title", "description", "priority", "after", "path"),
+        "Add a task to this project for the crew: what is left to do and is not part of your own task. It starts after your"
+        " task is completed; give `after` to name others instead, or an empty list for none.",
+        own=("after",),
+        shows=("number", "status", "title", "after"),
+    ),
+)
 async def add(
     ctx: Context,
     title: Annotated[Line, "What is wanted, in one line"],
@@ -83,7 +94,16 @@ async def add(
     return await _changed(ctx, await transact(ctx.db, ctx.who, work))
 
 
-@command("task.list", role=Role.VIEWER)
+@command(
+    "task.list",
+    role=Role.VIEWER,
+    tool=Tool(
+        "list_tasks",
+        ("status", "search", "limit"),
+        "List the tasks of this project, the newest first: what others of the crew work on, and what is planned.",
+        shows=("number", "title", "status", "priority", "agent", "after", "paths", "reason"),
+    ),
+)
 async def list_tasks(
     ctx: Context,
     *,
@@ -274,7 +294,7 @@ async def wait(
     """
     if not task:
         raise UsageError("task wait needs a TASK", "name one or more")
-    return views(TaskView, await waiting.wait_for(ctx.db, ctx.who, task, timeout))
+    return views(TaskView, await waiting.wait_for(ctx.db, ctx.who, task, timeout, ctx.note))
 
 
 def _check_retry(number: int, held: asyncpg.Record | None, ctx: Context) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 from core.commands.shown import Column
+from core.events import EventKind
 from storage.queries.questions import Question
 from storage.queries.reviews import Review, ReviewDetails
 from storage.queries.runs import Run, RunEvent
@@ -60,9 +61,15 @@ class EventView(RunEvent):
         Column("seq", "seq", "count"),
         Column("at", "at", "time"),
         Column("kind", "kind", "key"),
-        Column("text", "text"),
+        Column("text", "words"),
     )
     empty: ClassVar[str] = "Nothing happened in this run yet."
+
+    @property
+    def words(self) -> str:
+        """What a person reads of it: of a check that did not pass also what it printed."""
+        output = str(self.data.get("output") or "").strip() if self.kind == EventKind.VERIFY else ""
+        return self.text if not output or self.data.get("passed") else f"{self.text}\n{output}"
 
 
 @dataclass(frozen=True, slots=True)

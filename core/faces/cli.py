@@ -22,6 +22,8 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 LONGEST_MESSAGE = 2000
 """Characters of an error that are told."""
+_NOT_NARROWING = frozenset({"follow", "limit", "order", "tail"})
+"""Options of a list that leave out nothing for what it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,12 @@ async def _serve(request: Request, edge: Edge) -> int:
     from core.faces.opening import open_context
 
     async with open_context(
-        paths, environ, cwd=edge.cwd, stdin=lambda: _read(edge.stdin), offline=entry.offline
+        paths,
+        environ,
+        cwd=edge.cwd,
+        stdin=lambda: _read(edge.stdin),
+        offline=entry.offline,
+        note=lambda words: None if request.options.json else print(f"qd: {one_line(words)}", file=edge.stderr),
     ) as context:
         result = await invoke(context, entry.name, request.arguments)
         if entry.streams:
@@ -124,7 +131,7 @@ def _show(result: Any, request: Request, edge: Edge) -> int:
     elif entry.says and not isinstance(result, list | tuple):
         edge.stdout.write(_said(entry.says, result) + "\n")
     elif not result and isinstance(result, list | tuple):
-        edge.stderr.write(f"{_nothing(entry)}\n")
+        edge.stderr.write(f"{_nothing(request)}\n")
     else:
         from core.faces.render import draw
 
@@ -155,7 +162,7 @@ async def _stream(items: AsyncIterator[Any], request: Request, edge: Edge) -> in
     if array:
         out.write("]\n" if count else "[]\n")
     elif count == 0 and not request.options.json:
-        edge.stderr.write(f"{_nothing(entry)}\n")
+        edge.stderr.write(f"{_nothing(request)}\n")
     return code
 
 
@@ -175,8 +182,14 @@ def _said(template: str, result: Any) -> str:
     return one_line(template.format_map({name: "" if value is None else value for name, value in values.items()}))
 
 
-def _nothing(entry: Command) -> str:
-    """What is said in place of an empty list: in the words of the type that it would hold."""
+def _nothing(request: Request) -> str:
+    """What is said in place of an empty list: in the words of the type that it would hold, unless options ask for
+    less than all."""
+    entry = request.command
+    assert entry is not None
+    optional = {parameter.name for parameter in entry.parameters if not parameter.positional} - _NOT_NARROWING
+    if optional & request.arguments.keys():
+        return f"nothing fits; `qd {entry.name.replace('.', ' ')}` without its options shows all"
     returned = get_type_hints(entry.function).get("return")
     held = get_args(returned)[0] if get_args(returned) else None
     return getattr(held, "empty", "nothing to show")

@@ -11,7 +11,7 @@ from config.errors import UnavailableError, UsageError
 from config.paths import Paths
 from config.reader import read_config, settings_from
 from config.settings import Settings
-from core.commands.table import Context, utc_now
+from core.commands.table import Context, unheard, utc_now
 from storage.database import Database, Principal, Role
 from storage.queries.settings import all_settings
 from storage.source import Source, find_database, load_settings, open_database
@@ -59,6 +59,7 @@ async def open_context(
     stdin: Callable[[], str] | None = None,
     offline: bool = False,
     now: Callable[[], datetime] = utc_now,
+    note: Callable[[str], object] = unheard,
 ) -> AsyncIterator[Context]:
     """A context for commands, its database open as long as the block lasts.
 
@@ -67,13 +68,13 @@ async def open_context(
     """
     who = principal(environ)
     if offline:
-        yield Context(NoDatabase(), who, paths, Settings(), environ, cwd, stdin, now)
+        yield Context(NoDatabase(), who, paths, Settings(), environ, cwd, stdin, now, note)
         return
     config = read_config(paths, environ)
     db = await open_database(find_database(paths, environ, config))
     try:
         async with db.transaction(who) as connection:
             settings = settings_from(config, await all_settings(connection))
-        yield Context(db, who, paths, settings, environ, cwd, stdin, now)
+        yield Context(db, who, paths, settings, environ, cwd, stdin, now, note)
     finally:
         await db.close()

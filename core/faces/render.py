@@ -5,7 +5,7 @@ shows them; glyphs are plain ASCII where the output can hold no others.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -232,7 +232,11 @@ def _draw_one(screen: Screen, item: Any) -> None:
 
     styles = {column.field: column.style for column in columns_of(type(item))}
     rows: list[tuple[str, str, str]] = []
+    unset: Mapping[str, str] = getattr(item, "unset", {})
     for field in dataclasses.fields(item):
+        if field.name in unset and getattr(item, field.name) is None:
+            rows.append((field.name.replace("_", " "), unset[field.name], "yellow"))
+            continue
         style = styles.get(field.name) or _style_by_name(field.name)
         for name, value, inner_style in _expanded(screen, field.name, getattr(item, field.name), style):
             if isinstance(value, datetime):

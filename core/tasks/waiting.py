@@ -1,20 +1,27 @@
 """Waiting until tasks have left the crew's hands."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from config.errors import QuarterdeckError
 from core.tasks.states import OUT_OF_HANDS, TaskStatus
 from core.tasks.watch import Watch
 from storage.database import Database, Principal
 from storage.queries import tasks as rows
+from storage.queries.status import engines
 from storage.queries.tasks import Task, TaskName
 
 _GOOD = frozenset({TaskStatus.COMPLETED, TaskStatus.REVIEW})
 
 
-async def wait_for(db: Database, who: Principal, names: Sequence[TaskName], timeout: float | None) -> list[Task]:  # noqa: ASYNC109
-    """The tasks, once each is completed or in review; ``timeout`` in seconds.
+async def wait_for(
+    db: Database,
+    who: Principal,
+    names: Sequence[TaskName],
+    timeout: float | None,  # noqa: ASYNC109 - an option of a command
+    note: Callable[[str], object],
+) -> list[Task]:
+    """The tasks, once each is completed or in review; ``timeout`` in seconds. ``note`` is told what holds all of it up.
 
     Raises QuarterdeckError, naming each, when one failed, was cancelled or deleted once all have left the crew's hands,
     or when the time is up; NotFoundError for an unknown task.
@@ -23,6 +30,9 @@ async def wait_for(db: Database, who: Principal, names: Sequence[TaskName], time
         numbers = await rows.resolve(connection, names)
     if not await _open(db, who, numbers):
         return await _result(db, who, numbers)
+    async with db.transaction(who) as connection:
+        if not any(engine.alive for engine in await engines(connection)):
+            note("no engine is running, nothing goes on; start one with `qd up`")
     loop = asyncio.get_running_loop()
     end = None if timeout is None else loop.time() + timeout
     async with Watch.on(db.dsn, *(f"task:{number}" for number in numbers), *_FOLLOWED_BY_MANY) as watch:

@@ -56,7 +56,13 @@ class Shell:
 
 
 async def run_gates(shell: Shell, commands: Sequence[str], poke: asyncio.Event) -> AsyncIterator[GateResult]:
-    """Run the commands one after the other and stop at the first that does not pass."""
+    """Run the commands one after the other and stop at the first that does not pass.
+
+    Gates that an engine left running when it died are ended first: two rounds at once in one worktree would disturb
+    each other, and the end of the one sweeps what carries the mark of both.
+    """
+    for folder in await asyncio.to_thread(lambda: sorted(shell.folder.glob("gate-*"))):
+        await _make_way(folder, _socket(shell, folder.name))
     for position, command in enumerate(commands, start=1):
         result = await run_command(shell, f"gate-{position}", command, poke, position=position)
         yield result
@@ -75,7 +81,7 @@ async def run_command(shell: Shell, name: str, command: str, poke: asyncio.Event
         env=dict(shell.env),
         cwd=shell.worktree,
         mark=shell.mark,
-        socket=shell.sockets / f"{shell.folder.name[-12:]}-{name[:8]}.sock",
+        socket=_socket(shell, name),
         limits=keeper.Limits(
             wall_seconds=shell.seconds, idle_seconds=None, output_bytes=1_000_000_000, memory_bytes=shell.memory_bytes
         ),
@@ -102,6 +108,11 @@ async def run_command(shell: Shell, name: str, command: str, poke: asyncio.Event
         output += f"\n[ended: {end.reason.replace('_', ' ')}]"
     code = end.exit_code if end.exit_code is not None else (-end.signal if end.signal else None)
     return GateResult(position, command, "passed" if passed else "failed", code, seconds, output)
+
+
+def _socket(shell: Shell, name: str) -> Path:
+    """Where the keeper of a command listens: short, since the path of a socket has little room."""
+    return shell.sockets / f"{shell.folder.name[-12:]}-{name[:8]}.sock"
 
 
 async def _make_way(folder: Path, socket: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from core.workspace.git import GitError, Place
+from core.workspace.git import MissingFolderError, Place
 from core.workspace.repository import Repository
 
 _HEAD = re.compile(r"(ref: refs/\S+|[0-9a-f]{40}|[0-9a-f]{64})\n?")
@@ -45,7 +45,7 @@ def place(worktree: Worktree, *, index: Path | None = None) -> Place:
     """Where git works for this worktree. Raises :class:`GitError` when the folder is gone or was replaced by a
     link."""
     if not worktree.present:
-        raise GitError("worktree", -1, f"there is no folder {worktree.path}")
+        raise MissingFolderError("worktree", worktree.path)
     return Place(admin_place(worktree).git_dir, worktree.repo.git_dir, worktree.path, index)
 
 

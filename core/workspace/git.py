@@ -84,6 +84,14 @@ class GitError(QuarterdeckError):
         self.detail = detail
 
 
+class MissingFolderError(GitError):
+    """The folder that git was to work in is gone."""
+
+    def __init__(self, verb: str, folder: Path) -> None:
+        self.verb, self.status, self.detail = verb, -1, f"the folder {folder} is gone"
+        QuarterdeckError.__init__(self, self.detail, "it was removed while it was in use")
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a git command works; every path is named to git, so that it looks for none itself."""
@@ -223,7 +231,7 @@ async def _run(
         )
     except (FileNotFoundError, NotADirectoryError) as error:
         if not Path(cwd).is_dir():
-            raise GitError(verb, -1, f"there is no folder {cwd}") from error
+            raise MissingFolderError(verb, Path(cwd)) from error
         raise UnavailableError("git was not found", "install git 2.39 or newer") from error
     try:
         async with asyncio.timeout(seconds):

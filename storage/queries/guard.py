@@ -34,6 +34,10 @@ async def transact(db: Database, who: Principal, work: Callable[[asyncpg.Connect
     raise AssertionError("unreachable")
 
 
+_LISTED = frozenset({"agent", "project", "task"})
+"""Nouns of the schema's words that a command lists."""
+
+
 @contextmanager
 def refusals() -> Iterator[None]:
     """Translate what the functions of the schema raise: QD404, QD409."""
@@ -43,7 +47,9 @@ def refusals() -> Iterator[None]:
         raise ConflictError("something that this refers to was deleted at the same moment", "try again") from error
     except asyncpg.PostgresError as error:
         if error.sqlstate == "QD404":
-            raise NotFoundError(f"there is {error.message}") from error
+            noun = str(error.message).split(" ")[1:2]
+            hint = f"see `qd {noun[0]} list`" if noun and noun[0] in _LISTED else ""
+            raise NotFoundError(f"there is {error.message}", hint) from error
         if error.sqlstate == "QD409":
             raise ConflictError(str(error.message)) from error
         raise

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -93,12 +93,12 @@ async def update_project(connection: asyncpg.Connection, project: str, columns: 
     """Set columns of a project and of its load."""
     own = {name: value for name, value in columns.items() if name not in _LOAD}
     load = {name: value for name, value in columns.items() if name in _LOAD}
-    if own:
-        await connection.execute(
-            f"update project set {_assignments(own)}, updated_at = clock_timestamp() where id = $1",  # noqa: S608
-            project,
-            *own.values(),
-        )
+    await connection.execute(
+        f"update project set {_assignments({**own, 'updated_at': None})} where id = $1",  # noqa: S608
+        project,
+        *own.values(),
+        datetime.now(UTC),
+    )
     if load:
         await connection.execute(
             f"update load set {_assignments(load)} where project = $1",  # noqa: S608

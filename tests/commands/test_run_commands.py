@@ -4,8 +4,10 @@ import asyncio
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -42,6 +44,14 @@ INTERFACE = [
 def test_a_run_has_the_fields_that_others_rely_on_in_their_order() -> None:
     assert [field.name for field in fields(RunView)] == INTERFACE
     assert [field.name for field in fields(EventView)] == ["run", "seq", "at", "kind", "text", "data"]
+
+
+def test_of_a_check_that_did_not_pass_a_person_reads_what_it_printed() -> None:
+    def words(**data: object) -> str:
+        return EventView(UUID(int=1), 1, datetime.now(UTC), "verify", "said", data).words
+
+    assert words(passed=False, output="1 failed\n") == "said\n1 failed"
+    assert words(passed=True, output="3 passed\n") == "said"
 
 
 async def seqs(stream: AsyncIterator[EventView]) -> list[int]:

@@ -122,6 +122,28 @@ async def test_a_gate_that_outlived_its_engine_makes_way_for_the_next_one(crew: 
     await crew.tidy()
 
 
+async def test_gates_of_two_rounds_never_run_at_once(crew: Site) -> None:
+    alone = "test ! -f ../../../gate.pid || ! kill -0 $(cat ../../../gate.pid)"
+    await crew.project(
+        verify=[
+            alone,
+            "echo $$ > ../../../gate.pid; touch gate-began; while ! test -f ../../../open; do sleep 0.05; done",
+        ]
+    )
+    task = await crew.add("write made.txt yes")
+    await crew.until(lambda: _at_the_gate(crew, task))
+    tree = await crew.tree(task)
+    assert tree
+    await crew.hosts[0].kill()
+    (tree / "gate-began").unlink()
+    await crew.hosts[0].start()
+    await crew.until(lambda: _at_the_gate(crew, task))
+    (tree / "../../../open").touch()
+    await crew.reaches(task, "completed")
+    assert await crew.sql.fetchval("select count(*) from run") == 1
+    await crew.tidy()
+
+
 async def test_an_outage_of_the_database_longer_than_a_lease_costs_no_run(migrated_database: str) -> None:
     async with (
         _door(migrated_database, "a") as (dsn, shut),

@@ -1,5 +1,7 @@
 """What `qd` answers: exit codes, errors as sentences and as JSON, nothing else on stdout."""
 
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,41 @@ async def test_an_empty_list_is_an_empty_array_or_a_hint(qd: CommandLine) -> Non
     outcome = await qd("project", "list")
     assert (outcome.code, outcome.out) == (0, "")
     assert "qd project add" in outcome.err
+
+
+async def test_a_list_that_options_emptied_does_not_say_that_there_is_nothing(qd: CommandLine) -> None:
+    assert "Add the first" in (await qd("task", "list", "--limit", "5")).err
+    assert (
+        await qd("task", "list", "--search", "x")
+    ).err == "nothing fits; `qd task list` without its options shows all\n"
+
+
+async def test_without_an_engine_a_person_is_told_how_to_start_one(qd: CommandLine, tmp_path: Path) -> None:
+    assert "start it with: qd up" in (await qd("status")).out
+    subprocess.run(["git", "init", "-q", "-b", "main", tmp_path / "app"], check=True)
+    subprocess.run(
+        [
+            "git",
+            "-C",
+            tmp_path / "app",
+            "-c",
+            "user.name=x",
+            "-c",
+            "user.email=x@x",
+            "commit",
+            "-q",
+            "--allow-empty",
+            "-m",
+            "x",
+        ],
+        check=True,
+    )
+    await qd("project", "add", str(tmp_path / "app"))
+    await qd("task", "add", "t", "--project", "app")
+    outcome = await qd("task", "wait", "1", "--timeout", "0.1")
+    assert outcome.code == 1
+    assert "no engine is running, nothing goes on; start one with `qd up`" in outcome.err
+    assert set(json.loads((await qd("task", "wait", "1", "--timeout", "0.1", "--json")).err)) == {"error"}
 
 
 async def test_destructive_commands_ask_at_a_terminal_only(qd: CommandLine) -> None:

@@ -129,7 +129,7 @@ async def test_a_link_to_the_person_s_checkout_in_place_of_the_worktree_is_refus
     before = fingerprint(person)
     shutil.rmtree(worktree.path)
     worktree.path.symlink_to(person)
-    with pytest.raises(GitError, match="there is no folder"):
+    with pytest.raises(GitError, match="is gone"):
         await commit_all(worktree, "m")
     await remove(worktree, merged_or_salvaged=True)
     assert fingerprint(person) == before
