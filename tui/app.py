@@ -156,6 +156,8 @@ class QuarterdeckApp(App[int]):
         """Keys go to the registry first, unless somebody is being written to or a dialog is open."""
         if isinstance(event, events.Key) and not event.is_forwarded and self._ours() and self.press(key_name(event)):
             return
+        if isinstance(event, events.Resize):
+            event = self.lifeline.sized(event)
         await super().on_event(event)
 
     def _ours(self) -> bool:

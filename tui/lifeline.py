@@ -17,6 +17,10 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from textual.drivers.linux_driver import LinuxDriver
+from textual.events import Resize
+from textual.geometry import Size
+
 from tui.pulse import Pulse
 
 if TYPE_CHECKING:
@@ -55,6 +59,17 @@ class Lifeline:
             for number in (signal.SIGHUP, signal.SIGTERM):
                 signal.signal(number, self._signalled)
             threading.Thread(target=self._watch_input, name="end of input", daemon=True).start()
+
+    def sized(self, event: Resize) -> Resize:
+        """What is told of the terminal's size, with the size that it has now.
+
+        Signals may interrupt each other's handlers: what was read first may be told last, and nothing comes after it to put that right.
+        """
+        driver = self._app._driver if self._app is not None else None  # noqa: SLF001 - the driver knows how the terminal is asked
+        if not self.on_terminal or not isinstance(driver, LinuxDriver) or driver._in_band_window_resize:  # noqa: SLF001
+            return event
+        now = Size(*driver._get_terminal_size())  # noqa: SLF001
+        return event if now == event.size else Resize(now, now)
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -5,6 +5,8 @@ import signal
 import termios
 import time
 
+import pytest
+
 from tests.tui.terminal import Terminal, terminal
 
 
@@ -61,6 +63,25 @@ def test_it_bears_any_size(seen_day: str, world_environ: dict[str, str]) -> None
         line.wait("3 queue")
         line.send("Q")
         assert line.ended() == 0
+
+
+def test_the_size_that_is_told_last_is_the_one_that_the_terminal_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from textual.drivers.linux_driver import LinuxDriver
+    from textual.events import Resize
+    from textual.geometry import Size
+
+    from tui.lifeline import Lifeline
+
+    driver = LinuxDriver.__new__(LinuxDriver)
+    driver._in_band_window_resize = False
+    monkeypatch.setattr(driver, "_get_terminal_size", lambda: (120, 40))
+    line = Lifeline(on_terminal=True)
+    line._app = SimpleNamespace(_driver=driver)  # type: ignore[assignment]
+    assert line.sized(Resize(Size(300, 2), Size(300, 2))).size == Size(120, 40)
+    line.on_terminal = False
+    assert line.sized(Resize(Size(300, 2), Size(300, 2))).size == Size(300, 2), "a browser says itself how large it is"
 
 
 def test_nothing_is_written_while_nothing_happens(seen_day: str, world_environ: dict[str, str]) -> None:
