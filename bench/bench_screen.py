@@ -1,4 +1,8 @@
-"""The screen: bytes on the line, processor, memory, start, and how soon a change or a key is painted."""
+"""The screen: bytes on the line, processor, memory, start, and how soon a change or a key is painted.
+
+The real program runs on a pseudo-terminal; what is measured is what comes out of it. *Key to paint* is from the key's byte going in to the *last* byte of the
+picture that it causes (nothing more comes for a tenth of a second), rows that had to be read from the database included; to its first byte it is less.
+"""
 
 import asyncio
 import os
@@ -7,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import asyncpg
@@ -20,8 +24,14 @@ TASKS = 100_000
 RUNS = 50
 IDLE_SECONDS = 30.0
 FOLLOW_SECONDS = 20.0
-MEMORY_SECONDS = 75.0
 SAMPLES = 150
+HOUR_LINES = 360_000
+"""What 100 lines/s come to in an hour."""
+MINUTE_LINES = 6_000
+FEED_PER_SECOND = 720
+"""The hour is fed so fast; the screen reads at most 800 lines/s without leaving any out."""
+_SCROLL = ("j", "j", "\x06", "k", "\x04", "j", "\x02", "G", "k", "\x15", "g", "t")
+_READ = ("k", "k", "\x02", "j", "\x15", "k", "\x06", "j")
 _WORDS = ("the", "harbour", "master", "reads", "every", "line", "and", "says", "what", "the", "tide", "has", "done")
 
 
@@ -42,14 +52,21 @@ async def run(env: Environment) -> list[Figure]:
                 found += await _idle(terminal)
                 found += await _following(terminal, connection)
                 found += await _changes(terminal, connection)
-                found += await _keys(
-                    terminal, "key to paint in a log of a million events", ("k", "k", "\x02", "j", "\x15")
-                )
+                found += _said("key to paint, log of a million events", await _keys(terminal, _READ))
             async with _deck(environ) as terminal:
-                terminal.press("3")
-                await terminal.quiet(0.5)
-                found += await _keys(terminal, "key to paint among 100,000 tasks", ("j", "j", "\x06", "k", "G"))
+                await _queue(terminal)
+                many = await _keys(terminal, _SCROLL)
+                many_filtered = await _filters(terminal)
                 found += await _fleet(terminal, connection)
+            few, few_filtered = await _few(env, environ)
+            found += _said("key to paint, table of 100,000 tasks", many)
+            found.append(
+                at_most("  the same, p50 : among 100 tasks", percentile(many, 50) / percentile(few, 50), "×", 1.5)
+            )
+            found.append(Figure("filter typed until shown, 100 tasks, p50", percentile(few_filtered, 50), "ms"))
+            found.append(
+                at_most("filter typed until shown, 100,000 tasks, p50", percentile(many_filtered, 50), "ms", 300)
+            )
             async with _log(environ, connection) as terminal:
                 found += await _memory(terminal, connection)
         finally:
@@ -57,7 +74,25 @@ async def run(env: Environment) -> list[Figure]:
     return found
 
 
-async def _fill(connection: asyncpg.Connection) -> None:
+async def _few(env: Environment, environ: Mapping[str, str]) -> tuple[list[float], list[float]]:
+    """Keys and filters, in milliseconds, over a database with 100 tasks."""
+    async with env.database() as dsn:
+        connection = await asyncpg.connect(dsn)
+        try:
+            await _fill(connection, tasks=100, events=1000)
+        finally:
+            await connection.close()
+        async with _deck({**environ, "QD_DATABASE_URL": dsn}) as terminal:
+            await _queue(terminal)
+            return await _keys(terminal, _SCROLL), await _filters(terminal)
+
+
+async def _queue(terminal: Terminal) -> None:
+    terminal.press("3")
+    await terminal.quiet(2.0)
+
+
+async def _fill(connection: asyncpg.Connection, tasks: int = TASKS, events: int = EVENTS) -> None:
     """Tasks, runs and a long log, written past the triggers: they are not what is measured."""
     await connection.execute(
         f"""
@@ -70,18 +105,18 @@ async def _fill(connection: asyncpg.Connection) -> None:
         insert into task (number, project, status, priority, created_at) overriding system value
           select n, 'harbour', case when n <= {RUNS} then 'in_progress' when n % 3 = 0 then 'completed'
                  else 'pending' end::task_status, 1 + n % 5, now() - interval '1 day'
-            from generate_series(1, {TASKS}) n;
+            from generate_series(1, {tasks}) n;
         insert into task_body (task, title)
-          select n, 'Mend part ' || n || ' of the long pier' from generate_series(1, {TASKS}) n;
+          select n, 'Mend part ' || n || ' of the long pier' from generate_series(1, {tasks}) n;
         insert into run (number, id, task, attempt, project, agent, engine, lease_token, status, mark, folder,
                          started_at, events) overriding system value
           select n, gen_random_uuid(), n, 1, 'harbour', 'builtin', 1, 1, 'running', 'm', '/nowhere',
-                 now() - interval '1 hour', case when n = 1 then {EVENTS} else 1 end from generate_series(1, {RUNS}) n;
+                 now() - interval '1 hour', case when n = 1 then {events} else 1 end from generate_series(1, {RUNS}) n;
         insert into event (run, seq, at, kind, text)
           select n, 1, now() - interval '1 hour', 'output', 'the first line' from generate_series(2, {RUNS}) n;
         insert into event (run, seq, at, kind, text)
           select 1, n, now() - interval '1 hour' + n * interval '3 milliseconds', 'output',
-                 'line ' || n || ' of a log that is as long as the pier' from generate_series(1, {EVENTS}) n;
+                 'line ' || n || ' of a log that is as long as the pier' from generate_series(1, {events}) n;
         set session_replication_role = origin;
         """
     )
@@ -186,48 +221,94 @@ async def _changes(terminal: Terminal, connection: asyncpg.Connection) -> list[F
     ]
 
 
-async def _keys(terminal: Terminal, name: str, keys: tuple[str, ...]) -> list[Figure]:
+async def _keys(terminal: Terminal, keys: tuple[str, ...]) -> list[float]:
+    """From each key to the last byte of what it causes, in milliseconds; keys that change nothing are left out."""
     await terminal.quiet()
     taken = []
     for number in range(SAMPLES):
-        waiting = asyncio.create_task(terminal.wait_for_any())
+        waiting = asyncio.create_task(terminal.wait_for_any(1.0))
         await asyncio.sleep(0)
         pressed = terminal.press(keys[number % len(keys)])
         with suppress(TimeoutError):
-            taken.append((await waiting - pressed) * 1000)
-        await terminal.quiet(0.05)
+            await waiting
+            await terminal.quiet(0.1)
+            taken.append((terminal.last - pressed) * 1000)
+    return taken
+
+
+def _said(name: str, taken: list[float]) -> list[Figure]:
     return [
         Figure(f"{name}, p50", percentile(taken, 50), "ms"),
         at_most(f"{name}, p99", percentile(taken, 99), "ms", 50),
     ]
 
 
+async def _filters(terminal: Terminal) -> list[float]:
+    """From the last letter of a filter to the title of the table that counts what matches, in milliseconds."""
+    taken = []
+    for number in range(20):
+        wanted = f"part {number % 10 + 1}"
+        terminal.press("/")
+        await terminal.quiet(0.2)
+        terminal.press(wanted[:-1])
+        await terminal.quiet(0.3)
+        pressed = terminal.press(wanted[-1])
+        taken.append((await terminal.wait_for(f"match {wanted}") - pressed) * 1000)
+        terminal.press("\x1b")
+        await terminal.quiet(0.6)
+    return taken
+
+
 async def _memory(terminal: Terminal, connection: asyncpg.Connection) -> list[Figure]:
-    """A short form of an hour: the window of the log is full after the first seconds."""
-    async with _writing(connection, runs=1, per_second=100):
-        await asyncio.sleep(MEMORY_SECONDS / 2)
+    """The lines of an hour at 100 a second, fed faster: every one of them is read and shown, or passes by, as it would."""
+    async with _writing(connection, runs=1, per_second=FEED_PER_SECOND) as written:
+        await written(MINUTE_LINES)
         early = terminal.memory()
-        await asyncio.sleep(MEMORY_SECONDS / 2)
+        await written(HOUR_LINES)
         late = terminal.memory()
     return [
-        Figure("memory of its own, following", late / 1e6, "MB"),
-        at_most("memory, end : middle of following 100 lines/s", late / early, "×", 1.1),
+        Figure(f"resident memory of its own after {HOUR_LINES:,} lines", late / 1e6, "MB"),
+        at_most(f"  against after {MINUTE_LINES:,} (an hour : a minute of 100 lines/s)", late / early, "×", 1.1),
     ]
 
 
 @asynccontextmanager
-async def _writing(connection: asyncpg.Connection, *, runs: int, per_second: int) -> AsyncIterator[None]:
-    """Write lines while the block runs, as the engine does: a few times a second, one bell for all."""
+async def _writing(
+    connection: asyncpg.Connection, *, runs: int, per_second: int
+) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
+    """Write lines while the block runs, as the engine does: a few times a second, one bell for all.
+
+    Yields how to wait until so many lines of each run were written.
+    """
     enough = asyncio.Event()
-    writing = asyncio.create_task(_write(connection, runs, per_second, enough))
+    written = asyncio.Condition()
+    count = 0
+
+    async def more(lines: int) -> None:
+        nonlocal count
+        async with written:
+            count += lines
+            written.notify_all()
+
+    async def until(lines: int) -> None:
+        async with written:
+            await written.wait_for(lambda: count >= lines)
+
+    writing = asyncio.create_task(_write(connection, runs, per_second, enough, more))
     try:
-        yield
+        yield until
     finally:
         enough.set()
         await writing
 
 
-async def _write(connection: asyncpg.Connection, runs: int, per_second: int, enough: asyncio.Event) -> None:
+async def _write(
+    connection: asyncpg.Connection,
+    runs: int,
+    per_second: int,
+    enough: asyncio.Event,
+    more: Callable[[int], Awaitable[None]],
+) -> None:
     due = time.perf_counter()
     while not enough.is_set():
         for number in range(1, runs + 1):
@@ -235,6 +316,7 @@ async def _write(connection: asyncpg.Connection, runs: int, per_second: int, eno
             await _append(connection, number, lines)
         topics = " ".join(f"run:{number}" for number in range(1, runs + 1))
         await connection.execute("select pg_notify('qd', $1)", f"event {topics}")
+        await more(per_second // 5)
         due += 0.2
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
 

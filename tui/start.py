@@ -44,6 +44,7 @@ async def open_screen(
     from tui.app import Choices, QuarterdeckApp
     from tui.keymap import read_keymap
     from tui.lifeline import Lifeline, quiet_hours
+    from tui.litter import settled_heap
 
     plain = registry()
     known = registry(read_keymap(paths.config / "keymap.toml", plain.actions))
@@ -62,7 +63,8 @@ async def open_screen(
     choices = Choices(shown, shows_unicode(environ), readonly, slow, memory.get("dense", True))
     _log_to(paths.logs / "screen.log")
     app = QuarterdeckApp(store, known, choices, memory, lifeline, beside)
-    await app.run_async(mouse=not slow)
+    async with settled_heap(store.ready):
+        await app.run_async(mouse=not slow)
     if lifeline.hung_up:
         forget_terminal()
     if lifeline.report:

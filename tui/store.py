@@ -91,12 +91,14 @@ class Subscription:
     _due: float = 0.0
     _task: asyncio.Task[None] | None = None
     _dirty: bool = True
+    _asked: bool = False
+    """Whether the widget waits for the next load: it begins at once."""
 
-    def refresh(self, *, at_once: bool = True) -> None:
-        """Load again: the widget asks for something else."""
-        self._dirty = True
-        if at_once:
-            self._due = 0.0
+    def refresh(self, *, superseded: bool = False) -> None:
+        """Load again at once: the widget asks for something else. ``superseded``: what is being loaded now is wanted no more."""
+        self._dirty = self._asked = True
+        if superseded and self._task is not None:
+            self._task.cancel()
         self.store.wake()
 
     def wake(self) -> None:
@@ -356,7 +358,7 @@ class Store:
             for subscription in list(self._subscriptions):
                 if not subscription._dirty or subscription.asleep or subscription._task is not None:  # noqa: SLF001
                     continue
-                if subscription._due <= now:  # noqa: SLF001
+                if subscription._asked or subscription._due <= now:  # noqa: SLF001
                     self._begin(subscription)
                 else:
                     soonest = min(soonest or subscription._due, subscription._due)  # noqa: SLF001
@@ -365,14 +367,22 @@ class Store:
                     await self._wake.wait()
 
     def _begin(self, subscription: Subscription) -> None:
-        subscription._dirty = False  # noqa: SLF001
+        subscription._dirty = subscription._asked = False  # noqa: SLF001
+        begun = time.monotonic()
         task = asyncio.create_task(self._load(subscription), name="load of the screen")
         subscription._task = task  # noqa: SLF001
         self._loads.add(task)
-        task.add_done_callback(self._loads.discard)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._loads.discard(task)
+            took = time.monotonic() - begun
+            subscription._due = max(subscription._due, begun + max(self._pace, took * _SHARE))  # noqa: SLF001
+            subscription._task = None  # noqa: SLF001
+            self.wake()
+
+        task.add_done_callback(ended)  # not in the task: one that is given up before its first step never gets so far
 
     async def _load(self, subscription: Subscription) -> None:
-        begun = time.monotonic()
         try:
             data = await subscription.load()
         except UnavailableError:
@@ -382,11 +392,6 @@ class Store:
             self._deliver(subscription, Trouble(error.sentence()))
         else:
             self._deliver(subscription, data)
-        finally:
-            took = time.monotonic() - begun
-            subscription._due = max(subscription._due, begun + max(self._pace, took * _SHARE))  # noqa: SLF001
-            subscription._task = None  # noqa: SLF001
-            self.wake()
 
     def _deliver(self, subscription: Subscription, data: Any) -> None:
         if subscription.loaded and data == subscription.data:

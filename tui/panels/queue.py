@@ -102,11 +102,10 @@ class QueuePanel(RowsPanel):
         """The tasks in full."""
         numbers = [int(str(key)) for key in keys]
 
-        async def query(connection: asyncpg.Connection) -> list[tasks.Task]:
-            return await tasks.tasks_by_number(connection, numbers)
+        async def query(connection: asyncpg.Connection) -> tuple[list[tasks.Task], dict[int, str]]:
+            return await tasks.tasks_by_number(connection, numbers), await queries.workers(connection, numbers)
 
-        found: list[tasks.Task] = await self.deck.store.read(query)
-        workers = await self.deck.store.read(lambda c: queries.workers(c, numbers))
+        found, workers = await self.deck.store.read(query)
         return {task.number: replace(task, agent=workers.get(task.number, task.agent)) for task in found}
 
     def subject_of(self, row: Any) -> Subject:

@@ -36,6 +36,7 @@ class Framed(_Base):
 
     number = 0
     name_shown = ""
+    _titled: Text | None = None
 
     @property
     def words(self) -> Ink:
@@ -74,7 +75,8 @@ class Framed(_Base):
             if width_of([(text.plain + shown, "")]) > room:
                 break
             text.append(shown, ink.style(tone_))
-        if self.border_title != text:
+        if self._titled != text:  # what Textual gives back for its title is markup, and equal to nothing
+            self._titled = text
             self.border_title = text
 
     def watch_has_focus(self, has_focus: bool) -> None:

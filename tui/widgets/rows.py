@@ -1,7 +1,7 @@
 """A table of rows that are called by keys: windowed, so that a hundred thousand scroll like a hundred.
 
-The order is a sequence of keys; rows are loaded for what is seen and a few pages around it. Columns have fixed widths, one takes what is left; where the
-pane is narrow the columns of the lowest rank go first. The cursor and the marks stay on their keys, whatever comes, goes or moves.
+The order is a sequence of keys; rows are loaded for what is seen, a few pages around it, and both ends. Columns have fixed widths, one takes what is
+left; where the pane is narrow the columns of the lowest rank go first. The cursor and the marks stay on their keys, whatever comes, goes or moves.
 """
 
 import bisect
@@ -77,6 +77,8 @@ class Rows(Lines):
         self._at = 0
         self._order: Subscription | None = None
         self._window: Subscription | None = None
+        self._held = (0, 0)
+        """The places whose rows are loaded, or are being loaded."""
         self._widths: tuple[int, list[tuple[Column, int]]] = (-1, [])
 
     # ── what subclasses say ─────────────────────────────────────────────────────────────────────────────────────────
@@ -128,6 +130,7 @@ class Rows(Lines):
             self._take_keys(keys)
         elif message.of is self._window:
             self.rows = dict(message.data)
+            self._see()
         self.changed()
         self.repaint()
         if self.has_focus:
@@ -144,17 +147,19 @@ class Rows(Lines):
         self._see()
 
     def reload(self) -> None:
-        """Load keys and rows again."""
+        """Load keys and rows again: others are wanted now."""
         for subscription in (self._order, self._window):
             if subscription is not None:
-                subscription.refresh()
+                subscription.refresh(superseded=True)
 
     async def _load_keys(self) -> tuple[tuple[Hashable, ...], Mapping[Hashable, Any] | None]:
         return tuple(await self.load_keys()), None
 
     async def _load_window(self) -> Mapping[Hashable, Any]:
         first, last = self._seen()
-        wanted = self.keys[first:last]
+        self._held = (first, last)
+        ends = (*self.keys[: self.room], *self.keys[-self.room :])  # one key away from anywhere
+        wanted = tuple(dict.fromkeys((*self.keys[first:last], *ends)))
         return await self.load_rows(wanted) if wanted else {}
 
     def _seen(self) -> tuple[int, int]:
@@ -162,8 +167,9 @@ class Rows(Lines):
         return max(0, self.top - _AROUND * room), self.top + (_AROUND + 1) * room
 
     def _see(self) -> None:
-        first, last = max(0, self.top - 1), self.top + self.room + 1
-        if self._window is not None and any(key not in self.rows for key in self.keys[first:last]):
+        """Read ahead: load when less than a page is held before or after what is seen."""
+        first, last = max(0, self.top - self.room), min(len(self.keys), self.top + 2 * self.room)
+        if self._window is not None and (first < self._held[0] or last > self._held[1]):
             self._window.refresh()
 
     def _take_keys(self, keys: Sequence[Hashable]) -> None:

@@ -1,0 +1,142 @@
+"""Tables over many rows: what is read, when, and what a key paints."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from textual.widget import Widget
+
+from storage.queries import screen as queries
+from tests.tui.screen_kit import at_the_screen, seen, settled, type_, until
+from tui.widgets.rows import Rows
+
+
+async def _many(dsn: str, count: int) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("set session_replication_role = replica")
+        await connection.execute(
+            f"""insert into task (number, project, status, priority) overriding system value
+                  select 1000 + n, 'harbour', 'pending', 1 from generate_series(1, {count}) n;
+                insert into task_body (task, title) select 1000 + n, 'Mend part ' || n from generate_series(1, {count}) n"""
+        )
+    finally:
+        await connection.close()
+
+
+async def test_a_load_that_is_superseded_is_given_up_and_the_next_begins_at_once(day: str, tmp_path: Path) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        store, begun, given_up = pilot.app.store, [], []
+
+        async def load() -> int:
+            begun.append(len(begun))
+            try:
+                if len(begun) == 1:
+                    await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                given_up.append(True)
+                raise
+            return len(begun)
+
+        subscription = store.subscribe(pilot.app.screen, ("nothing",), load, swept=False)
+        await until(lambda: begun, pilot)
+        subscription.refresh(superseded=True)
+        await until(lambda: subscription.loaded, pilot)
+        assert (given_up, subscription.data) == ([True], 2)
+        subscription.close()
+
+
+async def test_a_key_paints_the_rows_that_differ_and_nothing_else(
+    day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one("#queue", Rows)
+        pilot.app.screen.focus_panel("queue")
+        await settled(pilot)
+        wholly: list[Widget] = []
+        plain = Widget.refresh
+
+        def refresh(self: Widget, *regions: Any, **more: Any) -> Widget:
+            if self is rows and not regions:
+                wholly.append(self)
+            return plain(self, *regions, **more)
+
+        monkeypatch.setattr(Widget, "refresh", refresh)
+        await pilot.press("j", "j", "k")
+        await settled(pilot)
+        assert not wholly
+
+
+async def test_both_ends_of_a_long_table_are_there_before_one_goes_to_them(day: str, tmp_path: Path) -> None:
+    await _many(day, 2000)
+    async with at_the_screen(day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one("#queue", Rows)
+        pilot.app.screen.focus_panel("queue")
+        await settled(pilot)
+        assert len(rows.keys) > 2000
+        assert len(rows.rows) < 300
+        rows.jump(None)
+        assert rows.row() is not None
+        await settled(pilot)
+        rows.page(-1)
+        assert rows.row() is not None
+
+
+async def test_a_row_that_is_gone_from_under_the_keys_is_not_asked_for_again_and_again(
+    day: str, tmp_path: Path
+) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one("#queue", Rows)
+        asked: list[int] = []
+        plain = rows.load_rows
+
+        async def load_rows(keys: Any) -> Any:
+            asked.append(len(keys))
+            return {key: row for key, row in (await plain(keys)).items() if key != rows.keys[0]}
+
+        rows.load_rows = load_rows  # type: ignore[method-assign]
+        assert rows._window is not None
+        rows._window.refresh()
+        await until(lambda: rows._window.loaded and rows.keys[0] not in rows.rows, pilot)
+        await pilot.pause(0.2)
+        assert len(asked) < 5
+
+
+async def test_what_is_typed_last_is_what_is_shown(day: str, tmp_path: Path) -> None:
+    await _many(day, 500)
+    async with at_the_screen(day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one("#queue", Rows)
+        pilot.app.screen.focus_panel("queue")
+        await pilot.press("slash")
+        await type_(pilot, "part 77")
+        await until(lambda: "1 match part 77" in seen(pilot.app), pilot)
+        assert [rows.rows[key].title for key in rows.keys] == ["Mend part 77"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [("Parser to", {13}), ("pars.r to", {13}), ("^#13 ", {13}), ("100%", set()), ("_", set()), ("rates.*harbour", {14, 20})],
+)  # fmt: skip
+async def test_letters_and_regular_expressions_look_at_the_same_words(
+    seen_day: str, pattern: str, expected: set[int]
+) -> None:
+    connection = await asyncpg.connect(seen_day)
+    try:
+        async with connection.transaction():
+            assert set(await queries.task_numbers(connection, queries.TaskSearch(pattern=pattern))) == expected
+            others = await queries.task_numbers(connection, queries.TaskSearch(pattern=pattern, inverse=True))
+            assert len(others) == 22 - len(expected)
+    finally:
+        await connection.close()
+
+
+async def test_the_order_of_work_is_state_then_priority_then_what_ended_last(seen_day: str) -> None:
+    connection = await asyncpg.connect(seen_day)
+    try:
+        async with connection.transaction():
+            found = await queries.task_numbers(connection, queries.TaskSearch())
+    finally:
+        await connection.close()
+    assert found == (3, 4, 7, 5, 6, 8, 19, 17, 14, 15, 16, 18, 9, 10, 12, 11, 13, 20, 2, 1, 22, 21)
