@@ -2,14 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from config.errors import QuarterdeckError, UnavailableError
 from core.demo import harbour, lantern
 
-GIT_SECONDS = 60.0
+_BEGUN = "2026-01-01T00:00:00+0000"
+"""When the repositories were begun: one moment for all, so that they are the same commit every time."""
 
 VERIFY = "python3 check.py"
 """The gate of both: every test module passes, but for those which are known to fail."""
@@ -49,39 +50,29 @@ async def _make(
         file = path / place
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, "utf-8")
-    await _git(path, "init", "--quiet", "--initial-branch=main")
-    await _git(path, "add", "--all")
-    await _git(path, "commit", "--quiet", "--message", f"Begin {project}")
-    # whoever merges here needs a name, also on a machine where git knows of none
-    await _git(path, "config", "user.name", "Demo")
-    await _git(path, "config", "user.email", "demo@localhost")
+    await asyncio.to_thread(_commit, path, sorted(files), f"Begin {project}")
     return SampleProject(project, path, name, "python", (VERIFY,), colours)
 
 
-async def _git(folder: Path, *arguments: str) -> None:
-    who = {"NAME": "Demo", "EMAIL": "demo@localhost", "DATE": "2026-01-01T00:00:00Z"}
-    person = {f"GIT_{role}_{field}": value for role in ("AUTHOR", "COMMITTER") for field, value in who.items()}
-    environ = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_NOSYSTEM": "1",
-        **person,
-    }
+def _commit(folder: Path, files: Sequence[str], message: str) -> None:
+    """The files as the first commit of a new repository.
+
+    GitPython serves here, where everything is our own: it obeys what the configuration of a repository asks for, which
+    nobody may do in one of somebody else's.
+    """
     try:
-        process = await asyncio.create_subprocess_exec(
-            *("git", "-C", str(folder), *arguments),
-            env=environ,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-    except FileNotFoundError:
-        raise UnavailableError("git is not on the PATH", "install git") from None
+        from git import Actor, GitError, Repo
+    except ImportError as error:
+        raise UnavailableError("git is not on the PATH", "install git") from error
+    demo = Actor("Demo", "demo@localhost")
+    nobody = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TEMPLATE_DIR": ""}
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), GIT_SECONDS)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        raise QuarterdeckError(f"git {arguments[0]} failed in {folder}: {output.decode('utf-8', 'replace').strip()}")
+        with Repo.init(folder, initial_branch="main", env=nobody) as repo:
+            repo.index.add(files)
+            repo.index.commit(
+                message, author=demo, committer=demo, author_date=_BEGUN, commit_date=_BEGUN, skip_hooks=True
+            )
+            with repo.config_writer() as config:  # who merges here needs a name, also where git knows of none
+                config.set_value("user", "name", demo.name).set_value("user", "email", demo.email)
+    except GitError as error:
+        raise QuarterdeckError(f"git failed in {folder}: {error}") from error
