@@ -185,7 +185,8 @@ _TO_ASCII = {
     for pretty, plain_ in [
         *((glyph, letter) for glyph, letter, _ in _STATES.values()), *((a, b[:1]) for a, b in _GLYPHS.values() if len(a) == 1),
         ("–", "-"), ("—", "-"), ("’", "'"), ("“", '"'), ("”", '"'), ("≤", "<"), ("≥", ">"),
-        ("←", "left"), ("→", "right"), ("↑", "up"), ("↓", "down"), ("•", "*"), ("⏎", "enter"),
+        ("←", "left"), ("→", "right"), ("↑", "up"), ("↓", "down"), ("•", "*"), ("⏎", "enter"), ("‹", "<"), ("›", ">"), ("⍽", "_"),
+        *((chr(0x2400 + code), "^") for code in (*range(0x20), 0x21)),
     ]
 }  # fmt: skip
 

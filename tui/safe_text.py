@@ -2,9 +2,9 @@
 
 A line becomes *pieces*: text in which every character takes the cells that it seems to take, and the pen that it is
 written with. Of the control sequences only SGR (ECMA-48, 8.3.117) means anything here, and of that only what does not
-hide or blink; harmless ones of progress bars go unsaid, all others are shown (``␛[2J``), as are characters that reorder
-or hide text (``‹U+202E›``). A line is read up to :data:`LINE_LIMIT` characters, however long it is. Nothing here reads
-markup.
+hide or blink; harmless ones of progress bars go unsaid, all others are shown (``␛[2J``), as are characters that
+reorder or hide text and those that no terminal can show (``‹U+202E›``); every kind of blank is a blank. A line is
+read up to :data:`LINE_LIMIT` characters, however long it is. Nothing here reads markup.
 """
 
 import re
@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import groupby
 
 from rich.cells import cell_len
 from rich.color import Color as RichColour
@@ -20,6 +21,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.terminal_theme import DIMMED_MONOKAI
 
+from core.faces.plain import is_space, shows
 from tui.ink import Ink
 from tui.themes import READABLE, Palette, contrast
 
@@ -163,8 +165,22 @@ class _Writer:
 
     def text(self, text: str) -> None:
         """Text without controls."""
-        if text:
-            self._put(text if text.isascii() else _tame(text, at_start=not self.done), self.pen)
+        if text.isascii():
+            if text:
+                self._put(text, self.pen)
+            return
+        if text.isprintable():
+            self._put(_tame(text, at_start=not self.done), self.pen)
+            return
+        for shown, run in groupby(text, shows):
+            if shown:
+                self._put(_tame("".join(run), at_start=not self.done), self.pen)
+                continue
+            for blank, part in groupby(run, is_space):
+                if blank:
+                    self._put("".join(" " * cell_len(letter) for letter in part), self.pen)
+                else:
+                    self._hidden("".join(part))
 
     def control(self, text: str) -> None:
         """What stands for something that is not shown."""

@@ -1,12 +1,13 @@
 """Makes values fit to be shown: JSON for programs, harmless text for terminals.
 
-Text from agents and repositories is not trusted: what a terminal would obey (control characters, bidirectional
-overrides) becomes visible.
+Text from agents and repositories is not trusted: what a terminal would obey or cannot show (control characters,
+bidirectional overrides, what hides, what no character is assigned to) becomes visible. What that is, :func:`shows` says.
 """
 
 import dataclasses
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -15,7 +16,10 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
-_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
+_JOINERS = "\u200c\u200d"
+"""Make one picture or letter of several, and nothing else."""
 _UNSAFE_IN_JSON = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -58,12 +62,23 @@ def rfc3339(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def shows(letter: str) -> bool:
+    """Whether a character stands for itself on every terminal: it is printable, or the space."""
+    return letter.isprintable()
+
+
+def is_space(letter: str) -> bool:
+    """Whether a character is one of the blanks of Unicode (category Zs)."""
+    return unicodedata.category(letter) == "Zs"
+
+
 def harmless(text: str) -> str:
-    """Text with what a terminal would obey made visible; line breaks and tabs stay.
+    """Text with what a terminal would obey or cannot show made visible; line breaks, tabs and joiners stay.
 
     Colours of a program's output go.
     """
-    return _COMMANDS.sub(_visible, _SGR.sub("", text).replace("\r\n", "\n"))
+    text = _COMMANDS.sub(_visible, _SGR.sub("", text).replace("\r\n", "\n"))
+    return text if text.isascii() else _BEYOND_ASCII.sub(_shown, text)
 
 
 def one_line(text: str) -> str:
@@ -76,6 +91,13 @@ _SGR = re.compile(r"\x1b\[[0-9;:]*m")
 
 def _visible(found: re.Match[str]) -> str:
     code = ord(found[0])
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 0x7F else "\ufffd"
+    return chr(0x2400 + code) if code < 0x20 else "\u2421"
+
+
+def _shown(found: re.Match[str]) -> str:
+    run = found[0]
+    if run.isprintable():
+        return run
+    return "".join(
+        letter if shows(letter) or letter in _JOINERS else " " if is_space(letter) else "\ufffd" for letter in run
+    )

@@ -135,6 +135,12 @@ def test_what_a_terminal_would_obey_is_shown_instead() -> None:
     assert not {"\x1b", "\r", "\u202e"} & set(text)
 
 
+def test_a_blank_that_is_none_is_seen_where_it_is_what_changed() -> None:
+    text = "\n".join(shown(HEAD + "@@ -1 +1 @@\n-a\u00a0b\n+a b\n").lines())
+    assert "a⍽b" in text
+    assert "a b" in text
+
+
 def test_only_what_differs_is_set_off() -> None:
     assert changed_span("    return old(1)", "    return new(1)") == (11, 14)
     assert changed_span("completely", "different") is None

@@ -14,7 +14,7 @@ from textual.strip import Strip
 
 from core.tasks.log_pages import LogEvent
 from tests.tui.log_kit import event
-from tui.ink import Ink
+from tui.ink import Ink, plain
 from tui.safe_text import LINE_LIMIT, PLAIN, Pen, lines_of, pen_after, pieces, plain_text, rows_of, segments
 from tui.themes import ANSI, COLOUR_BLIND, DARK, LIGHT, MONO, PALETTES, contrast
 from tui.widgets.log_rows import LogLayout
@@ -126,9 +126,19 @@ def test_no_control_but_our_own_colours_reaches_the_terminal(text, width, wrap, 
         sent = strip.render(Console(color_system="truecolor", force_terminal=True, width=width))
         bare = SGR.sub("", sent)
         assert not OBEYED.search(bare)
+        assert bare.isprintable()
         assert cell_len(bare) == width
         if not unicode:
             assert bare.isascii()
+
+
+def test_no_character_of_unicode_that_cannot_be_shown_gets_through() -> None:
+    for first in range(0, 0x110000, 256):
+        text = "x".join(map(chr, range(first, first + 256)))
+        assert plain_text(text).isprintable(), hex(first)
+        assert plain(text).isprintable(), hex(first)
+    assert plain_text("a\U00018d09\ue0b0b\u0378") == "a‹U+18D09›‹U+E0B0›b‹U+0378›"
+    assert plain_text("10\u00a0km\u3000\u6e2f") == "10 km  \u6e2f"
 
 
 @settings(max_examples=200, deadline=None)

@@ -56,6 +56,11 @@ def file_heading(ink: Ink, file: FileChange, width: int, *, notes: int, closed: 
     return [*left, (" " * max(1, width - width_of(left) - width_of(right)), ""), *right]
 
 
+_BLANKS = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f"
+_SEEN = str.maketrans({"\x1b": "␛", "\r": "␍"} | dict.fromkeys(_BLANKS, "⍽"))
+"""What is seen in a change although it means nothing elsewhere: a blank that is none may be all that was changed."""
+
+
 def tabless(text: str) -> str:
     return text.expandtabs(4)
 
@@ -68,7 +73,7 @@ def text_segments(
     text = tabless(line.text[:20_000])
     tail = [Segment(" no newline at the end", ink.style("dim italic", back))] if line.open_end else []
     if not text.isprintable() or not text.isascii():
-        shown = pieces(text.replace("\x1b", "␛").replace("\r", "␍"))[0]
+        shown = pieces(text.translate(_SEEN))[0]
         if "".join(piece for piece, _ in shown) != text:
             return [
                 Segment(ink.ascii(piece), ink.style("warn" if pen.control else base, back)) for piece, pen in shown
