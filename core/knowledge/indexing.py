@@ -6,10 +6,12 @@ file.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from hashlib import md5
 from pathlib import Path
+from typing import Any, TypeVar
 from uuid import UUID
 
 from config.errors import ConflictError, NotFoundError
@@ -25,6 +27,12 @@ from storage.queries.knowledge_index import Piece
 
 FEW = 400
 """Up to so many changed files are asked for by name; for more the whole tree is listed."""
+
+
+AT_ONCE = 3
+"""Batches at a time: while one is cut here, others are stored by the server."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +117,52 @@ async def _index(db: Database, who: Principal, what: Indexed) -> AsyncIterator[P
             seconds=time.monotonic() - started,
         )
         yield progress
-    async for batch in batches:
-        files, pieces = await asyncio.to_thread(_pieces, batch)
-        async with db.transaction(who) as connection:
-            added, ended = await rows.put_files(connection, what.corpus, what.commit, files, pieces)
-        progress = replace(
-            progress,
-            done=progress.done + len(batch),
-            skipped=progress.skipped + sum(reason is not None for _, reason in files.values()),
-            added=progress.added + added,
-            ended=progress.ended + ended,
-            seconds=time.monotonic() - started,
-        )
-        yield progress
+    async with aclosing(at_once(AT_ONCE, (_store(db, who, what, batch) async for batch in batches))) as stored:
+        async for files, skipped, added, ended in stored:
+            progress = replace(
+                progress,
+                done=progress.done + files,
+                skipped=progress.skipped + skipped,
+                added=progress.added + added,
+                ended=progress.ended + ended,
+                seconds=time.monotonic() - started,
+            )
+            yield progress
     async with db.transaction(who) as connection:
         await rows.finish(connection, what.corpus, what.commit)
         await rows.prune(connection, what.corpus)
     await db.ring("knowledge")
     yield replace(progress, seconds=time.monotonic() - started, finished=True)
+
+
+async def _store(
+    db: Database, who: Principal, what: Indexed, batch: Sequence[tuple[Entry, bytes]]
+) -> tuple[int, int, int, int]:
+    """Cut a batch of files and store it: (files, left out, new items, ended items)."""
+    files, pieces = await asyncio.to_thread(_pieces, batch)
+    async with db.transaction(who) as connection:
+        added, ended = await rows.put_files(connection, what.corpus, what.commit, files, pieces)
+    return len(batch), sum(reason is not None for _, reason in files.values()), added, ended
+
+
+async def at_once(width: int, works: AsyncIterator[Coroutine[Any, Any, T]]) -> AsyncGenerator[T, None]:
+    """The results of ``works`` as they come, at most ``width`` at a time; those that go on when it is closed are cancelled."""
+    pending: set[asyncio.Task[T]] = set()
+    try:
+        async for work in works:
+            pending.add(asyncio.create_task(work))
+            if len(pending) == width:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield task.result()
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                yield task.result()
+    finally:
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
 
 
 async def _plan(db: Database, who: Principal, what: Indexed) -> tuple[list[Entry], list[str]]:

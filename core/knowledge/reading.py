@@ -17,8 +17,8 @@ from core.workspace.repository import Repository
 
 MOST_BYTES = 400_000
 """Of one file; a document may be twice as long. Anything longer is data, or not written by hand."""
-BATCH_BYTES = 3_000_000
-BATCH_FILES = 256
+BATCH_BYTES = 1_000_000
+BATCH_FILES = 128
 MOST_FILES = 300_000
 
 _FOREIGN = re.compile(

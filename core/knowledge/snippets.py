@@ -22,7 +22,8 @@ class Snippet:
 def snippet(text: str, terms: Sequence[str], *, lines: int = 6, width: int = 400) -> Snippet:
     """The stretch of ``lines`` lines that holds most different ``terms`` (stems as the database makes them)."""
     rows = text.split("\n")
-    found = [{term for _, _, term in _hits(row, terms)} for row in rows]
+    known: dict[str, str | None] = {}
+    found = [{term for _, _, term in _hits(row, terms, known)} for row in rows]
     best, most = 0, -1.0
     for start in range(max(1, len(rows) - lines + 1)):
         window = found[start : start + lines]
@@ -30,18 +31,19 @@ def snippet(text: str, terms: Sequence[str], *, lines: int = 6, width: int = 400
         if score > most:
             best, most = start, score
     shown = "\n".join(row[:width] for row in rows[best : best + lines]).rstrip()
-    marks = tuple((start, end) for start, end, _ in _hits(shown, terms))
+    marks = tuple((start, end) for start, end, _ in _hits(shown, terms, known))
     return Snippet(shown, marks, best)
 
 
-def _hits(text: str, terms: Sequence[str]) -> list[tuple[int, int, str]]:
+def _hits(text: str, terms: Sequence[str], known: dict[str, str | None]) -> list[tuple[int, int, str]]:
+    """Where terms stand; ``known`` remembers of each word whether it has one of these stems."""
     hits = []
     for piece in _PIECE.finditer(text):
-        word = piece[0].lower()
-        for term in terms:
-            if _is_of(word, term):
-                hits.append((piece.start(), piece.end(), term))
-                break
+        word = piece[0]
+        if word not in known:
+            known[word] = next((term for term in terms if _is_of(word.lower(), term)), None)
+        if (term := known[word]) is not None:
+            hits.append((piece.start(), piece.end(), term))
     return hits
 
 

@@ -141,6 +141,21 @@ async def put_files(
                 moved.append((row["number"], piece.first_line, piece.last_line))
         else:
             fresh.append(piece)
+    # First what takes long: what ends and what moves holds the row of the corpus until the commit.
+    if fresh:
+        await connection.execute(
+            """insert into memory (corpus, kind, title, content, origin, source, path, first_line, last_line)
+               select $1, kind::memory_kind, title, content, 'file', path || '@' || left($2, 12), path, first, last
+                 from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::int[]) u (kind, title, content, path, first, last)""",
+            corpus,
+            commit,
+            [piece.kind for piece in fresh],
+            [piece.title for piece in fresh],
+            [piece.text for piece in fresh],
+            [piece.path for piece in fresh],
+            [piece.first_line for piece in fresh],
+            [piece.last_line for piece in fresh],
+        )
     ended = [row["number"] for left in known.values() for row in left]
     if ended:
         await connection.execute(
@@ -155,20 +170,6 @@ async def put_files(
             u (number, first, last)
                 where m.number = u.number""",
             *map(list, zip(*moved, strict=True)),
-        )
-    if fresh:
-        await connection.execute(
-            """insert into memory (corpus, kind, title, content, origin, source, path, first_line, last_line)
-               select $1, kind::memory_kind, title, content, 'file', path || '@' || left($2, 12), path, first, last
-                 from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::int[]) u (kind, title, content, path, first, last)""",
-            corpus,
-            commit,
-            [piece.kind for piece in fresh],
-            [piece.title for piece in fresh],
-            [piece.text for piece in fresh],
-            [piece.path for piece in fresh],
-            [piece.first_line for piece in fresh],
-            [piece.last_line for piece in fresh],
         )
     counts: dict[str, int] = {}
     for piece in pieces:

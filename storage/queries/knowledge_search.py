@@ -104,25 +104,20 @@ async def match_vectors(
 ) -> list[tuple[int, float]]:
     """The nearest by cosine: (memory, similarity). Must run in a transaction, whose search settings it sets.
 
-    Up to :data:`EXACT_ROWS` vectors are compared one by one, served by embedding_corpus; beyond, the HNSW index is read
+    In bodies of up to :data:`EXACT_ROWS` items the vectors are compared one by one, served by embedding_corpus; beyond, the HNSW index is read
     on until enough
     rows pass the filter (iterative scan), so that a filtered search is never short.
     """
-    count = await connection.fetchval(
-        "select count(*) from (select 1 from embedding where model = $1 and corpus = any($2) limit $3) counted",
-        embedder.id,
-        list(corpora),
-        EXACT_ROWS + 1,
-    )
+    many = await connection.fetchval("select coalesce(sum(docs), 0) from corpus where id = any($1)", list(corpora))
     arguments = [
         embedder.id, list(corpora), _literal(vector), limit, list(filters.kinds) or None, list(filters.tags) or None,
         filters.path, filters.since, filters.until,
     ]  # fmt: skip
-    if count <= EXACT_ROWS or not await has_index(connection, embedder):
+    if many <= EXACT_ROWS or not await has_index(connection, embedder):
         side = "e.vector"
     else:
         await connection.execute(
-            f"set local hnsw.ef_search = {EF_SEARCH}; set local hnsw.iterative_scan = relaxed_order; set local hnsw.max_scan_tuples = 200000"
+            f"set local hnsw.ef_search = {min(1000, max(EF_SEARCH, 2 * limit))}; set local hnsw.iterative_scan = relaxed_order; set local hnsw.max_scan_tuples = 200000"
         )
         side = f"e.vector::halfvec({embedder.dims})"
     join = "join memory m on m.number = e.memory" if filters.beyond_kinds else ""
