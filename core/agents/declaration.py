@@ -3,7 +3,9 @@
 Fields: ``title``; ``dialect`` (what it speaks: ``command`` or ``claude-code``); ``program`` (a name on the
 PATH, a path, or a placeholder); ``bundled`` (``package/path/in/it``, where a wheel carries the program);
 ``argv``, to which ``model`` is added when the agent names a model, and ``start`` or ``resume``; ``version``
-(what prints it); ``stdin`` (``open`` or ``closed``); ``default_model``; ``capabilities``; a table ``env``.
+(what prints it); ``stdin`` (``open`` or ``closed``); ``default_model``; ``speaks`` (the
+protocols in which it calls models: ``anthropic``, ``openai``, ``gemini``; left out, nobody knows); ``capabilities``; a
+table ``env``.
 
 Placeholders in ``argv`` and ``env``: ``{program} {python} {model} {session} {prompt} {prompt_file}
 {context_file} {worktree} {branch} {state}``; ``{command}`` as an element of its own is the agent's command,
@@ -24,6 +26,7 @@ from config.paths import Paths
 
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+KNOWN_PROTOCOLS = frozenset({"anthropic", "openai", "gemini"})
 KNOWN_CAPABILITIES = frozenset({"questions", "permissions", "messages", "resume", "usage"})
 PLACEHOLDERS = frozenset(
     {
@@ -58,6 +61,8 @@ class Declaration:
     version: tuple[str, ...] = ()
     stdin: Literal["open", "closed"] = "open"
     default_model: str = ""
+    speaks: frozenset[str] = frozenset()
+    """Protocols in which it calls models; empty where that is not known, as of any command."""
     capabilities: frozenset[str] = frozenset()
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -100,7 +105,7 @@ def parse_declaration(name: str, text: str, where: str) -> Declaration:
         "stdin",
         "default_model",
     }
-    unknown = sorted(set(table) - known - {"capabilities", "env"})
+    unknown = sorted(set(table) - known - {"speaks", "capabilities", "env"})
     if unknown:
         raise UsageError(
             f"{where}: {unknown[0]!r} is not a field of an adapter", f"the fields are {', '.join(sorted(known))}"
@@ -124,6 +129,7 @@ def parse_declaration(name: str, text: str, where: str) -> Declaration:
         version=_texts(table, "version", where),
         stdin=cast("Literal['open', 'closed']", stdin),
         default_model=_text(table, "default_model", where, ""),
+        speaks=frozenset(_texts(table, "speaks", where)),
         capabilities=frozenset(_texts(table, "capabilities", where)),
         env=_env(table, where),
     )
@@ -142,6 +148,10 @@ def _check_names(declaration: Declaration, where: str) -> None:
     if strange := sorted(declaration.capabilities - KNOWN_CAPABILITIES):
         raise UsageError(
             f"{where}: {strange[0]!r} is no capability", f"the capabilities are {', '.join(sorted(KNOWN_CAPABILITIES))}"
+        )
+    if strange := sorted(declaration.speaks - KNOWN_PROTOCOLS):
+        raise UsageError(
+            f"{where}: {strange[0]!r} is no protocol", f"the protocols are {', '.join(sorted(KNOWN_PROTOCOLS))}"
         )
     lists = (declaration.argv, declaration.model, declaration.start, declaration.resume, declaration.version)
     for template in [*(part for parts in lists for part in parts), *declaration.env.values()]:

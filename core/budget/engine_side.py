@@ -29,7 +29,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -41,13 +41,8 @@ from config.settings import GatewaySettings
 from storage.queries import budget, budget_runs
 from storage.queries.budget_runs import Notice, Refused
 
-SPEAKS = {
-    "anthropic": ("claude-code", "builtin"),
-    "openai": ("codex", "aider"),
-    "other": ("codex", "aider"),
-    "gemini": ("gemini",),
-}
-"""Which adapters speak a provider's protocol."""
+_PROTOCOL = {"other": "openai"}
+"""Whose protocol the services of a provider speak, where it is not their own."""
 
 _KEPT = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "QD_HOME", "QD_SECRETS", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"),
@@ -91,31 +86,41 @@ def agent_environment(url: str, token: str) -> dict[str, str]:
     }
 
 
+def protocol_of(provider: str) -> str:
+    """The protocol that the services of a provider speak."""
+    return _PROTOCOL.get(provider, provider)
+
+
 async def may_start(
-    connection: asyncpg.Connection, *, project: str, task: int, agent: str, adapter: str
+    connection: asyncpg.Connection, *, project: str, task: int, agent: str, speaks: frozenset[str]
 ) -> Refused | None:
     """Why a run could make no call at all: a limit of its project, task, agent or day, or of every service that it
     could use.
+
+    ``speaks``: the protocols of its program. One of which nobody knows them may have no need of a model: it may start.
     """
+    if not speaks:
+        return None
     refused = await budget_runs.exhausted(connection, project, task, agent)
     if refused is not None:
         return refused
     found = {service.name: service for service in await budget.services(connection)}
-    providers = {provider for provider, adapters in SPEAKS.items() if adapter in adapters}
     stand_ins = {service.fallback for service in found.values()}
     first: Refused | None = None
     for head in found.values():
-        if head.provider not in providers or head.name in stand_ins:
+        if protocol_of(head.provider) not in speaks or head.name in stand_ins:
             continue
         name: str | None = head.name
         seen: set[str] = set()
-        while name in found and name not in seen and found[name].provider in providers:
+        while name in found and name not in seen and protocol_of(found[name].provider) in speaks:
             seen.add(name)
             refused = await budget_runs.service_spent(connection, name)
             if refused is None:
                 return None
             first = first or refused
             name = found[name].fallback
+        if first and name in found and name not in seen and first.other_protocol is None:
+            first = replace(first, other_protocol={"service": name, "provider": found[name].provider})
     return first
 
 
@@ -158,23 +163,35 @@ class HandOver:
     note: str
 
 
-async def hand_over(connection: asyncpg.Connection, project: str, agent: str, refused: Refused) -> HandOver | None:
+async def hand_over(
+    connection: asyncpg.Connection, project: str, agent: str, refused: Refused, adapters: Mapping[str, frozenset[str]]
+) -> HandOver | None:
     """An agent that speaks the protocol of the next service in the chain; None where there is none.
 
-    The task is to be made ready with this agent and, as its feedback, the note; its worktree stays.
+    ``adapters``: the protocols of every adapter's program. The task is to be made ready with this agent and, as its feedback, the note; its worktree stays.
     """
     if refused.other_protocol is None:
         return None
-    provider, service = refused.other_protocol["provider"], refused.other_protocol["service"]
-    names = await budget_runs.agents_speaking(connection, list(SPEAKS.get(provider, ())), project)
-    if not names:
-        return None
-    note = (
-        f"Agent {agent} was at this task in this worktree until {refused.text}. Its work so far is here, uncommitted"
+    found = {service.name: service for service in await budget.services(connection)}
+    name: str | None = refused.other_protocol["service"]
+    seen: set[str] = set()
+    while name in found and name not in seen:
+        seen.add(name)
+        protocol = protocol_of(found[name].provider)
+        fit = [adapter for adapter, speaks in adapters.items() if protocol in speaks]
+        others = [other for other in await budget_runs.agents_speaking(connection, fit, project) if other != agent]
+        if others and await budget_runs.service_spent(connection, name) is None:
+            return HandOver(others[0], _note(agent, refused.text, name))
+        name = found[name].fallback
+    return None
+
+
+def _note(agent: str, reason: str, service: str) -> str:
+    return (
+        f"Agent {agent} was at this task in this worktree until {reason}. Its work so far is here, uncommitted"
         f" changes included: look at `git status` and `git diff` first, keep what is good, and go on from there."
         f" You are working with service {service}."
     )
-    return HandOver(names[0], note)
 
 
 class GatewayWatch:

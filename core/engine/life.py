@@ -304,15 +304,21 @@ class Life:
         await self._settle("failed", "retry", reason, pause=True)
 
     async def _wait_for_budget(self, refused: Refused) -> None:
-        """No call of this run would be answered: it does not begin."""
+        """No call of this run would be answered: it does not begin, or begins with an agent whose calls would be."""
+        handed = await self.runtime.money.hand_over(self, refused)
 
         async def wait(connection: asyncpg.Connection) -> None:
+            number, token = self.work.number, self.work.lease_token
+            if handed:
+                await rows.hand_over(connection, number, token, handed.agent)
+                await finish(connection, number, token, "wait", reason=refused.text, wait="time", feedback=handed.note)
+                return
             if refused.kind == "budget":
-                await engine_side.wait(connection, self.work.number, refused)
+                await engine_side.wait(connection, number, refused)
             await finish(
                 connection,
-                self.work.number,
-                self.work.lease_token,
+                number,
+                token,
                 "wait",
                 reason=refused.text,
                 wait="budget" if refused.kind == "budget" else "time",

@@ -14,6 +14,7 @@ import asyncpg
 
 from config.errors import QuarterdeckError
 from core import version
+from core.agents.declaration import load_declaration, load_declarations
 from core.budget import engine_side
 from core.engine.ending import Judgement
 from core.events import EventKind
@@ -55,10 +56,13 @@ class Money:
             await engine_side.stop_gateway(self.runtime.paths)
 
     async def is_metered(self, adapter: str) -> bool:
-        """Whether there is a service whose models this adapter's program could use."""
+        """Whether there is a service whose models this adapter's program could use; any, where nobody knows its
+        protocols.
+        """
         if self._providers is None:
             self._providers = {service.provider for service in await self.runtime.persist(budget.services)}
-        return any(adapter in engine_side.SPEAKS.get(provider, ()) for provider in self._providers)
+        speaks = load_declaration(adapter, self.runtime.paths).speaks
+        return any(not speaks or engine_side.protocol_of(provider) in speaks for provider in self._providers)
 
     async def refuses(self, life: "Life") -> Refused | None:
         """Why a run could make no call at all; None when it may start."""
@@ -66,7 +70,11 @@ class Money:
         if not await self.is_metered(work.adapter):
             return None
         return await self.runtime.persist(
-            engine_side.may_start, project=work.project, task=work.number, agent=work.agent, adapter=work.adapter
+            engine_side.may_start,
+            project=work.project,
+            task=work.number,
+            agent=work.agent,
+            speaks=load_declaration(work.adapter, self.runtime.paths).speaks,
         )
 
     async def environment(self, run: int, adapter: str) -> dict[str, str]:
@@ -86,10 +94,15 @@ class Money:
             return judgement
         if refused.kind == "service":
             return Judgement("failed", "wait", refused.text, wait="time", retry_seconds=refused.retry_seconds or 30.0)
-        handed = await self.runtime.persist(engine_side.hand_over, life.work.project, life.work.agent, refused)
+        handed = await self.hand_over(life, refused)
         if handed:
             return Judgement("failed", "wait", refused.text, handed.note, wait="time", hand_to=handed.agent)
         return Judgement("failed", "wait", refused.text, wait="budget", refused=refused)
+
+    async def hand_over(self, life: "Life", refused: Refused) -> engine_side.HandOver | None:
+        """Who goes on with a task whose agent's services are used up; None where nobody can."""
+        adapters = {declared.name: declared.speaks for declared in load_declarations(self.runtime.paths)}
+        return await self.runtime.persist(engine_side.hand_over, life.work.project, life.work.agent, refused, adapters)
 
     async def look(self, lives: "Mapping[int, Life]") -> None:
         """Tell runs what the gateway has to say of them, and wake the tasks whose budget has room again."""

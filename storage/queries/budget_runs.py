@@ -92,10 +92,12 @@ async def exhausted(connection: asyncpg.Connection, project: str, task: int, age
 async def service_spent(connection: asyncpg.Connection, service: str) -> Refused | None:
     """Why a service itself cannot take a call: suspended, or nothing left."""
     row = await connection.fetchrow(
-        """select s.suspended, s.suspended_reason, b.id as budget
-             from service s left join budget b on b.scope = 'service' and b.key in (s.name, '*')
-             left join account a on a.budget = b.id and a.key = s.name and a.starts <= clock_timestamp() and clock_timestamp() < a.ends
-            where s.name = $1 and (s.suspended or (b.hard is not null and coalesce(a.hard - a.spent, b.hard) <= 0)) limit 1""",
+        """select s.suspended, s.suspended_reason, r.budget
+             from service s left join lateral (
+               select r.budget from budget_rules(s.name, null, null, null) r join budget b on b.id = r.budget
+                 left join account a on a.budget = r.budget and a.key = r.key and a.starts <= clock_timestamp() and clock_timestamp() < a.ends
+                where b.scope = 'service' and b.hard is not null and coalesce(a.hard - a.spent, b.hard) <= 0 order by r.budget limit 1) r on true
+            where s.name = $1 and (s.suspended or r.budget is not null)""",
         service,
     )
     if row is None:

@@ -1,6 +1,5 @@
 """At a limit and in trouble: who answers instead, what the run is told, what wakes it."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import asyncpg
 import pytest
 
 from core.budget import engine_side
+from storage.queries.budget_runs import Refused
 from tests.budget.gate import (
     add_runs,
     add_service,
@@ -18,6 +18,7 @@ from tests.budget.gate import (
     boot_for,
     connect,
     gateway,
+    keep_keys,
     nothing_open,
     set_budget,
     token_for,
@@ -49,6 +50,7 @@ class Pair:
             token,
         )
         self.url = ""
+        self.home = Path()
 
     async def ask(self, wish: dict[str, Any] | None = None, **more: Any) -> tuple[int, dict[str, str], Any]:
         body = {
@@ -77,6 +79,7 @@ async def pair(migrated_database: str, tmp_path: Path) -> AsyncIterator[Pair]:
         await add_service(db, "cheap", cheap.url, usd=5, model_map={"claude-*": "claude-small"})
         await add_service(db, "main", main.url, usd=5, fallback="cheap")
         made = Pair(migrated_database, db, http, main, cheap, run, await token_for(migrated_database, run))
+        made.home = tmp_path
         async with gateway(boot_for(migrated_database, tmp_path, wait_seconds=1.0), "main", "cheap") as made.url:
             yield made
             await nothing_open(db)
@@ -212,15 +215,18 @@ async def test_the_next_service_in_another_protocol_is_handed_to_an_agent_that_s
     await until(told)
     refused = await engine_side.why_refused(pair.db, pair.run)
     assert refused is not None
-    over = await engine_side.hand_over(pair.db, "shop", "ada", refused)
+    adapters = {"claude-code": frozenset({"anthropic"}), "codex": frozenset({"openai"}), "command": frozenset[str]()}
+    over = await engine_side.hand_over(pair.db, "shop", "ada", refused, adapters)
     assert over is not None
     assert over.agent == "coda"
     assert "git diff" in over.note
+    await set_budget(pair.db, "service", "codex", 0)
+    assert await engine_side.hand_over(pair.db, "shop", "ada", refused, adapters) is None, "it has no money either"
 
 
 async def test_a_run_that_could_make_no_call_is_not_started(pair: Pair) -> None:
     task = await pair.db.fetchval("select task from run")
-    where = {"project": "shop", "task": task, "agent": "ada", "adapter": "claude-code"}
+    where = {"project": "shop", "task": task, "agent": "ada", "speaks": frozenset({"anthropic"})}
     assert await engine_side.may_start(pair.db, **where) is None
     await set_budget(pair.db, "project", "shop", 0)
     refused = await engine_side.may_start(pair.db, **where)
@@ -231,4 +237,72 @@ async def test_a_run_that_could_make_no_call_is_not_started(pair: Pair) -> None:
     refused = await engine_side.may_start(pair.db, **where)
     assert refused is not None
     assert refused.text == "service main is suspended"
-    await asyncio.sleep(0)
+    assert await engine_side.may_start(pair.db, **{**where, "speaks": frozenset()}) is None, "it may need no model"
+
+
+async def test_a_limit_of_its_own_lets_a_service_start_runs_where_the_limit_for_each_is_met(pair: Pair) -> None:
+    task = await pair.db.fetchval("select task from run")
+    await set_budget(pair.db, "service", "*", 0)
+    where = {"project": "shop", "task": task, "agent": "ada", "speaks": frozenset({"anthropic"})}
+    assert await engine_side.may_start(pair.db, **where) is None
+
+
+async def test_an_increase_of_the_stand_in_wakes_what_waits_for_the_service(pair: Pair) -> None:
+    await set_budget(pair.db, "service", "main", 0.00001)
+    await set_budget(pair.db, "service", "cheap", 0.00001)
+    assert (await pair.ask())[0] == 402
+    await until(lambda: pair.db.fetchval("select exists (select 1 from run_notice where kind = 'budget')"))
+    refused = await engine_side.why_refused(pair.db, pair.run)
+    assert refused is not None
+    task = await pair.db.fetchval("update task set status = 'waiting', wait = 'budget' returning number")
+    await engine_side.wait(pair.db, task, refused)
+    assert await engine_side.wake(pair.db) == 0
+    await set_budget(pair.db, "service", "cheap", 5)
+    assert await engine_side.wake(pair.db) == 1
+
+
+async def test_a_stand_in_that_could_not_help_before_wakes_nobody(pair: Pair) -> None:
+    await set_budget(pair.db, "service", "main", 0.00001)
+    await pair.db.execute("delete from circuit")
+    task = await pair.db.fetchval("update task set status = 'waiting', wait = 'budget' returning number")
+    rule = await pair.db.fetchval("select id from budget where key = 'main'")
+    await engine_side.wait(pair.db, task, Refused("budget", "used up", "main", rule, "main", need=1000))
+    assert await engine_side.wake(pair.db) == 0, "it has had that money all the time"
+    await pair.db.execute("update service set suspended = true, updated_at = clock_timestamp() where name = 'cheap'")
+    assert await engine_side.wake(pair.db) == 0
+    await pair.db.execute("update service set suspended = false, updated_at = clock_timestamp() where name = 'cheap'")
+    assert await engine_side.wake(pair.db) == 1
+
+
+async def test_a_chain_of_any_length_speaks_the_model_that_each_declares(pair: Pair) -> None:
+    for place in range(1, 6):
+        url = pair.cheap.url
+        models = {"claude-*": f"claude-{place}"}
+        await add_service(pair.db, f"s{place}", url, usd=0.00001 if place < 5 else 5, model_map=models)
+        before = f"s{place - 1}" if place > 1 else "cheap"
+        await pair.db.execute("update service set fallback = $1 where name = $2", f"s{place}", before)
+        keep_keys(boot_for(pair.dsn, pair.home).paths, f"s{place}")
+    await pair.reload()
+    for name in ("main", "cheap"):
+        await set_budget(pair.db, "service", name, 0.00001)
+
+    async def last() -> bool:
+        return (await pair.ask())[1].get("x-quarterdeck-service") == "s5"
+
+    await until(last)
+    status, headers, answer = await pair.ask()
+    assert (status, answer["model"], headers["x-quarterdeck-model"]) == (200, "claude-5", "claude-5")
+
+
+async def test_a_stand_in_is_not_asked_for_a_model_that_it_does_not_take(pair: Pair) -> None:
+    await pair.db.execute("update service set models = '{claude-small*}', model_map = '{}' where name = 'cheap'")
+    await pair.reload()
+    await set_budget(pair.db, "service", "main", 0.00001)
+
+    async def refused() -> bool:
+        return (await pair.ask())[0] == 402
+
+    await until(refused)
+    asked = pair.cheap.calls
+    await pair.ask()
+    assert pair.cheap.calls == asked

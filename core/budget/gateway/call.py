@@ -23,7 +23,7 @@ from core.budget.gateway import headers
 from core.budget.gateway.books import Books, Settlement
 from core.budget.gateway.circuit import Trouble, trouble_in_stream, trouble_of
 from core.budget.gateway.journal import Journal
-from core.budget.gateway.routing import Quote, Services, unpriced
+from core.budget.gateway.routing import Quote, Services, serves, unpriced
 from core.budget.prices import Used
 from core.budget.wire import Demand, Reader, Refusal, Wire
 from core.budget.wire.base import dump
@@ -111,6 +111,10 @@ class Calls:
         quoted = self._services.quote(service, call.wire, call.demand, len(call.raw), uuid7(), instead)
         if quoted is None:
             return No(Refusal.REQUEST, unpriced(service, call.demand.model), service=service.name)
+        if instead is not None and not serves(service, quoted.model):
+            hint = f"declare with `qd service edit {service.name} --map GLOB=MODEL` what it speaks instead"
+            text = f"service {service.name} does not take the model {quoted.model[:100]!r}; {hint}"
+            return No(Refusal.UNAVAILABLE, text, service=service.name)
         closed = await self._pass_circuit(service, last=last)
         if closed is not None:
             return closed

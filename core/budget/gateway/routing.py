@@ -118,7 +118,7 @@ class Services:
 
     def chain(self, wire: Wire, model: str) -> Chain:
         """The service that takes this model, and who stands in for it, one after the other."""
-        heads = [s for s in self._heads.get(wire.provider, []) if _serves(s, model)]
+        heads = [s for s in self._heads.get(wire.provider, []) if serves(s, model)]
         if not heads:
             return Chain(())
         links: list[Service] = []
@@ -213,5 +213,6 @@ def unpriced(service: Service, model: str) -> str:
     )
 
 
-def _serves(service: Service, model: str) -> bool:
+def serves(service: Service, model: str) -> bool:
+    """Whether a service takes this model."""
     return not service.models or any(fnmatchcase(model, glob) for glob in service.models)
