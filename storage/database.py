@@ -38,10 +38,16 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a transaction acts for: ``actor`` goes into the audit trail, ``role`` decides what it may do."""
+    """Who a transaction acts for: ``actor`` goes into the audit trail, ``role`` decides what it may do.
+
+    An agent acts for a ``run`` and its ``task`` (their numbers) in a ``project``, of which alone the database shows it anything.
+    """
 
     actor: str
     role: Role
+    project: str | None = None
+    run: int | None = None
+    task: int | None = None
 
 
 class Database:
@@ -96,11 +102,7 @@ class Database:
         """A transaction in the role of ``who``. The caller's errors roll it back."""
         async with self.connection() as connection, connection.transaction():
             if who != self._bound:
-                await connection.execute(
-                    "select set_config('role', $1, true), set_config('qd.actor', $2, true)",
-                    who.role.database_role,
-                    who.actor,
-                )
+                await _act_as(connection, who)
             try:
                 yield connection
             except asyncpg.InsufficientPrivilegeError as error:
@@ -150,6 +152,23 @@ def unreachable(error: BaseException) -> UnavailableError:
     """The one sentence for a database that does not answer."""
     text = " ".join(str(error).split()) or type(error).__name__
     return UnavailableError(f"the database cannot be reached ({text})", "see `qd doctor`")
+
+
+async def _act_as(connection: asyncpg.Connection, who: Principal) -> None:
+    """Take on role and name, and where it is an agent its project and run, until the end of the transaction."""
+    if who.role is Role.AGENT:
+        await connection.execute(
+            """select set_config('role', $1, true), set_config('qd.actor', $2, true), set_config('qd.project', $3, true),
+                      set_config('qd.run', $4, true)""",
+            who.role.database_role,
+            who.actor,
+            who.project or "",
+            str(who.run or ""),
+        )
+        return
+    await connection.execute(
+        "select set_config('role', $1, true), set_config('qd.actor', $2, true)", who.role.database_role, who.actor
+    )
 
 
 async def _prepare_connection(connection: asyncpg.Connection) -> None:

@@ -36,6 +36,8 @@ class Job:
     """The session of an earlier attempt, or of a run that crashed, in the same worktree: to be taken up
     again.
     """
+    tools: bool = False
+    """Whether the crew's tools are served to this run, by ``QD_MCP_URL`` and ``QD_RUN_TOKEN`` in its environment."""
 
 
 @dataclass(frozen=True, slots=True)

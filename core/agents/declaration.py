@@ -2,10 +2,10 @@
 
 Fields: ``title``; ``dialect`` (what it speaks: ``command`` or ``claude-code``); ``program`` (a name on the
 PATH, a path, or a placeholder); ``bundled`` (``package/path/in/it``, where a wheel carries the program);
-``argv``, to which ``model`` is added when the agent names a model, and ``start`` or ``resume``; ``version``
-(what prints it); ``stdin`` (``open`` or ``closed``); ``default_model``; ``speaks`` (the
-protocols in which it calls models: ``anthropic``, ``openai``, ``gemini``; left out, nobody knows); ``capabilities``; a
-table ``env``.
+``argv``, to which ``model`` is added when the agent names a model, ``tools`` when the crew's tools are served to the
+run, and ``start`` or ``resume``; ``version`` (what prints it); ``stdin`` (``open`` or ``closed``); ``default_model``;
+``speaks`` (the protocols in which it calls models: ``anthropic``, ``openai``, ``gemini``; left out, nobody knows);
+``capabilities``; a table ``env``.
 
 Placeholders in ``argv`` and ``env``: ``{program} {python} {model} {session} {prompt} {prompt_file}
 {context_file} {worktree} {branch} {state}``; ``{command}`` as an element of its own is the agent's command,
@@ -59,6 +59,7 @@ class Declaration:
     start: tuple[str, ...] = ()
     resume: tuple[str, ...] = ()
     version: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
     stdin: Literal["open", "closed"] = "open"
     default_model: str = ""
     speaks: frozenset[str] = frozenset()
@@ -102,6 +103,7 @@ def parse_declaration(name: str, text: str, where: str) -> Declaration:
         "start",
         "resume",
         "version",
+        "tools",
         "stdin",
         "default_model",
     }
@@ -127,6 +129,7 @@ def parse_declaration(name: str, text: str, where: str) -> Declaration:
         start=_texts(table, "start", where),
         resume=_texts(table, "resume", where),
         version=_texts(table, "version", where),
+        tools=_texts(table, "tools", where),
         stdin=cast("Literal['open', 'closed']", stdin),
         default_model=_text(table, "default_model", where, ""),
         speaks=frozenset(_texts(table, "speaks", where)),
@@ -153,7 +156,14 @@ def _check_names(declaration: Declaration, where: str) -> None:
         raise UsageError(
             f"{where}: {strange[0]!r} is no protocol", f"the protocols are {', '.join(sorted(KNOWN_PROTOCOLS))}"
         )
-    lists = (declaration.argv, declaration.model, declaration.start, declaration.resume, declaration.version)
+    lists = (
+        declaration.argv,
+        declaration.model,
+        declaration.start,
+        declaration.resume,
+        declaration.version,
+        declaration.tools,
+    )
     for template in [*(part for parts in lists for part in parts), *declaration.env.values()]:
         for name in PLACEHOLDER.findall(template):
             if name not in PLACEHOLDERS:

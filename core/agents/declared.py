@@ -75,6 +75,7 @@ class DeclaredAdapter:
         values = self._values(job, session)
         argv = list(declared.argv)
         argv += declared.model if values["model"] else ()
+        argv += declared.tools if job.tools else ()
         argv += declared.resume if resumed else declared.start
         return Launch(
             argv=tuple(word for part in argv for word in self._fill(part, values, job)),

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 import asyncpg
 
 from core.commands.knowledge import move
-from core.commands.knowledge_views import ItemRef, ItemView, find_item, item_view, shown_item, store
+from core.commands.knowledge_views import ItemRef, ItemView, find_item, item_view, said_by, shown_item, store
 from core.commands.pattern import edit_structured
-from core.commands.table import Context, Metavar, command
+from core.commands.table import Context, Metavar, Tool, command
 from core.commands.values import Line, Slug, TaskRef, Text
 from core.knowledge.kinds import decision_text
 from core.knowledge.secrets import redact
@@ -21,7 +21,18 @@ Ref = Annotated[ItemRef, "number or id of the decision"]
 Outcome = Literal["success", "partial", "failed", "reverted"]
 
 
-@command("decision.add", role=Role.SUPERVISOR)
+@command(
+    "decision.add",
+    role=Role.SUPERVISOR,
+    tool=Tool(
+        "record_decision",
+        ("question", "chosen", "reasoning", "alternative", "type", "tag"),
+        "Write down a choice that others will have to live with: what was to be decided, what you chose, instead of what,"
+        " and why.",
+        own=("task",),
+        shows=("number", "title", "state", "note"),
+    ),
+)
 async def add(
     ctx: Context,
     question: Annotated[Line, "what was to be decided"],
@@ -50,7 +61,7 @@ async def add(
             columns["task"] = found.number
             where, source = project or found.project, f"task #{found.number}"
         draft = Draft("decision", columns["question"], decision_text(columns), where, source, tags=tuple(tag))
-        return await shown_item(connection, await store(connection, draft, columns))
+        return await shown_item(connection, await store(connection, said_by(ctx.who, draft), columns))
 
     added = await transact(ctx.db, ctx.who, work)
     await ctx.db.ring("knowledge")

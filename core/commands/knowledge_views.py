@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
@@ -12,7 +12,9 @@ from pydantic import BeforeValidator
 
 from config.errors import ConflictError, NotFoundError
 from core.commands.shown import Column
+from core.knowledge.hidden import look
 from core.knowledge.search import Found, Hit
+from storage.database import Principal, Role
 from storage.queries import knowledge as rows
 from storage.queries.knowledge import Draft, Memory
 
@@ -164,6 +166,22 @@ async def check_project(connection: asyncpg.Connection, project: str | None) -> 
     """Raise NotFoundError for a project that is not there."""
     if project is not None and not await rows.project_exists(connection, project):
         raise NotFoundError(f"there is no project {project}", "see `qd project list`")
+
+
+def said_by(who: Principal, draft: Draft) -> Draft:
+    """An item with whose it is. What an agent says and reads like an instruction is told to nobody before a person has
+    accepted it.
+    """
+    if who.role is not Role.AGENT:
+        return draft
+    odd = any(finding.what == "instruction" for finding in look(f"{draft.title}\n{draft.content}", ""))
+    return replace(
+        draft,
+        origin="agent",
+        source=f"task #{who.task}",
+        state="proposed" if odd else "active",
+        note="it reads like an instruction; a person has to accept it" if odd else None,
+    )
 
 
 async def store(connection: asyncpg.Connection, draft: Draft, details: Mapping[str, Any] | None = None) -> int:

@@ -6,9 +6,9 @@ import asyncpg
 from pydantic import Field
 
 from core.commands.knowledge import move
-from core.commands.knowledge_views import ItemRef, ItemView, find_item, item_view, shown_item, store
+from core.commands.knowledge_views import ItemRef, ItemView, find_item, item_view, said_by, shown_item, store
 from core.commands.pattern import edit_structured
-from core.commands.table import Context, Metavar, command
+from core.commands.table import Context, Metavar, Tool, command
 from core.commands.values import Line, Slug, Text
 from core.knowledge.kinds import lesson_text, signature
 from core.knowledge.secrets import redact
@@ -21,7 +21,16 @@ Ref = Annotated[ItemRef, "number or id of the lesson"]
 Type = Literal["typecheck", "runtime", "test", "lint", "build", "logic", "review", "other"]
 
 
-@command("lesson.add", role=Role.SUPERVISOR)
+@command(
+    "lesson.add",
+    role=Role.SUPERVISOR,
+    tool=Tool(
+        "record_lesson",
+        ("error", "context", "fix", "worked", "rule", "type", "path", "tag"),
+        "Write down an error that cost you time, what mended it, and how to avoid it, for those who come after you.",
+        shows=("number", "title", "state", "note"),
+    ),
+)
 async def add(
     ctx: Context,
     error: Annotated[Text, Field(min_length=1, max_length=20_000), "what went wrong, as it was said"],
@@ -52,7 +61,7 @@ async def add(
     )
 
     async def work(connection: asyncpg.Connection) -> ItemView:
-        return await shown_item(connection, await store(connection, draft, columns))
+        return await shown_item(connection, await store(connection, said_by(ctx.who, draft), columns))
 
     added = await transact(ctx.db, ctx.who, work)
     await ctx.db.ring("knowledge")

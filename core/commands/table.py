@@ -310,8 +310,7 @@ def validated(entry: Command, arguments: Mapping[str, Any]) -> dict[str, Any]:
         _refuse_unstorable(name, arguments[name])
         try:
             values[name] = _adapter(parameter.annotation).validate_python(arguments[name])
-            if isinstance(values[name], int) and abs(values[name]) > _LARGEST:
-                raise OverflowError
+            _refuse_larger(values[name])
         except OverflowError:
             raise UsageError(f"{name.replace('_', '-')} {_shown(arguments[name])} is out of range") from None
         except ValidationError as error:
@@ -337,6 +336,12 @@ def _refuse_unstorable(name: str, value: Any) -> None:
     for text in value if isinstance(value, list | tuple) else (value,):
         if isinstance(text, str) and ("\0" in text or not _is_unicode(text)):
             raise UsageError(f"{name.replace('_', '-')} {_shown(text)} is not valid UTF-8 text", "write it in UTF-8")
+
+
+def _refuse_larger(value: Any) -> None:
+    for number in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(number, int) and abs(number) > _LARGEST:
+            raise OverflowError
 
 
 def _is_unicode(text: str) -> bool:

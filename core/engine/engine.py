@@ -155,6 +155,8 @@ class Engine:
                 await self._begin(run.task, run.agent, run)
             else:
                 await self.runtime.persist(rows.end_run, run.number, "lost", reason="its engine died")
+        if adopted:
+            await self.runtime.tooling.open()
         await self._look_for_agents()
         for number in held.keys() - adopted:
             agent = await self.runtime.persist(rows.agent_of_claim, number) or next(iter(self._agents), None)
@@ -329,6 +331,7 @@ class Engine:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=10)
+        await self.runtime.tooling.close()
         await self.runtime.money.close(runs_go_on=holds)
         with contextlib.suppress(UnavailableError, TimeoutError):
             async with asyncio.timeout(5), self.runtime.db.connection() as connection:

@@ -55,6 +55,13 @@ async def _deliver(runtime: "Runtime", life: "Life", item: rows.Input) -> list[E
             text = str(item.data.get("text", ""))
             await keeper.send(life.socket, item.seq, _adapter(runtime, life).message(text))
             return [Event(EventKind.MESSAGE, text, by)]
+        case "progress":
+            return [
+                Event(EventKind.STATUS, str(item.data.get("text", "")), {"progress": item.data.get("percent"), **by})
+            ]
+        case "question":
+            runtime.changed_task(life.work.number, "question")
+            return [Event(EventKind.QUESTION, str(item.data.get("text", "")), {**item.data, "kind": "question"})]
         case "answer":
             ref, text, decision = (
                 str(item.data.get("ref", "")),
@@ -62,6 +69,8 @@ async def _deliver(runtime: "Runtime", life: "Life", item: rows.Input) -> list[E
                 item.data.get("decision"),
             )
             question: Mapping[str, Any] = item.data.get("data") or {}
+            if question.get("via") == "tool":  # its asker waits for the tool's result, not at its stdin
+                return [Event(EventKind.ANSWER, text, by | {"id": ref})]
             await keeper.send(life.socket, item.seq, _adapter(runtime, life).answer(ref, question, text, decision))
             return [Event(EventKind.ANSWER, text or str(decision), by | {"id": ref, "decision": decision})]
         case "stop":

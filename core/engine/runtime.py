@@ -21,6 +21,7 @@ from storage.database import Database
 
 if TYPE_CHECKING:
     from core.engine.money import Money
+    from core.engine.tooling import Tooling
 
 BASE_IS_FRESH = 60.0
 """Seconds for which the name of a repository's default branch is believed."""
@@ -42,6 +43,7 @@ class Runtime:
     bell: Bell
     shipper: Shipper
     money: "Money" = field(init=False)
+    tooling: "Tooling" = field(init=False)
     pokes: Pokes = field(default_factory=Pokes)
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     """Each for as long as somebody holds it or waits for it."""
@@ -50,8 +52,10 @@ class Runtime:
 
     def __post_init__(self) -> None:
         from core.engine.money import Money
+        from core.engine.tooling import Tooling
 
         self.money = Money(self)
+        self.tooling = Tooling(self)
 
     async def repository(self, path: str) -> Repository:
         """The repository at ``path``, looked into once as long as it stays where it is."""

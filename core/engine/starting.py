@@ -69,6 +69,8 @@ async def start(life: "Life", adapter: Adapter, tree: Worktree) -> None:
     prompt_file, context_file = life.folder / "prompt.md", life.folder / "context.json"
     _write_private(prompt_file, prompt)
     _write_private(context_file, known.file)
+    metered = await runtime.money.environment(life.run, work.adapter)
+    tools = await runtime.tooling.environment(life.run, metered.get("QD_RUN_TOKEN"))
     launch = adapter.launch(
         Job(
             run_id=str(life.run_id),
@@ -85,11 +87,12 @@ async def start(life: "Life", adapter: Adapter, tree: Worktree) -> None:
             model=work.model,
             command=work.command,
             session=work.last_session,
+            tools=bool(tools),
         )
     )
     env = project_environment(life, tree)
     env |= {"QD_PROMPT_FILE": str(prompt_file), "QD_CONTEXT_FILE": str(context_file)}
-    env |= await runtime.money.environment(life.run, work.adapter) or unmetered_environment()
+    env |= (metered or unmetered_environment()) | tools
     env |= {str(name): str(value) for name, value in work.agent_env.items()}
     env |= launch.env
     spec = keeper.Spec(

@@ -109,6 +109,23 @@ async def settle(
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a question."""
+
+    status: str
+    text: str | None
+    by: str | None
+
+
+async def answer_of(connection: asyncpg.Connection, run: int, ref: str) -> Answer | None:
+    """What became of what a run asked under its own name ``ref``; None when it has not asked that."""
+    row = await connection.fetchrow(
+        "select status, answer as text, answered_by as by from question where run = $1 and ref = $2", run, ref
+    )
+    return Answer(**row) if row else None
+
+
 async def run_number(connection: asyncpg.Connection, number: int) -> int | None:
     """The number of the run that asked."""
     run: int | None = await connection.fetchval("select run from question where number = $1", number)

@@ -17,7 +17,7 @@ from config.errors import ConflictError, NotFoundError
 LIVE = ("starting", "running", "verifying")
 """The states of a run that has not ended."""
 
-InputKind = Literal["message", "answer", "stop", "pause", "resume", "interrupt"]
+InputKind = Literal["message", "answer", "stop", "pause", "resume", "interrupt", "progress", "question"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,11 @@ grant usage on all sequences in schema public to qd_agent;
 
 -- ── the queue: it reads its project's tasks and adds to them ──
 
-grant select on project, load, lane, task, task_body, task_after, question to qd_agent;
+grant select on project, load, lane, task, task_body, task_after, run, question to qd_agent;
 grant select (key, value) on setting to qd_agent;
 grant select (name, enabled, max_parallel) on agent to qd_agent;
 grant select on agent_slot to qd_agent;
 grant select (id, max_parallel, state, wanted, lease_until) on engine to qd_agent;
-grant select (number, id, task, attempt, project, agent, status, started_at, finished_at, cost_usd, inputs) on run to qd_agent;
 grant insert on task, task_body, task_after to qd_agent;
 -- Whoever waits for a task holds its row while it is added; no column that says anything may be changed.
 grant update (updated_at) on task to qd_agent;
@@ -38,7 +37,11 @@ create policy own on project for select to qd_agent using (id = (select qd_proje
 create policy own on load for select to qd_agent using (project = (select qd_project()));
 create policy own on lane to qd_agent using (project = (select qd_project())) with check (project = (select qd_project()));
 create policy own on task to qd_agent using (project = (select qd_project())) with check (project = (select qd_project()));
-create policy own on task_body for select to qd_agent using (exists (select 1 from task t where t.number = task_body.task));
+-- A task and its body are added by one statement, which does not see the task yet while it returns the body.
+create function qd_elsewhere(p_task bigint) returns boolean language sql stable security definer set search_path = public, pg_temp as $$
+  select exists (select 1 from task t where t.number = p_task and t.project is distinct from qd_project())
+$$;
+create policy own on task_body for select to qd_agent using (not qd_elsewhere(task));
 create policy added on task_body for insert to qd_agent with check (true);
 create policy own on task_after to qd_agent using (exists (select 1 from task t where t.number = task_after.child))
   with check (exists (select 1 from task t where t.number = task_after.child) and exists (select 1 from task t where t.number = task_after.parent));
