@@ -162,14 +162,39 @@ async def test_an_error_of_the_provider_passes_as_it_is_and_costs_nothing(house:
 
 
 async def test_a_client_that_hangs_up_pays_what_was_streamed(house: House) -> None:
-    answer = await house.messages({"in": 100, "out": 80, "pause": 0.05}, stream=True)
+    answer = await house.messages({"in": 100, "out": 80, "pause": 0.05}, stream=True, max_tokens=1000)
     while b"content_block_delta" not in await answer.content.readany():
         pass
     answer.close()
     charge = await house.charge()
     assert (charge["basis"], charge["tokens_input"], charge["note"]) == ("estimated", 100, "the client hung up")
-    assert 0 < charge["tokens_output"] < 80
+    assert house.provider.bills[-1].output <= charge["tokens_output"] < 1000
+    assert charge["cost_micro"] < charge["reserved_micro"]
     await until(lambda: not house.provider.bills[-1].whole)
+
+
+async def test_a_client_that_hangs_up_while_the_model_thinks_unseen_pays_what_was_reserved(house: House) -> None:
+    thinking = {"type": "enabled", "budget_tokens": 500}
+    answer = await house.messages({"out": 80, "pause": 0.05}, stream=True, max_tokens=1000, thinking=thinking)
+    while b"content_block_delta" not in await answer.content.readany():
+        pass
+    answer.close()
+    charge = await house.charge()
+    assert (charge["basis"], charge["cost_micro"]) == ("imputed", charge["reserved_micro"])
+
+
+@pytest.mark.parametrize("words", [1, 5, 90])
+async def test_what_is_not_counted_is_never_charged_above_its_reserve(house: House, words: int) -> None:
+    async with await house.messages({"in": 10, "out": words, "mid_error": True}, stream=True) as answer:
+        await answer.read()
+    charge = await house.charge()
+    assert house.provider.bills[-1].output * 10 <= charge["cost_micro"] <= charge["reserved_micro"]
+    assert charge["tokens_output"] <= 100, "no more than the request allowed"
+
+
+async def test_a_long_error_of_the_provider_passes_whole(house: House) -> None:
+    async with await house.messages({"status": 400, "code": "x" * 300_000}) as answer:
+        assert (await answer.json())["error"]["type"] == "x" * 300_000
 
 
 async def test_a_provider_that_breaks_off_is_paid_what_was_streamed_and_the_client_sees_it(house: House) -> None:

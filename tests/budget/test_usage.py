@@ -87,7 +87,102 @@ def test_anthropic_broken_off_knows_its_input_and_the_text_that_came() -> None:
     assert not reader.complete
     assert reader.used is not None
     assert reader.used.tokens.prompt == 15004
-    assert 290 <= reader.text <= 310
+    assert 300 <= reader.text <= 400
+
+
+STREAMS: tuple[tuple[Wire, dict[str, Any], Any], ...] = (
+    (
+        AnthropicWire(),
+        {"model": "m", "max_tokens": 9, "stream": True},
+        [
+            {"type": "content_block_start", "content_block": {"type": "tool_use", "id": "t", "name": "TEXT"}},
+            {"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": "TEXT"}},
+            {"type": "content_block_delta", "delta": {"text": "TEXT", "type": "text_delta"}, "index": 0},
+            {"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": "TEXT"}},
+            {"type": "content_block_delta", "delta": {"type": "of_tomorrow", "words": ["TEXT"]}},
+            {"type": "of_tomorrow", "words": "TEXT"},
+        ],
+    ),
+    (
+        ChatWire(),
+        {"model": "gpt-4o", "stream": True},
+        [
+            {"choices": [{"delta": {"content": "TEXT"}}]},
+            {"choices": [{"delta": {"reasoning_content": "TEXT", "content": ""}}, {"delta": {"content": "TEXT"}}]},
+            {"choices": [{"delta": {"tool_calls": [{"function": {"name": "TEXT", "arguments": "TEXT"}}]}}]},
+            {"choices": [{"delta": {"refusal": "TEXT"}}], "usage": None},
+        ],
+    ),
+    (
+        ResponsesWire(),
+        {"model": "gpt-4o", "stream": True},
+        [
+            {"type": "response.output_text.delta", "delta": "TEXT"},
+            {"type": "response.function_call_arguments.delta", "delta": "TEXT"},
+            {"type": "response.output_item.added", "item": {"type": "function_call", "name": "TEXT"}},
+        ],
+    ),
+    (
+        GeminiWire(),
+        {"model": "m", "stream": True, "sse": True},
+        [
+            {"candidates": [{"content": {"parts": [{"text": "TEXT"}, {"functionCall": {"name": "TEXT"}}]}}]},
+        ],
+    ),
+)
+
+
+@pytest.mark.parametrize("spaced", [True, False])
+@pytest.mark.parametrize(("wire", "body", "events"), STREAMS, ids=[wire.name for wire, _, _ in STREAMS])
+def test_what_was_streamed_is_bounded_by_its_bytes(
+    wire: Wire, body: dict[str, Any], events: list[Any], spaced: bool
+) -> None:
+    words = '日本語 "text" 🙂\n' * 3
+    separators = (", ", ": ") if spaced else (",", ":")
+    for ascii_only in (True, False):
+        for event in events:
+            line = json.dumps(event, ensure_ascii=ascii_only, separators=separators)
+            times = line.count("TEXT")
+            line = line.replace("TEXT", json.dumps(words, ensure_ascii=ascii_only)[1:-1])
+            reader = reader_of(wire, body)
+            read(reader, f"data: {line}\n\n".encode())
+            assert times * len(words.encode()) <= reader.text <= times * len(words.encode()) + 60, event
+            assert not reader.complete
+
+
+def test_a_line_that_cannot_be_read_counts_whole() -> None:
+    reader = reader_of(ChatWire(), {"model": "gpt-4o", "stream": True})
+    read(reader, b'data: {"choices": [{"delta": {"content": "' + b"x" * 100 + b"\n\n")
+    assert reader.text > 100
+
+
+def test_a_provider_that_counts_along_is_not_done_with_its_first_count() -> None:
+    reader = reader_of(ChatWire(), {"model": "grok-x", "stream": True, "stream_options": {"include_usage": True}})
+    words = {"choices": [{"index": 0, "delta": {"content": "lorem"}, "finish_reason": None}]}
+    reader.feed(chunk(**words, usage={"prompt_tokens": 10, "completion_tokens": 1}))
+    reader.feed(chunk(**words))
+    assert (reader.complete, reader.used and reader.used.tokens.output, reader.text) == (False, 1, 5)
+    reader.feed(chunk(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}]))
+    reader.feed(chunk(choices=[], usage={"prompt_tokens": 10, "completion_tokens": 2}))
+    assert (reader.complete, reader.used and reader.used.tokens.output) == (True, 2)
+
+
+def test_thinking_that_is_not_shown_is_known_from_the_request() -> None:
+    talk: dict[str, Any] = {"messages": [], "contents": [], "input": "x", "max_tokens": 5000}
+    unseen: list[tuple[Wire, dict[str, Any], bool]] = [
+        (AnthropicWire(), {"model": "claude-x"}, False),
+        (AnthropicWire(), {"model": "claude-x", "thinking": {"type": "disabled"}}, False),
+        (AnthropicWire(), {"model": "claude-x", "thinking": {"type": "enabled", "budget_tokens": 1024}}, True),
+        (AnthropicWire(), {"model": "claude-x", "thinking": {"type": "adaptive"}}, True),
+        (ChatWire(), {"model": "gpt-4.1-mini"}, False),
+        (ChatWire(), {"model": "gpt-5.2"}, True),
+        (ChatWire(), {"model": "gpt-5.2", "reasoning_effort": "none"}, False),
+        (ChatWire(), {"model": "some-model"}, True),
+        (ResponsesWire(), {"model": "o3"}, True),
+        (ResponsesWire(), {"model": "gpt-5.2", "reasoning": {"effort": "none"}}, False),
+    ]
+    for wire, body, expected in unseen:
+        assert wire.demand({**talk, **body}).unseen is expected, body
 
 
 def test_anthropic_cache_writes_of_an_unsaid_kind_are_taken_for_the_dearer_that_was_asked_for() -> None:

@@ -6,7 +6,7 @@ was streamed, where it broke off; at the reserve, where nothing is known; at not
 
 import asyncio
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -24,15 +24,12 @@ from core.budget.gateway.books import Books, Settlement
 from core.budget.gateway.circuit import Trouble, trouble_in_stream, trouble_of
 from core.budget.gateway.journal import Journal
 from core.budget.gateway.routing import Quote, Services, serves, unpriced
-from core.budget.prices import Used
 from core.budget.wire import Demand, Reader, Refusal, Wire
 from core.budget.wire.base import dump
 from storage.queries.budget import Basis, Bearer, Grant, Service, Tokens
 
-BYTES_PER_TOKEN = 2
-"""Text that was streamed with no count of its tokens is taken for one token in so many bytes: more than it is, as
-a rule.
-"""
+UNDER_WAY = 256
+"""Tokens that a provider may generate before it notices that nobody listens any more: a second of a fast model."""
 
 STAND_IN_PATIENCE = 2.0
 """Seconds that a call waits for room when another service could answer it instead."""
@@ -205,7 +202,7 @@ class _Exchange:
             raise
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             note = f"the provider could not be reached ({type(error).__name__})" if not self._sent else "broken off"
-            return self._failed(note)
+            return await self._failed(note)
         finally:
             self._calls._services.circuit(self._service).let_go()  # noqa: SLF001 - the same module
             if not self._settled:
@@ -234,7 +231,7 @@ class _Exchange:
 
     async def _pass_error(self, answer: aiohttp.ClientResponse) -> web.StreamResponse | No:
         """The provider did nothing, so nothing is charged; another service may answer, if this one is in trouble."""
-        body = await answer.content.read(ERROR_BYTES)
+        body = await _start_of(answer.content, ERROR_BYTES)
         self._settle(f"the provider answered {answer.status}", released=True)
         trouble = trouble_of(answer.status, answer.headers, body, datetime.now(UTC))
         is_open = await self._calls._services.report(self._service, trouble) if trouble else False  # noqa: SLF001
@@ -301,9 +298,9 @@ class _Exchange:
             trouble = Trouble("server", broken)
         await self._calls._services.report(self._service, trouble)  # noqa: SLF001 - the same module
 
-    def _failed(self, note: str) -> web.StreamResponse | No:
-        circuit = self._calls._services.circuit(self._service)  # noqa: SLF001 - the same module
-        circuit.fail(Trouble("server", note), datetime.now(UTC))
+    async def _failed(self, note: str) -> No:
+        self._settle(note)
+        await self._calls._services.report(self._service, Trouble("server", note))  # noqa: SLF001 - the same module
         return No(Refusal.UNAVAILABLE, f"service {self._service.name}: {note}", 5, service=self._service.name)
 
     def _settle(self, note: str | None, *, released: bool = False) -> None:
@@ -323,25 +320,23 @@ class _Exchange:
             basis: Basis = "measured" if quoted.card.known and not quoted.free else "imputed"
             return Settlement(charge, "settled", quoted.cost(used), used.tokens, basis, note, model)
         note = note or "the provider gave no count"
-        streamed = reader.text if self._call.demand.stream else 0
-        if used is None and not streamed:
-            # Nothing is known of what the provider has done: the bound stands.
-            bound = Tokens(input=quoted.ask.input_tokens, output=(self._grant.output or 0) * quoted.ask.choices)
-            return Settlement(charge, "settled", self._grant.reserved or 0, bound, "imputed", note, model)
-        seen = used or Used(Tokens(input=quoted.ask.input_tokens))
-        output = max(seen.tokens.output, -(-streamed // BYTES_PER_TOKEN))
-        output = min(output, (self._grant.output or output) * quoted.ask.choices)
-        tokens = Tokens(
-            seen.tokens.input,
-            seen.tokens.cache_read,
-            seen.tokens.cache_write_5m,
-            seen.tokens.cache_write_1h,
-            output,
-            min(seen.tokens.thinking, output),
-        )
-        estimate = Used(tokens, seen.parts, seen.searches, seen.choices)
-        cost = min(quoted.cost(estimate), self._grant.reserved or 0)
-        return Settlement(charge, "settled", cost, tokens, "estimated", note, model)
+        reserved, most = self._grant.reserved or 0, (self._grant.output or 0) * quoted.ask.choices
+        demand = self._call.demand
+        rounds = demand.searches or demand.opaque  # tools of the provider's own: the prompt may be read once more
+        if not demand.stream or demand.unseen or rounds or (used is None and not reader.text):
+            # Nothing bounds what the provider has done but the bound that was reserved.
+            bound = Tokens(input=quoted.ask.input_tokens, output=most)
+            return Settlement(charge, "settled", reserved, bound, "imputed", note, model)
+        # At most a token for each byte that was seen since the provider's last count.
+        counted = used.tokens.output if used else 0
+        output = min(counted + reader.text + UNDER_WAY, most)
+        if used is None:
+            cost = quoted.ask.input_micro + -(-output * quoted.ask.output_rate // 1_000_000)
+            tokens = Tokens(input=quoted.ask.input_tokens, output=output)
+        else:
+            tokens = replace(used.tokens, output=output)
+            cost = quoted.cost(replace(used, tokens=tokens))
+        return Settlement(charge, "settled", min(cost, reserved), tokens, "estimated", note, model)
 
 
 class _Told(aiohttp.BytesPayload):
@@ -354,6 +349,16 @@ class _Told(aiohttp.BytesPayload):
     async def write_with_length(self, writer: Any, content_length: int | None) -> None:
         self._exchange._sent = True  # noqa: SLF001 - the same module
         await super().write_with_length(writer, content_length)
+
+
+async def _start_of(content: aiohttp.StreamReader, most: int) -> bytes:
+    """All of a body, or its first ``most`` bytes."""
+    body = b""
+    async for chunk in content.iter_any():
+        body += chunk
+        if len(body) >= most:
+            break
+    return body[:most]
 
 
 @lru_cache(maxsize=64)

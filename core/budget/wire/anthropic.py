@@ -35,6 +35,13 @@ ERRORS = {
 }
 
 
+SILENT = (
+    *(b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"'),
+    *(b'"ping"', b'"content_block_stop"'),
+)
+"""Events that carry nothing of the answer itself."""
+
+
 class AnthropicWire:
     """``POST /v1/messages``."""
 
@@ -82,6 +89,7 @@ class AnthropicWire:
             writes_1h=long,
             searches=sum(looks),
             opaque=opaque,
+            unseen=thinking.get("type") not in (None, "disabled"),
             images=images,
             hidden=hidden,
             options={"speed": "fast"} if body.get("speed") == "fast" else {},
@@ -143,9 +151,10 @@ class _Stream(LineReader):
 
     def _line(self, line: bytes) -> None:
         if b'"content_block_delta"' in line:
-            self._grow(line, b'"text":', b'"partial_json":', b'"thinking":')
+            self._grow(line, "delta")
             return
-        if not any(mark in line for mark in (b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"')):
+        if not any(mark in line for mark in SILENT):
+            self._grow(line)
             return
         event = event_of(line)
         match event.get("type"):
@@ -155,6 +164,7 @@ class _Stream(LineReader):
                 self._used = read_usage(table(message.get("usage")), long=self._long)
             case "message_delta":
                 self._used = read_usage(table(event.get("usage")), self._used, long=self._long)
+                self.text = 0
                 self.complete = table(event.get("delta")).get("stop_reason") is not None
             case "error":
                 self.fault = fault_of(event) or Fault("error", "")

@@ -55,6 +55,8 @@ class Demand:
     """Most searches of the web; each may bring another round through the model."""
     opaque: bool = False
     """It refers to things whose size the request does not show: files, addresses, earlier answers."""
+    unseen: bool = False
+    """The model may think without showing it: what is streamed does not bound what it has spent."""
     images: int = 0
     hidden: int = 0
     """Bytes of pictures in the request, which count as pictures and not as text."""
@@ -77,7 +79,7 @@ class Reader(Protocol):
     """The provider's final count has been seen."""
     fault: Fault | None
     text: int
-    """Bytes of generated text seen so far."""
+    """Bytes of what was generated since the provider's last count."""
     model: str | None
     """The model that spoke, in the provider's words."""
 
@@ -235,13 +237,18 @@ class LineReader:
     def _line(self, line: bytes) -> None:
         raise NotImplementedError
 
-    def _grow(self, line: bytes, *marks: bytes) -> None:
-        """Count the text of a line that carries a piece of the answer: what comes after a mark, less the brackets."""
-        for mark in marks:
-            at = line.find(mark)
-            if at >= 0:
-                self.text += max(len(line) - at - len(mark) - 4, 1)
-                return
+    def _grow(self, line: bytes, *path: str) -> None:
+        """Count what a line carries of the answer: every text below ``path`` of its event, whatever it is called.
+
+        No tokenizer makes more than one token of a byte, and no part of an answer is less than a token. A line that
+        cannot be read counts whole.
+        """
+        event = event_of(line)
+        found: list[Any] = [event]
+        for name in path:
+            values = [table(item).get(name) for item in found]
+            found = [item for value in values for item in (value if isinstance(value, list) else [value])]
+        self.text += max(_bytes(found), 1) if event else len(line)
 
 
 class WholeReader:
@@ -280,6 +287,20 @@ class WholeReader:
 
     def _whole(self, value: dict[str, Any]) -> None:
         raise NotImplementedError
+
+
+def _bytes(value: Any) -> int:
+    """Bytes of all texts in a JSON value."""
+    stack, total = [value], 0
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            total += len(item.encode("utf-8", "replace"))
+        elif isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+    return total
 
 
 def fault_of(value: Any) -> Fault | None:

@@ -43,6 +43,7 @@ class ChatWire:
             choices=positive(body, "n") or 1,
             searches=openai.searches(body),
             opaque=opaque,
+            unseen=openai.may_think(model, body.get("reasoning_effort")),
             images=images,
             hidden=hidden,
             options=openai.options(body),
@@ -79,6 +80,7 @@ class _Stream(LineReader):
         super().__init__()
         self._hide = hide
         self._held = b""
+        self._ended = False
 
     def feed(self, chunk: bytes) -> bytes:
         if not self._hide:
@@ -104,11 +106,16 @@ class _Stream(LineReader):
         if b'"usage":null' not in line and (b'"usage"' in line or b'"error"' in line):
             event = event_of(line)
             self.fault = self.fault or fault_of(event)
-            if isinstance(event.get("usage"), dict):
-                self._used = openai.read_usage(event["usage"], event.get("service_tier"))
-                self.complete = True
             self.model = self.model or (str(event.get("model") or "") or None)
-        self._grow(line, b'"content":"', b'"arguments":"', b'"reasoning_content":"', b'"refusal":"')
+            if isinstance(event.get("usage"), dict):
+                # Some providers count along with every part; the last count comes when nothing is left to say.
+                self._used = openai.read_usage(event["usage"], event.get("service_tier"))
+                self._ended = self._ended or _has_ended(event)
+                self.text, self.complete = 0, self._ended or not event.get("choices")
+                return
+        if line.rstrip() != b"data: [DONE]":
+            self._ended = self._ended or (b'"finish_reason"' in line and _has_ended(event_of(line)))
+            self._grow(line, "choices", "delta")
 
 
 class _Whole(WholeReader):
@@ -118,6 +125,11 @@ class _Whole(WholeReader):
             self.model = str(value.get("model") or "") or None
             self._used = openai.read_usage(value["usage"], value.get("service_tier"))
             self.complete = True
+
+
+def _has_ended(event: Mapping[str, Any]) -> bool:
+    choices = event.get("choices")
+    return isinstance(choices, list) and any(table(choice).get("finish_reason") for choice in choices)
 
 
 def _is_usage_alone(event: bytes) -> bool:

@@ -133,8 +133,10 @@ class _Stream(LineReader):
     def _line(self, line: bytes) -> None:
         event = event_of(line)
         self.fault = self.fault or fault_of(event)
-        self._grow(line, b'"text":')
+        if event.get("usageMetadata") is None:
+            self._grow(line, "candidates", "content")
         if isinstance(event.get("usageMetadata"), dict):
+            self.text = 0
             looks = max(self._used.searches if self._used else 0, _searches(event))
             self._used = read_usage(event["usageMetadata"], looks)
             self.model = str(event.get("modelVersion") or "") or self.model
@@ -157,7 +159,7 @@ class _Array(WholeReader):
         text = self._kept.decode("utf-8", "replace")
         self._kept.clear()
         decoder = json.JSONDecoder()
-        at = text.find("{")
+        rest, at = 0, text.find("{")
         while at >= 0:
             try:
                 value, end = decoder.raw_decode(text, at)
@@ -169,7 +171,8 @@ class _Array(WholeReader):
                     self._used = read_usage(value["usageMetadata"], _searches(value))
                     self.model = str(value.get("modelVersion") or "") or self.model
                 self.complete = self.complete or _finished(value)
-            at = text.find("{", end)
+            rest, at = end, text.find("{", end)
+        self.text = len(text[rest:].encode())
         return b""
 
 

@@ -25,6 +25,15 @@ IMAGE_TOKENS = 50_000
 SERVICE_TIERS = ("auto", "default", "flex", "priority", "fast")
 
 
+SPEAKS_AT_ONCE = ("gpt-3.5", "gpt-4", "chatgpt-4o")
+"""Models that do not think before they speak, by how their names begin."""
+
+
+def may_think(model: str, effort: Any) -> bool:
+    """Whether a model may spend tokens on thinking that it does not show."""
+    return effort != "none" and not model.lower().rpartition("/")[2].startswith(SPEAKS_AT_ONCE)
+
+
 def error(kind: Refusal, message: str) -> tuple[int, dict[str, Any]]:
     """Status and body of the provider's own error."""
     status, type_, code = ERRORS[kind]

@@ -69,6 +69,7 @@ class ResponsesWire:
             least=min(LEAST_OUTPUT, output or LEAST_OUTPUT),
             searches=openai.searches(body),
             opaque=opaque,
+            unseen=openai.may_think(model, table(body.get("reasoning")).get("effort")),
             images=images,
             hidden=hidden,
             options=openai.options(body),
@@ -95,7 +96,10 @@ class _Stream(LineReader):
     def _line(self, line: bytes) -> None:
         head = line[:200]
         if b".delta" in head:
-            self._grow(line, b'"delta":"')
+            self._grow(line, "delta")
+            return
+        if b".output_item.added" in head:
+            self._grow(line, "item")
             return
         if not any(mark in head for mark in ENDS):
             return
