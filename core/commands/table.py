@@ -54,6 +54,7 @@ NOUNS: dict[str, tuple[str, ...]] = {
         "core.commands.learn",
         "core.commands.mcp",
         "core.commands.completion",
+        "core.commands.keep",
     ),
 }
 """Which modules hold the commands of a noun. The empty noun holds the words that stand alone (`status`, `up`, …)."""
