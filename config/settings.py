@@ -1,8 +1,9 @@
 """What a person may set: every key with its type, its default and what it is for."""
 
+import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Group(BaseModel):
@@ -82,6 +83,26 @@ class QueueSettings(Group):
     """While true no task is started, in any project; see `qd queue pause`."""
 
 
+class ScreenSettings(Group):
+    """How the screen calls the person, and where copies go."""
+
+    clipboard: Literal["auto", "raw", "tmux", "native", "off"] = "auto"
+    """Where copies go: the terminal (raw, OSC 52), tmux, the program of this desktop (native), a file (off), or what fits (auto)."""
+    clipboard_bytes: int = Field(74_000, ge=0, le=100_000_000)
+    """Most that is offered to a terminal or to tmux; what is larger is saved to a file."""
+    bell: bool = True
+    """Whether the screen rings, and notifies, when something needs the person."""
+    quiet_hours: str | None = None
+    """Local time in which nothing rings, such as 22:00-07:30; null: none."""
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _two_times(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", value):
+            raise ValueError("it is two times of the day, such as 22:00-07:30")
+        return value
+
+
 class EventSettings(Group):
     """How long what agents said is kept."""
 
@@ -103,3 +124,4 @@ class Settings(Group):
     worktree: WorktreeSettings = WorktreeSettings()
     queue: QueueSettings = QueueSettings()
     gateway: GatewaySettings = GatewaySettings()
+    screen: ScreenSettings = ScreenSettings()

@@ -13,9 +13,11 @@ from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
 from config.errors import QuarterdeckError
-from core.faces.plain import one_line
+from config.settings import ScreenSettings
+from core.faces.plain import harmless, one_line
 from tui import giving, themes
 from tui.actions import Action, Pending, Place, Registry, Subject, why_not
+from tui.clipboard import clipboard_of
 from tui.ink import Ink, plain
 from tui.keymap import key_name
 from tui.lifeline import Lifeline
@@ -26,6 +28,9 @@ from tui.screens.base import BaseScreen
 from tui.store import Connection, Fresh, Store, Trouble
 from tui.widgets.dialogs import Ask, Choose, Confirm, Option, Read
 from tui.widgets.scroll_bar import choose_scroll_bar
+
+TALL = 36
+"""From so many lines on the roomy density puts blank lines around what panels show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,12 @@ class QuarterdeckApp(App[int]):
     CSS = """
     * { scrollbar-color: $qd-edge; scrollbar-background: $qd-ground; scrollbar-color-active: $qd-focus; scrollbar-color-hover: $qd-dim;
         scrollbar-background-hover: $qd-ground; scrollbar-background-active: $qd-ground; scrollbar-size: 1 1; }
+    .-roomy Lines { padding: 0 1; }
+    .-roomy.-tall Lines { padding: 1; }
+    .-roomy Lines.-folded { padding: 0; }
+    .-roomy Dialog > .box { padding: 1 2; }
+    .-roomy Dialog Lines { padding: 0; }
+    .-roomy.-tall FormScreen .row { margin-bottom: 1; }
     """
 
     def __init__(
@@ -88,6 +99,7 @@ class QuarterdeckApp(App[int]):
         self.lifeline.attach(self)
         self.store.start(self)
         self.store.subscribe(self, TOPICS, self._load_pulse)
+        self.store.subscribe(self, ("settings",), self._load_wishes, swept=False)
         open_place(self, "deck")
         if self._beside is not None:
             self.run_worker(self._attend(self._beside), name="beside")
@@ -103,10 +115,18 @@ class QuarterdeckApp(App[int]):
     async def _load_pulse(self) -> Pulse:
         return await load_pulse(self.store)
 
+    async def _load_wishes(self) -> ScreenSettings:
+        """What the settings say of the screen; ones that a newer program has written are as good as none."""
+        found = {row.key.removeprefix("screen."): row.value for row in await self.store.ask("settings.list")}
+        return ScreenSettings(**{name: found[name] for name in ScreenSettings.model_fields if name in found})
+
     def on_fresh(self, message: Fresh) -> None:
-        """Another state of the whole."""
+        """Another state of the whole, or other settings."""
         if isinstance(message.data, Trouble):
             self.say(message.data.words, "bad")
+            return
+        if isinstance(message.data, ScreenSettings):
+            self.lifeline.wishes = message.data
             return
         before, self.pulse = self.pulse, message.data
         self.lifeline.alert(before, self.pulse)
@@ -158,6 +178,7 @@ class QuarterdeckApp(App[int]):
             return
         if isinstance(event, events.Resize):
             event = self.lifeline.sized(event)
+            self.set_class(event.size.height >= TALL, "-tall")
         await super().on_event(event)
 
     def _ours(self) -> bool:
@@ -243,7 +264,11 @@ class QuarterdeckApp(App[int]):
         if reason is not None:
             self.say(f"{entry.title}: {reason}", "note")
             return
-        done = entry.run(at)
+        try:
+            done = entry.run(at)
+        except QuarterdeckError as error:
+            self._refuse(entry, error)
+            return
         if isinstance(done, Awaitable):
             self.run_worker(self._finish(entry, done), name=entry.id, group="actions")
 
@@ -251,7 +276,10 @@ class QuarterdeckApp(App[int]):
         try:
             await work
         except QuarterdeckError as error:
-            self.say(f"{entry.title}: {error.message}", "bad", error.hint)
+            self._refuse(entry, error)
+
+    def _refuse(self, entry: Action, error: QuarterdeckError) -> None:
+        self.say(f"{entry.title}: {error.message}", "bad", error.hint)
 
     # ── saying and asking ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -317,10 +345,13 @@ class QuarterdeckApp(App[int]):
             except QuarterdeckError:
                 return
 
-    def copy(self, text: str) -> None:
-        """Send a text to the clipboard of the terminal, and say honestly what is known of that."""
-        self.copy_to_clipboard(text)
-        self.say(f"{text} was sent to the terminal's clipboard", "note")
+    async def copy(self, text: str) -> None:
+        """Hand a text to the clipboard, and say honestly what became of it. Raises :class:`QuarterdeckError`.
+
+        What a terminal would obey is made visible first: the text may be an agent's, and is pasted into a shell next.
+        """
+        done = await clipboard_of(self).copy(harmless(text))
+        self.say(done.words, done.tone)
 
     def change_density(self) -> None:
         """Dense or roomy, now and for the next time."""

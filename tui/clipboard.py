@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from config.errors import QuarterdeckError
 
@@ -113,8 +113,8 @@ class Clipboard:
 
 
 def clipboard_of(app: "QuarterdeckApp") -> Clipboard:
-    """The clipboard of a screen: the person's mode, the terminal that the screen is on."""
-    mode: str = app.memory.get("clipboard", "auto")
+    """The clipboard of a screen: as the settings want it, on the terminal that the screen is on."""
+    wishes = app.lifeline.wishes
 
     def write(text: str) -> None:
         if app._driver is not None:  # noqa: SLF001 - Textual has no other way to send what is not painted
@@ -123,7 +123,7 @@ def clipboard_of(app: "QuarterdeckApp") -> Clipboard:
     context = app.store.context
     folder = context.paths.state / "copies" if context else Path.cwd()
     environ = context.environ if context else os.environ
-    return Clipboard(environ, write, folder, app.store.now, mode if mode in get_args(Mode) else "auto")  # type: ignore[arg-type]
+    return Clipboard(environ, write, folder, app.store.now, wishes.clipboard, wishes.clipboard_bytes)
 
 
 def save_new(path: Path, data: bytes, *, overwrite: bool = False) -> None:

@@ -21,6 +21,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Resize
 from textual.geometry import Size
 
+from config.settings import ScreenSettings
 from tui.pulse import Pulse
 
 if TYPE_CHECKING:
@@ -38,9 +39,10 @@ class Lifeline:
     """Where reports of crashes are written."""
     starts_engine: bool = True
     """Whether the engine is started once there is a database and none runs."""
-    quiet: tuple[time, time] | None = None
-    """Between these times nothing rings (local time)."""
+    wishes: ScreenSettings = field(default_factory=ScreenSettings)
+    """Whether and when it may ring."""
     bell: bool = True
+    """Whether it rings at all, whatever is wished."""
     on_terminal: bool = False
     """Whether there is a real terminal to watch."""
     hung_up: bool = False
@@ -127,7 +129,7 @@ class Lifeline:
         if before is None or len(before.needs) != count:
             app._driver.write(f"\x1b]2;{f'({count}) ' if count else ''}Quarterdeck\x07")  # noqa: SLF001
         self._told = known
-        if fresh and self.bell and not self.silent(app.store.now().astimezone().time()):
+        if fresh and self.bell and self.wishes.bell and not self.silent(app.store.now().astimezone().time()):
             from tui.ink import plain
 
             words = plain(f"{fresh[0].kind}: {fresh[0].title}")[:120]
@@ -136,20 +138,11 @@ class Lifeline:
 
     def silent(self, at: time) -> bool:
         """Whether nothing is to ring at this time; quiet hours may go over midnight."""
-        if self.quiet is None:
+        if self.wishes.quiet_hours is None:
             return False
-        begin, end = self.quiet
+        begin, end = map(time.fromisoformat, self.wishes.quiet_hours.split("-"))
         return begin <= at < end if begin <= end else at >= begin or at < end
 
     def known(self, kind: str) -> list[str]:
         """Names for completion."""
         return self.names.get(kind, [])
-
-
-def quiet_hours(text: str) -> tuple[time, time] | None:
-    """``22:00-07:30`` as two times; None for nothing or anything else."""
-    first, dash, last = text.partition("-")
-    try:
-        return (time.fromisoformat(first.strip()), time.fromisoformat(last.strip())) if dash else None
-    except ValueError:
-        return None

@@ -43,7 +43,7 @@ async def open_screen(
     from tui.actions import clashes, registry
     from tui.app import Choices, QuarterdeckApp
     from tui.keymap import read_keymap
-    from tui.lifeline import Lifeline, quiet_hours
+    from tui.lifeline import Lifeline
     from tui.litter import settled_heap
 
     plain = registry()
@@ -56,9 +56,7 @@ async def open_screen(
     lifeline = Lifeline(
         paths.logs,
         starts_engine=context is None,
-        quiet=quiet_hours(memory.get("quiet", "")),
         on_terminal=True,
-        bell=memory.get("bell", True),
     )
     choices = Choices(shown, shows_unicode(environ), readonly, slow, memory.get("dense", True))
     _log_to(paths.logs / "screen.log")

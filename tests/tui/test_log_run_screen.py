@@ -136,8 +136,7 @@ async def test_a_message_is_written_and_sent_by_keyboard_alone(world, tmp_path):
 
 async def test_a_question_is_answered_with_one_key_but_not_by_one_that_was_meant_for_something_else(world, tmp_path):
     async with screen_of(world, tmp_path, "8") as (pilot, screen):
-        await until(pilot, lambda: screen.query_one(QuestionBar).display)
-        assert "Is a missing port an error" in line(screen, QuestionBar)
+        await until(pilot, lambda: "Is a missing port an error" in line(screen, QuestionBar))
         assert "1 an error   2 unknown" in line(screen, QuestionBar, 1)
         await pilot.press("2")
         await pilot.pause()
@@ -151,8 +150,7 @@ async def test_a_question_is_answered_with_one_key_but_not_by_one_that_was_meant
 
 async def test_a_permission_is_given_with_one_key(world, tmp_path):
     async with screen_of(world, tmp_path, "3") as (pilot, screen):
-        await until(pilot, lambda: screen.question is not None)
-        assert "1 allow once   2 always   3 deny" in line(screen, QuestionBar, 1)
+        await until(pilot, lambda: "1 allow once   2 always   3 deny" in line(screen, QuestionBar, 1))
         screen._asked -= 5
         await pilot.press("3")
         await until(pilot, lambda: screen.question is None)

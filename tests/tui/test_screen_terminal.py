@@ -152,16 +152,13 @@ async def test_what_needs_the_person_rings_once(day: str, world_environ: dict[st
 def test_quiet_hours_go_over_midnight() -> None:
     from datetime import time as clock
 
-    from tui.lifeline import Lifeline, quiet_hours
+    from config.settings import ScreenSettings
+    from tui.lifeline import Lifeline
 
-    line = Lifeline(quiet=quiet_hours("22:00-07:30"))
-    assert [line.silent(clock(hour)) for hour in (21, 22, 23, 3, 7, 8, 12)] == [
-        False,
-        True,
-        True,
-        True,
-        True,
-        False,
-        False,
-    ]
-    assert quiet_hours("late") is None
+    line = Lifeline(wishes=ScreenSettings(quiet_hours="22:00-07:30"))
+    hours = (21, 22, 23, 3, 7, 8, 12)
+    assert [line.silent(clock(hour)) for hour in hours] == [False, True, True, True, True, False, False]
+    assert not Lifeline().silent(clock(3))
+    for wrong in ("late", "22:00", "22-07", "25:00-07:00", "22:00-07:60", ""):
+        with pytest.raises(ValueError, match="two times of the day"):
+            ScreenSettings(quiet_hours=wrong)

@@ -200,20 +200,13 @@ def select(place: Place) -> None:
 @action("log.copy", "y", scopes=("log",), footer="copy", order=40)
 async def copy(place: Place) -> None:
     """Copy the rows that are selected, else the event under the cursor."""
-    await _copy(place, _log(place).selected_text())
+    await place.app.copy(_log(place).selected_text())
 
 
 @action("log.copy-screen", "Y", scopes=("log",))
 async def copy_screen(place: Place) -> None:
     """Copy what is seen of the log."""
-    await _copy(place, _log(place).visible_text())
-
-
-async def _copy(place: Place, text: str) -> None:
-    from tui.clipboard import clipboard_of
-
-    done = await clipboard_of(place.app).copy(text)
-    place.app.say(done.words, done.tone)
+    await place.app.copy(_log(place).visible_text())
 
 
 @action("log.save", "W", scopes=("log",))

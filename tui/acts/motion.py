@@ -148,10 +148,10 @@ def jump(place: Place) -> None:
 
 
 @action("copy.name", "y", scopes=("rows", "detail"))
-def copy(place: Place) -> None:
+async def copy(place: Place) -> None:
     """Copy what the thing is called."""
     subject = place.subject
     if subject is None:
         place.app.say("nothing is selected", "note")
         return
-    place.app.copy(next(iter(subject.names.values()), subject.label))
+    await place.app.copy(next(iter(subject.names.values()), subject.label))

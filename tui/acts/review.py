@@ -119,16 +119,16 @@ def open_file_here(place: Place) -> None:
 
 
 @action("text.copy", "y", scopes=("diff", "files", "page"))
-def copy(place: Place) -> None:
+async def copy(place: Place) -> None:
     """Copy the line, the path, or the text."""
-    place.app.copy(place.panel.selected_text())  # type: ignore[union-attr]
+    await place.app.copy(place.panel.selected_text())  # type: ignore[union-attr]
 
 
 @action("diff.copy-place", "Y", scopes=("diff",))
-def copy_place(place: Place) -> None:
+async def copy_place(place: Place) -> None:
     """Copy file and number of the line: src/x.py:12."""
     spot = _view(place).spot()
-    place.app.copy(f"{spot.path}:{spot.number}" if spot else _view(place).selected_text())
+    await place.app.copy(f"{spot.path}:{spot.number}" if spot else _view(place).selected_text())
 
 
 @action("diff.editor", "E", scopes=("judge",))

@@ -86,7 +86,9 @@ class FormScreen(Dialog[Any]):
             area = TextArea(value, id=f"f{n}", tab_behavior="focus", show_line_numbers=False)
             area.cursor_blink = False
             return Horizontal(name, area, classes="row -long", id=f"row{n}")
-        entry = Input(value, id=f"f{n}", placeholder=self.deck.ink.ascii(field.default or field.help), select_on_focus=False)
+        entry = Input(
+            value, id=f"f{n}", placeholder=self.deck.ink.ascii(field.default or field.help), select_on_focus=False
+        )
         entry.cursor_blink = False
         return Horizontal(name, entry, classes="row", id=f"row{n}")
 

@@ -364,7 +364,7 @@ class DiffView(Framed, Lines, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor on a row; a second click opens a fold."""
-        at = self.top + event.y - 1
+        at = self.top + event.y - self.content_offset.y
         if 0 <= at < len(self.rows):
             self.go(at)
             if event.chain > 1:

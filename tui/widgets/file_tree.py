@@ -135,7 +135,7 @@ class FileTree(Framed, Lines, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor on a file; a second click reads it."""
-        at = self.top + event.y - 1
+        at = self.top + event.y - self.content_offset.y
         if 0 <= at < len(self._entries):
             self._go(at, opened=event.chain > 1)
 

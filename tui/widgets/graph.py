@@ -165,7 +165,7 @@ class GraphView(Framed, Lines, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor on a task; a second click opens it."""
-        x, y = event.x - 2 + self._left, self.top + event.y - 1
+        x, y = event.x - self.content_offset.x - 1 + self._left, self.top + event.y - self.content_offset.y
         for number, box in self._drawing.boxes.items():
             if box.y == y and box.x <= x < box.x + box.width:
                 self._go(number)

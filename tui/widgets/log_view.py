@@ -315,8 +315,9 @@ class LogView(LogBody):
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor on a row; a second click folds the event or unfolds it."""
-        if event.y < len(self._shown):
-            place = self._shown[event.y]
+        line = event.y - self.content_offset.y
+        if 0 <= line < len(self._shown):
+            place = self._shown[line]
             self._settle()
             self._cursor = place
             if event.chain > 1:
