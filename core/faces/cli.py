@@ -115,6 +115,10 @@ async def _serve(request: Request, edge: Edge) -> int:
         offline=entry.offline,
         note=lambda words: None if request.options.json else print(f"qd: {one_line(words)}", file=edge.stderr),
     ) as context:
+        if entry.name == "mcp":
+            from core.faces.mcp import own_streams, serve
+
+            return await serve(context, *own_streams())
         result = await invoke(context, entry.name, request.arguments)
         if entry.streams:
             async with aclosing(result) as items:  # a reader that leaves must not leave it half done

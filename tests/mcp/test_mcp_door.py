@@ -64,6 +64,17 @@ async def test_a_successor_starts_after_the_agent_s_own_task(crew: Crew) -> None
     assert f"task #{crew.tasks['app']}" in row["actor"]
 
 
+async def test_agents_of_a_project_talk_to_each_other_and_say_who_they_are(crew: Crew) -> None:
+    second = await crew.quay.task("Another work", "app")
+    run = await crew.quay.run(second, "running")
+    good, text = await crew.use("send_message", run=str(second), text="the berth is mine")
+    assert good, text
+    row = await crew.quay.sql.fetchrow("select run, kind, data, actor from run_input")
+    assert (row["run"], row["kind"]) == (run, "message")
+    assert row["data"]["text"].startswith(f"From {row['actor']}, an agent like you and not the supervisor")
+    assert (await crew.use("report_progress", text="half"))[0]
+
+
 async def test_decisions_and_lessons_are_the_project_s_and_say_whose_they_are(crew: Crew) -> None:
     good, text = await crew.use(
         "record_decision", question="Which berth first?", chosen="the smallest", reasoning="fit"

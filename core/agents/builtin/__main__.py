@@ -73,7 +73,9 @@ async def _work(arguments: argparse.Namespace, supervisor: Supervisor, environ: 
 
     limits = Limits(turns=arguments.max_turns, tokens=arguments.max_tokens)
     root = Path(environ.get("QD_WORKTREE") or os.getcwd())  # noqa: PTH109
-    tools = Tools(Worktree(root), supervisor, environ)
+    from core.agents.builtin.crew import open_crew
+
+    tools = Tools(Worktree(root), supervisor, environ, await open_crew(environ))
     base = environ.get("ANTHROPIC_BASE_URL")
     try:
         async with anthropic.AsyncAnthropic(

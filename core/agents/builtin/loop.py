@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.agents.builtin.talk import Supervisor
-from core.agents.builtin.tools import OFFERED, Result, Tools
+from core.agents.builtin.tools import Result, Tools
 from core.agents.text import clipped, first_line
 from core.agents.usage import anthropic_tokens
 
@@ -89,7 +89,7 @@ class Agent:
             model=self._model,
             max_tokens=self._limits.reply,
             system=[{"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}],
-            tools=OFFERED,  # type: ignore[arg-type]  # made to the letter of the API, but as plain data
+            tools=self._tools.offered,  # type: ignore[arg-type]  # made to the letter of the API, but as plain data
             messages=_cached(self._conversation),  # type: ignore[arg-type]
         ) as stream:
             message = await stream.get_final_message()

@@ -1,4 +1,4 @@
-"""What the model may do: seven tools, all of them bounded, all of them inside the worktree."""
+"""What the model may do: seven tools, all of them bounded, all of them inside the worktree; and the crew's."""
 
 import asyncio
 import sys
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from core.agents.builtin.crew import CrewError, CrewTools
 from core.agents.builtin.files import RefusedError, Worktree
 from core.agents.builtin.shell import run_command
 from core.agents.builtin.talk import Supervisor
@@ -37,12 +38,16 @@ class Tools:
         worktree: where files are.
         supervisor: who is asked, and who is told of edits.
         environ: what commands find in their environment, less the keys.
+        crew: the crew's tools, where they are served.
     """
 
-    def __init__(self, worktree: Worktree, supervisor: Supervisor, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, worktree: Worktree, supervisor: Supervisor, environ: Mapping[str, str], crew: CrewTools | None = None
+    ) -> None:
         self._worktree = worktree
         self._supervisor = supervisor
         self._environ = environ
+        self._crew = crew
         self._table: dict[str, Callable[[_Input], Awaitable[str]]] = {
             "list": self._list,
             "search": self._search,
@@ -53,9 +58,19 @@ class Tools:
             "ask": self._ask,
         }
 
+    @property
+    def offered(self) -> list[dict[str, Any]]:
+        """The tools as the Messages API takes them."""
+        return OFFERED + (self._crew.offered if self._crew else [])
+
     async def use(self, name: str, given: Mapping[str, Any]) -> Result:
         """Use a tool; whatever goes wrong in it is for the model to read."""
         tool = self._table.get(name)
+        if tool is None and self._crew and name in self._crew.names:
+            try:
+                return Result(*await self._crew.use(name, given))
+            except CrewError as error:
+                return Result(str(error), failed=True)
         if tool is None:
             return Result(f"there is no tool {name!r}", failed=True)
         try:

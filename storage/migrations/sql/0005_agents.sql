@@ -25,7 +25,7 @@ grant select on project, load, lane, task, task_body, task_after, run, question 
 grant select (key, value) on setting to qd_agent;
 grant select (name, enabled, max_parallel) on agent to qd_agent;
 grant select on agent_slot to qd_agent;
-grant select (id, max_parallel, state, wanted, lease_until) on engine to qd_agent;
+grant select (id, name, max_parallel, state, wanted, lease_until) on engine to qd_agent;
 grant insert on task, task_body, task_after to qd_agent;
 -- Whoever waits for a task holds its row while it is added; no column that says anything may be changed.
 grant update (updated_at) on task to qd_agent;
