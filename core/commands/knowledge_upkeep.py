@@ -13,7 +13,7 @@ import asyncpg
 from config.errors import NotFoundError, QuarterdeckError, UsageError
 from core.commands.shown import Column
 from core.commands.table import Context, Metavar, command
-from core.commands.values import Slug
+from core.commands.values import Line, Slug
 from storage.database import Role
 from storage.queries import knowledge_index as rows
 from storage.queries import knowledge_search
@@ -114,7 +114,7 @@ async def index(
     generated and very long
     files are left out.
     """
-    from core.knowledge.embedding import embed_new
+    from core.knowledge.embedding import Reach, embed_new
     from core.knowledge.indexing import index_project
 
     last = None
@@ -122,7 +122,7 @@ async def index(
         last = progress
     assert last is not None
     with contextlib.suppress(QuarterdeckError):  # without vectors of its own, what is new is found by its words
-        await embed_new(ctx.db, ctx.who, ctx.paths)
+        await embed_new(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor), ctx.who)
     return IndexView(
         project,
         last.commit,
@@ -150,12 +150,20 @@ async def status(
 
 
 @command("knowledge.model", role=Role.ADMIN)
-async def model(
+async def choose_model(
     ctx: Context,
-    action: Annotated[Literal["install", "off"], "install: take a model in and use it; off: search by words alone"],
-    source: Annotated[str | None, "folder of a model, or all-minilm-l6-v2 to fetch that", Metavar("PATH|NAME")] = None,
+    action: Annotated[
+        Literal["install", "remote", "off"],
+        "install: take a model in and use it; remote: use one of a service; off: search by words alone",
+    ],
+    source: Annotated[
+        str | None,
+        "folder of a model, or all-minilm-l6-v2 to fetch that; the service of a remote one",
+        Metavar("PATH|NAME"),
+    ] = None,
     *,
     name: Annotated[Slug | None, "what it is called; without it, as its folder"] = None,
+    model: Annotated[Line | None, "the service's model, such as text-embedding-3-small"] = None,
 ) -> ModelView:
     """Set the model that search finds meanings by, or none.
 
@@ -164,8 +172,7 @@ async def model(
     before, and uses the
     model once everything has its vector; an interrupted run is taken up by the same command.
     """
-    from core.knowledge import models
-    from core.knowledge.embedding import embed_all
+    from core.knowledge import embedding, models
 
     if action == "off":
         async with ctx.db.transaction(ctx.who) as connection:
@@ -173,12 +180,18 @@ async def model(
         return ModelView(None, None, 0, 0)
     if source is None:
         raise UsageError("which model is not said", f"give a model's folder, or {', '.join(models.PUBLISHED)}")
-    installed = await asyncio.to_thread(_installed, ctx, source, name)
+    if action == "remote":
+        if not model:
+            raise UsageError(f"which model of service {source} is not said", "add --model NAME")
+        reach = embedding.Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)
+        chosen = await embedding.remote(reach, source, model)
+    else:
+        chosen = embedding.local(await asyncio.to_thread(_installed, ctx, source, name))
     done = items = 0
-    async for step in embed_all(ctx.db, ctx.who, installed):
+    async for step in embedding.embed_all(ctx.db, ctx.who, chosen):
         done, items = step.done, step.items
     await ctx.db.ring("knowledge")
-    return ModelView(installed.name, installed.dims, done, items)
+    return ModelView(chosen.name, chosen.dims, done, items)
 
 
 @command("knowledge.export", role=Role.VIEWER)

@@ -4,18 +4,19 @@ all are there.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import md5
+from typing import Protocol
 from uuid import UUID
 
 import asyncpg
 
-from config.errors import QuarterdeckError
+from config.errors import QuarterdeckError, UnavailableError
 from config.paths import Paths
 from core.knowledge import models
 from core.knowledge.onnx import OnnxModel
-from core.knowledge.search import QueryEmbedder
+from core.knowledge.remote import PREFIX, RemoteModel, identity, of_identity
 from storage.database import Database, Principal
 from storage.queries import knowledge_search as rows
 from storage.queries.knowledge_search import Embedder
@@ -35,87 +36,147 @@ class Embedded:
     items: int
 
 
-class LocalQueries:
-    """Vectors of queries by an installed model; those that were asked before come from the database."""
+class Model(Protocol):
+    """What turns texts into vectors of length one."""
 
-    def __init__(self, paths: Paths) -> None:
-        self._paths = paths
-        self._loaded: dict[str, OnnxModel] = {}
+    async def embed(self, texts: Sequence[str], *, asked: bool = False) -> list[list[float]]:
+        """A vector for each text; ``asked``: they are queries, not items."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A model that is to be used: its name for people, its identity among the embedders, and the length of its vectors."""
+
+    name: str
+    identity: str
+    dims: int
+    model: Model
+
+
+class LocalModel:
+    """A model on this machine; it is loaded when it is first asked."""
+
+    def __init__(self, installed: models.Model) -> None:
+        self._installed = installed
+        self._runs: OnnxModel | None = None
+
+    async def embed(self, texts: Sequence[str], *, asked: bool = False) -> list[list[float]]:  # noqa: ARG002
+        """A vector for each text, made in a thread."""
+        return await asyncio.to_thread(self._embed, texts)
+
+    def _embed(self, texts: Sequence[str]) -> list[list[float]]:
+        if self._runs is None:
+            self._runs = OnnxModel(self._installed.folder)
+        return self._runs.embed(texts)
+
+
+def local(installed: models.Model) -> Chosen:
+    """An installed model, to be used."""
+    return Chosen(installed.name, installed.identity, installed.dims, LocalModel(installed))
+
+
+async def remote(where: "Reach", service: str, model: str) -> Chosen:
+    """A model of a service, to be used: it is asked once for the length of its vectors."""
+    opened = await RemoteModel.open(where.db, where.paths, where.environ, service, model, where.actor)
+    [vector] = await opened.embed(["harbour"])
+    return Chosen(f"{service}/{model}", identity(service, model, len(vector)), len(vector), opened)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What is needed to reach any model: the folders for those that are here, database and keys for those of services."""
+
+    db: Database
+    paths: Paths
+    environ: Mapping[str, str]
+    actor: str
+
+    async def open(self, embedder: Embedder) -> Model:
+        """The model of an embedder. Raises what says that it cannot be reached from here."""
+        if not embedder.name.startswith(PREFIX):
+            return LocalModel(await asyncio.to_thread(_installed, self.paths, embedder.name))
+        service, model = of_identity(embedder.name)
+        return await RemoteModel.open(self.db, self.paths, self.environ, service, model, self.actor)
+
+
+class Queries:
+    """Vectors of queries by the model that search uses; those that were asked before come from the database."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._models: dict[str, Model] = {}
 
     async def query(self, connection: asyncpg.Connection, embedder: Embedder, text: str) -> Sequence[float] | None:
-        """The vector; None where the model is not on this machine."""
+        """The vector; None where the model cannot be reached now."""
         digest = UUID(md5(text.encode(), usedforsecurity=False).hexdigest())
         if known := await rows.cached_query(connection, embedder.id, digest):
             return known
         try:
-            [vector] = await asyncio.to_thread(self._embed, embedder.name, text)
+            if embedder.name not in self._models:
+                self._models[embedder.name] = await self._reach.open(embedder)
+            [vector] = await self._models[embedder.name].embed([text], asked=True)
+            if len(vector) != embedder.dims:
+                raise UnavailableError(f"{embedder.name} gives vectors of another length now", "set the model again")
         except QuarterdeckError as error:
             log.warning("search goes by words alone: %s", error.sentence())
             return None
         await rows.cache_query(connection, embedder.id, digest, vector)
         return vector
 
-    def _embed(self, identity: str, text: str) -> list[list[float]]:
-        if identity not in self._loaded:
-            self._loaded[identity] = OnnxModel(_installed(self._paths, identity).folder)
-        return self._loaded[identity].embed([text])
 
-
-def query_embedder(paths: Paths) -> QueryEmbedder | None:
-    """What turns queries into vectors here."""
-    return LocalQueries(paths)
-
-
-async def embed_all(db: Database, who: Principal, model: models.Model) -> AsyncIterator[Embedded]:
+async def embed_all(db: Database, who: Principal, chosen: Chosen) -> AsyncIterator[Embedded]:
     """Make the vectors that are missing, then let search use them; the vectors of another model go only then.
 
     It can be interrupted and goes on where it stopped. Above the size where comparing all is quick, the index is made.
     """
-    runs = await asyncio.to_thread(OnnxModel, model.folder)
     async with db.transaction(who) as connection:
-        embedder = await rows.ensure_embedder(connection, model.identity, model.dims)
-    after = 0
-    while True:
-        async with db.transaction(who) as connection:
-            batch = await rows.unembedded(connection, embedder.id, after, AT_ONCE)
-        if not batch:
-            break
-        vectors = await asyncio.to_thread(
-            runs.embed, [_text(title, path, content) for _, title, content, path in batch]
-        )
-        numbered = [(row[0], vector) for row, vector in zip(batch, vectors, strict=True)]
-        async with db.transaction(who) as connection:
-            await rows.store_vectors(connection, embedder.id, numbered)
-            done, items = await rows.embedded_share(connection, embedder.id)
-        after = batch[-1][0]
-        yield Embedded(model.name, done, items)
+        embedder = await rows.ensure_embedder(connection, chosen.identity, chosen.dims)
+    async for done, items in _fill(db, who, embedder, chosen.model):
+        yield Embedded(chosen.name, done, items)
     async with db.connection() as connection:
         done, items = await rows.embedded_share(connection, embedder.id)
         if done > rows.EXACT_ROWS and not await rows.has_index(connection, embedder):
             await rows.build_index(connection, embedder)
     async with db.transaction(who) as connection:
         await rows.activate(connection, embedder.id)
-    yield Embedded(model.name, done, items)
+    async for done, items in _fill(db, who, embedder, chosen.model):  # what came while it was changed over
+        yield Embedded(chosen.name, done, items)
+    yield Embedded(chosen.name, done, items)
 
 
-async def embed_new(db: Database, who: Principal, paths: Paths) -> int:
-    """Make the vectors of what is new for the model that search uses, where it is on this machine; how many there
-    are now.
-    """
-    async with db.transaction(who) as connection:
+async def embed_new(reach: Reach, who: Principal) -> int:
+    """Make the vectors of what is new for the model that search uses, where it can be reached; how many were made."""
+    async with reach.db.transaction(who) as connection:
         embedder = await rows.active_embedder(connection)
-    if embedder is None:
-        return 0
-    done = 0
-    async for step in embed_all(db, who, _installed(paths, embedder.name)):
-        done = step.done
-    return done
+        if embedder is None or not await rows.unembedded(connection, embedder.id, 0, 1):
+            return 0
+    made = 0
+    async for _ in _fill(reach.db, who, embedder, await reach.open(embedder)):
+        made += AT_ONCE
+    return made
+
+
+async def _fill(db: Database, who: Principal, embedder: Embedder, model: Model) -> AsyncIterator[tuple[int, int]]:
+    """Make missing vectors, some at a time: (items with one, items)."""
+    after = 0
+    while True:
+        async with db.transaction(who) as connection:
+            batch = await rows.unembedded(connection, embedder.id, after, AT_ONCE)
+        if not batch:
+            return
+        vectors = await model.embed([_text(title, path, content) for _, title, content, path in batch])
+        numbered = [(row[0], vector) for row, vector in zip(batch, vectors, strict=True)]
+        async with db.transaction(who) as connection:
+            await rows.store_vectors(connection, embedder.id, numbered)
+            done, items = await rows.embedded_share(connection, embedder.id)
+        after = batch[-1][0]
+        yield done, items
 
 
 def _installed(paths: Paths, identity: str) -> models.Model:
     model = models.load(paths, identity.rpartition(":")[0])
     if model.identity != identity:
-        raise QuarterdeckError(f"the model {model.name} here is not the one that search uses", "install it again")
+        raise UnavailableError(f"the model {model.name} here is not the one that search uses", "install it again")
     return model
 
 

@@ -38,23 +38,29 @@ class OnnxModel:
         except Exception as error:  # both libraries raise bare exceptions of their own
             raise UnavailableError(f"the model in {folder} cannot be loaded: {error}", "install another one") from error
         self._tokenizer.enable_truncation(TOKENS)
-        self._tokenizer.enable_padding()
+        self._tokenizer.no_padding()
         self._inputs = {item.name for item in self._session.get_inputs()}
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """One vector of length one for each text. Blocks: about 3 ms a query, 400 short texts/s for MiniLM."""
+        """One vector of length one for each text, the short ones put together. Blocks: about 3 ms a query, 400 short texts/s for MiniLM."""
         import numpy as np
 
-        vectors: list[list[float]] = []
-        for at in range(0, len(texts), BATCH):
-            encoded = self._tokenizer.encode_batch([text or " " for text in texts[at : at + BATCH]])
-            ids = np.array([one.ids for one in encoded], dtype=np.int64)
-            mask = np.array([one.attention_mask for one in encoded], dtype=np.int64)
+        encoded = self._tokenizer.encode_batch([text or " " for text in texts])
+        order = sorted(range(len(texts)), key=lambda at: len(encoded[at].ids))
+        vectors: list[list[float]] = [[] for _ in texts]
+        for start in range(0, len(texts), BATCH):
+            batch = order[start : start + BATCH]
+            longest = len(encoded[batch[-1]].ids)
+            for at in batch:
+                encoded[at].pad(longest)
+            ids = np.array([encoded[at].ids for at in batch], dtype=np.int64)
+            mask = np.array([encoded[at].attention_mask for at in batch], dtype=np.int64)
             given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
             last = self._session.run(None, {name: given[name] for name in self._inputs})[0]
             if last.ndim == 3:
                 weights = mask[:, :, None].astype(last.dtype)
                 last = (last * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1)
             length = np.maximum(np.linalg.norm(last, axis=1, keepdims=True), 1e-12)
-            vectors += [[float(value) for value in row] for row in last / length]
+            for at, row in zip(batch, last / length, strict=True):
+                vectors[at] = [float(value) for value in row]
         return vectors

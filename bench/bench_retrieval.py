@@ -1,0 +1,128 @@
+"""Retrieval on real public code: full text, BM25, dense and fused, as MRR@10 and Recall@5 with standard errors, on held-out questions."""
+
+import math
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from bench import knowledge_world as world
+from bench.framework import Environment, Figure, at_least
+from bench.knowledge_world import WHO
+from bench.retrieval_world import Function, Question, load
+from core.knowledge import models
+from core.knowledge.embedding import Queries, Reach, embed_all, local
+from core.knowledge.packages import index_of
+from core.knowledge.search import search
+from storage.database import Database
+from storage.queries import knowledge as items
+from storage.queries import knowledge_search as rows
+from storage.queries.knowledge_search import Filters
+
+MODEL = "all-minilm-l6-v2"
+DEEP = 100
+METHODS = ("full text", "BM25", "dense", "fused")
+
+_FULL_TEXT = """
+select m.number from memory m, (
+    select string_agg(quote_literal(term), ' | ')::tsquery as asked from knowledge_words($1)) q,
+  lateral to_tsvector('english', knowledge_split(knowledge_text(m.title, m.path, m.content))) v
+ where m.corpus = any($2) and v @@ q.asked order by ts_rank(v, q.asked) desc, m.number limit 10"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The items that each method puts first, the best first, and the one that was right."""
+
+    question: Question
+    right: int
+    found: Mapping[str, Sequence[int]]
+
+    def reciprocal(self, method: str) -> float:
+        """1 / rank of the right item among the first ten, else 0."""
+        first = list(self.found[method][:10])
+        return 1 / (first.index(self.right) + 1) if self.right in first else 0.0
+
+
+async def run(env: Environment) -> list[Figure]:
+    """Offline, and with nothing kept from before, it raises UnavailableError, saying so."""
+    functions, tasks = load()
+    model = models.install_published(env.paths, MODEL, index_of(os.environ))
+    figures = []
+    async with env.database() as dsn:
+        owner = await asyncpg.connect(dsn)
+        db = await Database.open(dsn)
+        try:
+            numbers = {name: await _fill(owner, name, functions) for name in ("plain", "masked")}
+            async for _ in embed_all(db, WHO, local(model)):
+                pass
+            embedder = Queries(Reach(db, env.paths, os.environ, WHO.actor))
+            for task, questions in tasks.items():
+                place = "masked" if task == "masked" else "plain"
+                held = [question for question in questions if question.held_out]
+                answers = [await _ask(db, place, one, numbers[place][one.answer], embedder) for one in held]
+                figures += _figures(task, answers)
+        finally:
+            await db.close()
+            await owner.close()
+    return figures
+
+
+async def _fill(owner: asyncpg.Connection, project: str, functions: Sequence[Function]) -> list[int]:
+    """A project that knows the functions; their numbers."""
+    await world.add_project(owner, project)
+    corpus = await items.corpus_of(owner, project)
+    texts = [one.masked if project == "masked" else (one.title, one.code) for one in functions]
+    found = await owner.fetch(
+        """insert into memory (corpus, kind, title, content, origin, source, path)
+           select $1, 'code', title, content, 'file', path, path from unnest($2::text[], $3::text[], $4::text[])
+             with ordinality u (title, content, path, at) order by at returning number""",
+        corpus,
+        [title for title, _ in texts],
+        [code or "pass" for _, code in texts],
+        [one.path for one in functions],
+    )
+    return [row["number"] for row in found]
+
+
+async def _ask(db: Database, project: str, question: Question, right: int, embedder: Queries) -> Answers:
+    async with db.transaction(WHO) as connection:
+        corpora = await items.known_corpora(connection, project)
+        model = await rows.active_embedder(connection)
+        assert model is not None
+        vector = await embedder.query(connection, model, question.text)
+        assert vector is not None
+        words = await rows.match_words(connection, question.text, corpora, DEEP, Filters())
+        near = await rows.match_vectors(connection, model, vector, corpora, DEEP, Filters())
+        full = await connection.fetch(_FULL_TEXT, question.text, corpora)
+        fused = await search(connection, question.text, project=project, embedder=embedder)
+    return Answers(
+        question,
+        right,
+        {
+            "full text": [row["number"] for row in full],
+            "BM25": [match.memory for match in words],
+            "dense": [memory for memory, _ in near],
+            "fused": [hit.memory.number for hit in fused.hits],
+        },
+    )
+
+
+def _figures(task: str, answers: Sequence[Answers]) -> list[Figure]:
+    figures = [Figure(f"{task}: questions held out", len(answers), "")]
+    mean = {}
+    for method in METHODS:
+        ranks = [one.reciprocal(method) for one in answers]
+        hits = [float(one.right in one.found[method][:5]) for one in answers]
+        mean[method] = statistics.fmean(ranks)
+        figures.append(Figure(f"{task}: {method}, MRR@10 (± {_error(ranks):.3f})", mean[method], ""))
+        figures.append(Figure(f"{task}: {method}, Recall@5 (± {_error(hits):.3f})", statistics.fmean(hits), ""))
+    better = max(mean["BM25"], mean["dense"])
+    return [*figures, at_least(f"{task}: fused : the better of both, MRR", mean["fused"] / better, "×", 1.05)]
+
+
+def _error(values: Sequence[float]) -> float:
+    """The standard error of the mean."""
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.inf

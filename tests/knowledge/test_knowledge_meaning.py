@@ -1,0 +1,161 @@
+"""Meaning: vectors from services within their budgets, and search that never pauses while they are made anew."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from config.errors import ConflictError, NotFoundError, UnavailableError
+from core.knowledge import embedding
+from core.knowledge.embedding import Chosen, embed_all, embed_new
+from storage.database import Role
+from storage.queries import knowledge_search as rows
+from tests.knowledge.knowledge_kit import WHO, Quay
+from tests.knowledge.vector_service import DIMS, VectorService, vector_of, vector_service
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[VectorService]:
+    """A service that makes vectors."""
+    async with vector_service() as made:
+        yield made
+
+
+async def enter(quay: Quay, url: str, **given: Any) -> None:
+    """A service of the crew at this address, whose model costs a dollar per million tokens."""
+    await quay.do("service.add", name="vectors", provider="other", base_url=url, **given)
+    await quay.do("service.price", name="vectors", model="m*", input=1.0, output=0.0)
+
+
+async def use(quay: Quay) -> Any:
+    """Search with its model."""
+    return await quay.do("knowledge.model", action="remote", source="vectors", model="m1", role=Role.ADMIN)
+
+
+@pytest.mark.parametrize("path", ["/v1", "/voyage/v1", "/api"])
+async def test_a_service_s_vectors_are_used_and_paid_for(quay: Quay, service: VectorService, path: str) -> None:
+    await enter(quay, service.url + path)
+    for number in range(3):
+        await quay.do("knowledge.add", text=(f"harbour pilot {number}",))
+    made = await use(quay)
+    assert (made.model, made.dims, made.embedded, made.items) == ("vectors/m1", DIMS, 3, 3)
+    [first, *_] = await quay.do("knowledge.search", text="pilot")
+    assert first.mode == "words and meaning"
+    count = len(service.asked)
+    await quay.do("knowledge.search", text="pilot")
+    assert len(service.asked) == count, "the vector of a query is asked for once"
+    if path == "/voyage/v1":
+        assert {body["input_type"] for body in service.asked} == {"document", "query"}
+    charges = await quay.sql.fetch("select status, cost_micro, reserved_micro, model from charge")
+    assert len(charges) == len(service.asked)
+    assert {row["status"] for row in charges} == {"settled"}
+    assert all(row["cost_micro"] > 0 for row in charges)
+    assert await quay.sql.fetchval("select sum(n) from budget_reconcile()") == 0
+
+
+async def test_a_budget_without_room_is_never_overspent(quay: Quay, service: VectorService) -> None:
+    await enter(quay, f"{service.url}/v1", budget=0.0005)
+    for number in range(40):
+        await quay.do("knowledge.add", text=("long " * 40 + str(number),))
+    with pytest.raises(ConflictError, match="may not be called"):
+        await use(quay)
+    assert service.texts == 1, "what the budget has no room for is not asked"
+    spent = await quay.sql.fetchval("select sum(cost_micro) from charge")
+    assert spent <= 500
+    assert (await quay.do("knowledge.search", text="long"))[0].mode == "words"
+
+
+async def test_a_service_that_fails_costs_nothing_and_search_goes_by_words(quay: Quay, service: VectorService) -> None:
+    await enter(quay, f"{service.url}/v1")
+    await quay.do("knowledge.add", text=("harbour pilot",))
+    await use(quay)
+    spent = await quay.sql.fetchval("select sum(cost_micro) from charge")
+    service.fails = 503
+    [hit] = await quay.do("knowledge.search", text="pilot boat")
+    assert hit.mode == "words"
+    with pytest.raises(UnavailableError, match="answers 503"):
+        await use(quay)
+    assert await quay.sql.fetchval("select sum(cost_micro) from charge") == spent
+    assert await quay.sql.fetchval("select count(*) from charge where status = 'reserved'") == 0
+
+
+async def test_without_such_a_service_it_says_so(quay: Quay) -> None:
+    with pytest.raises(NotFoundError, match="there is no service vectors"):
+        await use(quay)
+
+
+class Words:
+    """A model of the test; ``before`` is done before each batch."""
+
+    def __init__(self, before: Any = None) -> None:
+        self.before = before
+        self.made = 0
+
+    async def embed(self, texts: Any, *, asked: bool = False) -> list[list[float]]:  # noqa: ARG002
+        if self.before:
+            await self.before()
+        self.made += len(texts)
+        return [vector_of(text) for text in texts]
+
+
+async def test_search_goes_on_by_the_old_vectors_until_all_the_new_ones_are_there(
+    quay: Quay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "AT_ONCE", 4)
+    for number in range(12):
+        await quay.do("knowledge.add", text=(f"pilot number {number}",))
+
+    async def ask() -> None:
+        async with quay.db.transaction(WHO) as connection:
+            active = await rows.active_embedder(connection)
+            assert active is not None
+            assert active.name == "old"
+            near = await rows.match_vectors(connection, active, vector_of("pilot"), [1], 20, rows.Filters())
+        assert len(near) >= 12, "nothing is missing at any moment"
+
+    async for _ in embed_all(quay.db, WHO, Chosen("old", "old", DIMS, Words())):
+        pass
+    asked = 0
+
+    async def between() -> None:
+        nonlocal asked
+        asked += 1
+        await ask()
+        if asked == 2:  # what comes while the vectors are made gets one too
+            await quay.do("knowledge.add", text=("a late pilot",))
+
+    new = Words(between)
+    async for _ in embed_all(quay.db, WHO, Chosen("new", "new", DIMS, new)):
+        pass
+    assert asked >= 3
+    assert new.made == 13
+    names = await quay.sql.fetch("select name, active from embedder")
+    assert [(row["name"], row["active"]) for row in names] == [("new", True)]
+    assert await quay.sql.fetchval("select count(*) from embedding") == 13
+
+
+async def test_vectors_that_were_made_are_not_made_again_after_an_interruption(
+    quay: Quay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "AT_ONCE", 4)
+    for number in range(12):
+        await quay.do("knowledge.add", text=(f"pilot number {number}",))
+    first = Words()
+    steps = embed_all(quay.db, WHO, Chosen("m", "m", DIMS, first))
+    await anext(steps)
+    await steps.aclose()  # type: ignore[attr-defined]
+    again = Words()
+    async for _ in embed_all(quay.db, WHO, Chosen("m", "m", DIMS, again)):
+        pass
+    assert first.made + again.made == 12
+    assert await quay.sql.fetchval("select count(*) from embedder where active") == 1
+
+
+async def test_what_is_new_gets_its_vector(quay: Quay, service: VectorService) -> None:
+    await enter(quay, f"{service.url}/v1")
+    await use(quay)
+    await quay.do("knowledge.add", text=("a new buoy",))
+    reach = embedding.Reach(quay.db, quay.context.paths, {}, "user:test")
+    assert await embed_new(reach, WHO) > 0
+    assert await quay.sql.fetchval("select count(*) from embedding") == 1
+    assert await embed_new(reach, WHO) == 0
