@@ -24,12 +24,11 @@ def engine_of(dsn: str):
 
 
 async def test_the_models_and_the_migrations_describe_the_same_tables(migrated_database: str) -> None:
-    modelled = set(SQLModel.metadata.tables)
-    assert {"task", "run", "project", "audit"} <= modelled
 
     def differences(connection) -> list[object]:
         def ours(_object, name, kind, _reflected, _compare_to) -> bool:
-            return kind != "index" and (kind != "table" or name in modelled)
+            partition = kind == "table" and re.fullmatch(r"event_\w+", name)
+            return kind != "index" and not partition and name != "alembic_version"
 
         context = MigrationContext.configure(
             connection, opts={"compare_type": True, "include_object": ours, "target_metadata": SQLModel.metadata}
