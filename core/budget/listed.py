@@ -11,6 +11,9 @@ from datetime import UTC, date, datetime, time
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
+LARGEST_WINDOW = 100_000_000
+"""With prices below a million USD per million tokens, every bound of a call fits into the 64 bits of the ledger."""
+
 
 def find(book: Mapping[str, Any], provider: str, model: str) -> Mapping[str, Any] | None:
     """The entry of a model, in the provider's own list or in one that it borrows from."""

@@ -30,9 +30,6 @@ CLASSES = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
 PARTS = {"input_audio": "input", "input_image": "input", "output_audio": "output", "output_image": "output"}
 """Kinds of tokens that some models price apart, and the class that their count is a part of."""
 
-LARGEST_WINDOW = 100_000_000
-"""With prices below a million USD per million tokens, every bound of a call fits into the 64 bits of the ledger."""
-
 WINDOW = 1_048_576
 """Tokens that a model takes at most, where the list does not say."""
 
@@ -217,14 +214,14 @@ def check_prices(table: Mapping[str, Any]) -> None:
         if name not in known:
             raise UsageError(f"{name!r} is not a price", f"the prices are {', '.join(sorted(known))}")
         try:
-            most = LARGEST_WINDOW + 1 if name == "window" else MILLION
+            most = listed.LARGEST_WINDOW + 1 if name == "window" else MILLION
             good = not isinstance(value, bool) and 0 <= Decimal(str(value)) < most
         except InvalidOperation:
             good = False
         if not good:
             raise UsageError(f"the price {name} is {value!r}", "it is a number of USD per million tokens")
-    if "window" in table and not 1 <= int(table["window"]) <= LARGEST_WINDOW:
-        raise UsageError(f"the window is {table['window']}", f"it is between 1 and {LARGEST_WINDOW} tokens")
+    if "window" in table and not 1 <= int(table["window"]) <= listed.LARGEST_WINDOW:
+        raise UsageError(f"the window is {table['window']}", f"it is between 1 and {listed.LARGEST_WINDOW} tokens")
     for name in ("input", "output"):
         if name not in table:
             raise UsageError(

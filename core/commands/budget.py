@@ -1,27 +1,28 @@
-"""Budgets: limits per service, project, task, agent and day; what is left of them, and for how long."""
+"""Budgets: limits per service, project, task, agent and day; what is left of them, and what should be known of them."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import asyncpg
 from pydantic import Field
 
 from config.errors import ConflictError, NotFoundError, UsageError
-from core.budget.alerts import groups, out_of_line
-from core.budget.forecast import ENOUGH, period_end, task_cost
 from core.budget.rules import amount_of, checked_period, checked_zone, shown
 from core.commands.shown import Column
 from core.commands.table import Context, Metavar, command
-from core.commands.values import Line, Slug
+from core.commands.values import Line
 from storage.database import Role
-from storage.queries import budget, spending
+from storage.queries import budget
 from storage.queries import services as rows
-from storage.queries.services import BudgetRow, Unit, usd
+from storage.queries.services import BudgetRow, RuleRow, Unit
 
 Scope = Annotated[Literal["service", "project", "task", "agent", "day"], "what is limited"]
 Key = Annotated[Line, "name of the service, project or agent, number of the task; * for each of them; - for the day"]
+Row = TypeVar("Row", BudgetRow, RuleRow)
 Amount = Annotated[Decimal, Field(ge=0, max_digits=16, decimal_places=6)]
 
 
@@ -57,68 +58,6 @@ class Budget:
         Column("renewed", "period_end", "time"),
     )
     empty: ClassVar[str] = "no budgets; set one with: qd budget set project ID --usd 20"
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What a month will have cost at its end: between ``low`` and ``high`` with the share ``holds``."""
-
-    scope: str
-    key: str
-    spent_usd: Decimal
-    budget_usd: Decimal | None
-    low_usd: Decimal | None
-    middle_usd: Decimal | None
-    high_usd: Decimal | None
-    holds: float
-    days: int
-    runs_out_at: datetime | None
-    period_end: datetime
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("scope", "scope"),
-        Column("of", "key", "key"),
-        Column("spent", "spent_usd", "usd"),
-        Column("budget", "budget_usd", "usd"),
-        Column("end at least", "low_usd", "usd"),
-        Column("about", "middle_usd", "usd"),
-        Column("at most", "high_usd", "usd"),
-        Column("runs out", "runs_out_at", "time"),
-        Column("days seen", "days", "count"),
-    )
-    empty: ClassVar[str] = "nothing to foretell yet: no service and no project has spent anything"
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a task of a project will cost: between ``low`` and ``high`` with the share ``holds``."""
-
-    project: str
-    agent: str | None
-    low_usd: Decimal
-    middle_usd: Decimal
-    high_usd: Decimal
-    holds: float
-    samples: int
-    like: Literal["its project and agent", "its project", "all tasks"]
-
-
-@dataclass(frozen=True, slots=True)
-class Outlier:
-    """A task whose cost is out of line, and why."""
-
-    task: int
-    project: str
-    agent: str
-    cost_usd: Decimal
-    reason: str
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("task", "task", "key"),
-        Column("project", "project"),
-        Column("agent", "agent"),
-        Column("cost", "cost_usd", "usd"),
-        Column("why", "reason"),
-    )
-    empty: ClassVar[str] = "no task is out of line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,39 +109,47 @@ async def set_budget(
     calls: Annotated[Amount | None, "hard limit in calls"] = None,
     runs: Annotated[Amount | None, "hard limit in runs"] = None,
     soft: Annotated[Amount | None, "tell a person from here on, in the same unit"] = None,
-    unit: Annotated[Unit | None, "unit of a budget that has a soft limit only"] = None,
+    unit: Annotated[Unit | None, "unit, where no hard limit is given"] = None,
+    no_hard: Annotated[bool, "count, and stop nothing"] = False,
+    no_soft: Annotated[bool, "take the soft limit away"] = False,
     period: Annotated[Line | None, "month, week, day, total, or a window such as 5h", Metavar("PERIOD")] = None,
-    time_zone: Annotated[Line, "where its days and months begin", Metavar("ZONE")] = "UTC",
-    starts_on: Annotated[int, Field(ge=1, le=28), "day on which its month begins"] = 1,
+    time_zone: Annotated[Line | None, "where its days and months begin", Metavar("ZONE")] = None,
+    starts_on: Annotated[int | None, Field(ge=1, le=28), "day on which its month begins"] = None,
     threshold: Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], "alert at this percent"] = (),
 ) -> Budget:
     """Set a limit. It holds at once, for calls that come; an increase lets what waited for it go on.
 
-    Without --period a task's limit is for all of it, a day's for the day, and any other for the month.
+    Without --period a task's limit is for all of it, a day's for the day, and any other for the month. What is not
+    given stays as it is.
     """
     limits: dict[Unit, Decimal | None] = {"usd": usd, "tokens": tokens, "calls": calls, "runs": runs}
     given = {name: value for name, value in limits.items() if value is not None}
-    if len(given) > 1 or (not given and (soft is None or unit is None)):
-        raise UsageError(
-            "a budget has one limit", "give one of --usd, --tokens, --calls, --runs, or --soft with --unit"
-        )
+    if len(given) > 1 or (not given and unit is None):
+        raise UsageError("a budget has one limit", "give one of --usd, --tokens, --calls, --runs, or --unit")
     which, hard = next(iter(given.items())) if given else (unit, None)
     assert which is not None
+    if unit not in (None, which):
+        raise UsageError(f"a limit in {which} is not one in {unit}", "leave --unit out")
+    if (given and no_hard) or (soft is not None and no_soft):
+        raise UsageError("a limit is both given and taken away", "say one of the two")
     whose = await _checked_key(ctx, scope, key)
     span = checked_period(period or {"task": "total", "day": "day"}.get(scope, "month"))
     if scope == "day" and span != "day":
         raise UsageError("the budget of the day is per day", "leave --period out")
     async with ctx.db.transaction(ctx.who) as connection:
+        old = next(iter(await rows.find_rules(connection, scope, whose, which, span)), None)
+        if not (given or soft is not None or no_hard or old):
+            raise UsageError("a budget has one limit", "give one of --usd, --tokens, --calls, --runs, or --soft")
         rule = await rows.set_budget(
             connection,
             scope,
             whose,
             which,
             span,
-            amount_of(which, hard) if hard is not None else None,
-            amount_of(which, soft) if soft is not None else None,
-            zone=checked_zone(time_zone),
-            starts_on=starts_on,
+            amount_of(which, hard) if hard is not None else (old.hard if old and not no_hard else None),
+            amount_of(which, soft) if soft is not None else (old.soft if old and not no_soft else None),
+            zone=checked_zone(time_zone) if time_zone else (old.zone if old else "UTC"),
+            starts_on=starts_on or (old.starts_on if old else 1),
             thresholds=sorted(set(threshold)) or None,
         )
         done = _shown(next(row for row in await rows.list_budgets(connection, scope) if row.id == rule))
@@ -218,101 +165,39 @@ async def override_budget(
     amount: Annotated[Amount, "how much more, in the budget's unit"],
     *,
     unit: Annotated[Unit, "unit of the budget"] = "usd",
+    period: Annotated[Line | None, "its period, where there are several budgets", Metavar("PERIOD")] = None,
 ) -> Budget:
     """Let a budget go beyond its limit, in this period only. What waited for it goes on."""
     async with ctx.db.transaction(ctx.who) as connection:
-        row = await _find(connection, scope, "" if key == "-" else key, unit)
+        row = await _find(connection, scope, _plain(key), unit, period)
         if row.hard is None:
             raise ConflictError(f"the budget of {scope} {key} has no limit to go beyond", "there is nothing to do")
         if not await rows.override_budget(connection, row.id, row.key, amount_of(unit, amount)):
             raise ConflictError(
                 f"nothing has been spent of the budget of {scope} {key}", "raise it with `qd budget set`"
             )
-        done = _shown(await _find(connection, scope, row.key, unit))
+        done = _shown(await _find(connection, scope, row.key, unit, row.period))
     await ctx.db.ring("budget", "service")
     return done
 
 
 @command("budget.remove", role=Role.SUPERVISOR, destructive=True)
 async def remove_budget(
-    ctx: Context, scope: Scope, key: Key, *, unit: Annotated[Unit, "unit of the budget"] = "usd"
+    ctx: Context,
+    scope: Scope,
+    key: Key,
+    *,
+    unit: Annotated[Unit, "unit of the budget"] = "usd",
+    period: Annotated[Line | None, "its period, where there are several budgets", Metavar("PERIOD")] = None,
 ) -> Budget:
     """Remove a limit. The ledger stays."""
     async with ctx.db.transaction(ctx.who) as connection:
-        row = await _find(connection, scope, "" if key == "-" else key, unit)
-        await rows.remove_budget(connection, row.id)
+        found = await rows.find_rules(connection, scope, _plain(key), unit, period)
+        rule = _only(found, scope, key, unit)
+        row = next(row for row in await rows.list_budgets(connection, scope) if row.id == rule.id)
+        await rows.remove_budget(connection, rule.id)
     await ctx.db.ring("budget", "service")
     return _shown(row)
-
-
-@command("budget.forecast", role=Role.VIEWER)
-async def forecast(ctx: Context) -> list[Forecast]:
-    """Foretell the month's end of services and projects, and when budgets run out: the middle, and 80 % of all
-    cases.
-    """
-    now = ctx.now()
-    found: list[Forecast] = []
-    async with ctx.db.transaction(ctx.who) as connection:
-        budgets = [row for row in await rows.list_budgets(connection) if row.unit == "usd" and row.period == "month"]
-        known = {(row.scope, row.key) for row in budgets}
-        found += [
-            await _outlook(connection, row.scope, row.key, row, row.ends, now)
-            for row in budgets
-            if row.scope in ("service", "project") and row.ends is not None
-        ]
-        month = (now.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
-        found += [
-            await _outlook(connection, "project", total.name, None, month, now)
-            for total in await rows.sum_charges(connection, "project", now - timedelta(days=31))
-            if total.name and ("project", total.name) not in known
-        ]
-    return found
-
-
-@command("budget.estimate", role=Role.VIEWER)
-async def estimate(
-    ctx: Context,
-    project: Annotated[Slug, "project of the task"],
-    *,
-    agent: Annotated[Slug | None, "agent that would do it"] = None,
-) -> Estimate:
-    """Foretell what a task of a project will cost before it runs: in nine of ten cases it lies between the bounds."""
-    async with ctx.db.transaction(ctx.who) as connection:
-        costs = await spending.task_costs(connection)
-    like: tuple[Literal["its project and agent", "its project", "all tasks"], ...] = (
-        "its project and agent",
-        "its project",
-        "all tasks",
-    )
-    for words, group in zip(like, groups(project, agent or "", costs), strict=True):
-        interval = task_cost(group) if len(group) >= ENOUGH or words == "all tasks" else None
-        if interval:
-            return Estimate(
-                project,
-                agent,
-                usd(interval.low),
-                usd(interval.middle),
-                usd(interval.high),
-                interval.holds,
-                interval.samples,
-                words,
-            )
-    raise ConflictError("too few tasks have ended to foretell the cost of the next", "ten are needed")
-
-
-@command("budget.outliers", role=Role.VIEWER)
-async def outliers(
-    ctx: Context, *, limit: Annotated[int, Field(ge=1, le=2000), "of the last so many tasks"] = 200
-) -> list[Outlier]:
-    """List tasks whose cost is out of line for their kind, and why."""
-    async with ctx.db.transaction(ctx.who) as connection:
-        costs = await spending.task_costs(connection)
-    found = []
-    for position in range(max(len(costs) - limit, 0), len(costs)):
-        task = costs[position]
-        if reason := out_of_line(task, costs[:position]):
-            found.append(Outlier(task.task, task.project, task.agent, usd(task.micro), reason))
-    return found[::-1]
 
 
 @command("budget.alerts", role=Role.VIEWER)
@@ -353,7 +238,7 @@ async def _checked_key(ctx: Context, scope: str, key: str) -> str:
         return key
     if scope == "task":
         key = key.removeprefix("#")
-        if not key.isdecimal():
+        if not re.fullmatch(r"[0-9]{1,18}", key):
             raise UsageError(f"{key!r} is no task", "name it by its number")
     queries = {
         "service": "select exists (select 1 from service where name = $1)",
@@ -367,36 +252,23 @@ async def _checked_key(ctx: Context, scope: str, key: str) -> str:
     return key
 
 
-async def _find(connection: asyncpg.Connection, scope: str, key: str, unit: str) -> BudgetRow:
-    found = [row for row in await rows.list_budgets(connection, scope, key.removeprefix("#")) if row.unit == unit]
+async def _find(connection: asyncpg.Connection, scope: str, key: str, unit: str, period: str | None) -> BudgetRow:
+    found = [row for row in await rows.list_budgets(connection, scope, key) if row.unit == unit]
+    return _only([row for row in found if period in (None, row.period)], scope, key, unit)
+
+
+def _plain(key: str) -> str:
+    """The key as the database has it."""
+    return "" if key == "-" else key.removeprefix("#")
+
+
+def _only(found: Sequence[Row], scope: str, key: str, unit: str) -> Row:
     if not found:
         raise NotFoundError(f"there is no budget of {scope} {key or 'day'} in {unit}", "see `qd budget list`")
+    if len(found) > 1:
+        periods = ", ".join(row.period for row in found)
+        raise UsageError(f"{scope} {key} has several budgets in {unit}", f"say which with --period: {periods}")
     return found[0]
-
-
-async def _outlook(
-    connection: asyncpg.Connection, scope: str, key: str, row: BudgetRow | None, ends: datetime, now: datetime
-) -> Forecast:
-    daily = await spending.daily_totals(connection, scope, key, row.zone if row else "UTC")
-    spent = row.spent if row else sum(daily)
-    hard = row.hard if row else None
-    outlook = period_end(spent, hard, daily, max((ends - now).total_seconds(), 0) / 86400)
-    runs_out = None
-    if outlook and outlook.runs_out_in is not None:
-        runs_out = now + timedelta(days=outlook.runs_out_in)
-    return Forecast(
-        scope=scope,
-        key=key,
-        spent_usd=usd(spent),
-        budget_usd=usd(hard) if hard is not None else None,
-        low_usd=usd(outlook.end.low) if outlook else None,
-        middle_usd=usd(outlook.end.middle) if outlook else None,
-        high_usd=usd(outlook.end.high) if outlook else None,
-        holds=outlook.end.holds if outlook else 0.8,
-        days=len(daily),
-        runs_out_at=runs_out,
-        period_end=ends,
-    )
 
 
 def _shown(row: BudgetRow) -> Budget:

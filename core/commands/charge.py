@@ -60,11 +60,16 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """What was spent on one thing."""
+    """What was spent on one thing: in all, and of it what providers counted (``measured``), what was seen of broken
+    calls (``estimated``), and what was taken at a declared or reserved worst case (``imputed``).
+    """
 
     name: str | None
     calls: int
     cost_usd: Decimal
+    measured_usd: Decimal
+    estimated_usd: Decimal
+    imputed_usd: Decimal
     reserved_usd: Decimal
     tokens_prompt: int
     tokens_output: int
@@ -72,6 +77,9 @@ class Sum:
         Column("name", "name", "key"),
         Column("calls", "calls", "count"),
         Column("cost", "cost_usd", "usd"),
+        Column("measured", "measured_usd", "usd", 2),
+        Column("estimated", "estimated_usd", "usd", 1),
+        Column("imputed", "imputed_usd", "usd", 1),
         Column("reserved", "reserved_usd", "usd"),
         Column("tokens in", "tokens_prompt", "count"),
         Column("out", "tokens_output", "count"),
@@ -114,7 +122,17 @@ async def sum_charges(
     async with ctx.db.transaction(ctx.who) as connection:
         found = await rows.sum_charges(connection, by, since)
     return [
-        Sum(row.name, row.calls, usd(row.cost_micro), usd(row.reserved_micro), row.tokens_prompt, row.tokens_output)
+        Sum(
+            row.name,
+            row.calls,
+            usd(row.cost_micro),
+            usd(row.cost_micro - row.estimated_micro - row.imputed_micro),
+            usd(row.estimated_micro),
+            usd(row.imputed_micro),
+            usd(row.reserved_micro),
+            row.tokens_prompt,
+            row.tokens_output,
+        )
         for row in found
     ]
 

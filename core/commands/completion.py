@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from core.commands.table import ABOUT, NOUNS, Command, Context, all_commands, command, commands
 from storage.database import Role
 
-_GLOBAL = ("--json", "--yes", "--database-url", "--help")
+_GLOBAL = ("--json", "--csv", "--yes", "--database-url", "--help")
 
 _BASH = """\
 # Completion of qd for bash; load it with: source <(qd completion bash)

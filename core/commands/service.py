@@ -1,65 +1,24 @@
 """Services: what costs money per use, with a budget, a key, and who stands in at its limit."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import asyncpg
 from pydantic import Field
 
-from config.errors import ConflictError, NotFoundError, UsageError
+from config.errors import ConflictError, UsageError
 from core.budget.rules import checked_zone
-from core.commands.shown import Column
+from core.commands.service_views import Name, Service, find_service, shown_service, view_service
 from core.commands.table import Context, Metavar, command
-from core.commands.values import Line, Slug, Usd
+from core.commands.values import Line, Slug
 from storage.database import Role
 from storage.queries import services as rows
-from storage.queries.services import ServiceRow, micro, usd
+from storage.queries.budget import add_alert
+from storage.queries.services import micro
 
-Name = Annotated[Slug, "name of the service"]
 Provider = Literal["anthropic", "openai", "gemini", "other"]
-Price = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)]
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A service with the present period of its budget. ``reason``: why it is not active."""
-
-    name: str
-    provider: str
-    kind: str
-    base_url: str | None
-    budget_usd: Decimal | None
-    spent_usd: Decimal
-    reserved_usd: Decimal
-    remaining_usd: Decimal | None
-    status: Literal["active", "suspended", "exhausted", "down"]
-    fallback: str | None
-    period_start: datetime | None
-    period_end: datetime | None
-    reason: str | None
-    has_key: bool
-    models: tuple[str, ...]
-    model_map: Mapping[str, str]
-    prices: Mapping[str, Any]
-    worst_price: Mapping[str, Any] | None
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("name", "name", "key"),
-        Column("status", "status", "state"),
-        Column("provider", "provider"),
-        Column("budget", "budget_usd", "usd"),
-        Column("spent", "spent_usd", "usd"),
-        Column("reserved", "reserved_usd", "usd"),
-        Column("left", "remaining_usd", "usd"),
-        Column("renewed", "period_end", "time"),
-        Column("fallback", "fallback"),
-        Column("key", "has_key", "yes"),
-    )
-    empty: ClassVar[str] = (
-        "no services; add one with: qd service add NAME --provider anthropic --key-env ANTHROPIC_API_KEY"
-    )
+Limit = Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=6)]
 
 
 @command("service.add", role=Role.SUPERVISOR)
@@ -72,7 +31,7 @@ async def add_service(
     key_env: Annotated[
         Line | None, "variable that holds its key; it is copied to the secret store", Metavar("VAR")
     ] = None,
-    budget: Annotated[Usd | None, "most that it may cost per month", Metavar("USD")] = None,
+    budget: Annotated[Limit | None, "most that it may cost per month", Metavar("USD")] = None,
     fallback: Annotated[Slug | None, "service that answers when this one cannot", Metavar("NAME")] = None,
     quota: Annotated[bool, "a subscription: tokens, calls and runs count, dollars do not"] = False,
     catalogue: Annotated[Line | None, "price list of its models, such as groq or openrouter", Metavar("ID")] = None,
@@ -100,23 +59,13 @@ async def add_service(
     key = _key_from(ctx, key_env)
     async with ctx.db.transaction(ctx.who) as connection:
         if fallback:
-            await _find(connection, fallback)
+            await find_service(connection, fallback)
         if fallback == name or not await rows.insert_service(connection, name, columns):
             raise ConflictError(f"there is a service {name} already", "choose another name")
-        await rows.set_budget(
-            connection,
-            "service",
-            name,
-            "usd",
-            "month",
-            micro(budget) if budget else None,
-            None,
-            zone=zone,
-            starts_on=starts_on,
-        )
+        await _limit(connection, name, budget, zone=zone, starts_on=starts_on)
         if key:
             await _keep_key(ctx, connection, name, key)
-        added = await _view(ctx, connection, name)
+        added = await view_service(ctx, connection, name)
     await ctx.db.ring("service", "budget")
     return added
 
@@ -126,14 +75,14 @@ async def list_services(ctx: Context) -> list[Service]:
     """List the services with what they have spent in this period."""
     async with ctx.db.transaction(ctx.who) as connection:
         keys = {name for project, name, _ in await rows.list_secrets(connection, None) if not project}
-        return [_shown(row, keys) for row in await rows.list_services(connection)]
+        return [shown_service(row, keys) for row in await rows.list_services(connection)]
 
 
 @command("service.show", role=Role.VIEWER)
 async def show_service(ctx: Context, name: Name) -> Service:
     """Show a service."""
     async with ctx.db.transaction(ctx.who) as connection:
-        return await _view(ctx, connection, name)
+        return await view_service(ctx, connection, name)
 
 
 @command("service.edit", role=Role.SUPERVISOR)
@@ -141,110 +90,74 @@ async def edit_service(
     ctx: Context,
     name: Name,
     *,
+    provider: Annotated[Provider | None, "whose protocol it speaks"] = None,
     base_url: Annotated[Line | None, "where it listens", Metavar("URL")] = None,
+    no_base_url: Annotated[bool, "where the provider does"] = False,
     key_env: Annotated[Line | None, "variable that holds its new key", Metavar("VAR")] = None,
+    budget: Annotated[Limit | None, "most that it may cost per month", Metavar("USD")] = None,
+    no_budget: Annotated[bool, "it may cost anything"] = False,
     fallback: Annotated[Slug | None, "service that answers when this one cannot", Metavar("NAME")] = None,
     no_fallback: Annotated[bool, "nobody stands in for it"] = False,
+    quota: Annotated[bool | None, "a subscription: tokens, calls and runs count, dollars do not"] = None,
     catalogue: Annotated[Line | None, "price list of its models", Metavar("ID")] = None,
+    no_catalogue: Annotated[bool, "the price list of its provider"] = False,
     model: Annotated[tuple[Line, ...], "models that it takes; replaces all before", Metavar("GLOB")] = (),
+    any_model: Annotated[bool, "it takes all models of its protocol"] = False,
     map: Annotated[tuple[Line, ...], "model in place of another; replaces all before", Metavar("GLOB=MODEL")] = (),  # noqa: A002
+    no_map: Annotated[bool, "it speaks the models that are asked for"] = False,
+    time_zone: Annotated[Line | None, "where its month begins", Metavar("ZONE")] = None,
+    starts_on: Annotated[int | None, Field(ge=1, le=28), "day on which its month begins"] = None,
 ) -> Service:
-    """Change a service. Calls that are under way end as they began."""
-    columns: dict[str, Any] = {}
-    if fallback and no_fallback:
-        raise UsageError("a fallback is both given and taken away", "say one of the two")
-    if fallback or no_fallback:
-        columns["fallback"] = fallback
-    if catalogue:
-        columns["catalogue"] = catalogue
-    if model:
-        columns["models"] = list(model)
-    if map:
-        columns["model_map"] = mapping(map)
-    if key_env:
-        columns["key_env"] = key_env
+    """Change a service. Calls that are under way end as they began; what is not given stays as it is."""
+    columns = _changes(
+        ("base_url", base_url, no_base_url),
+        ("fallback", fallback, no_fallback),
+        ("catalogue", catalogue, no_catalogue),
+        ("models", list(model), any_model),
+        ("model_map", mapping(map), no_map),
+        ("provider", provider, False),
+        ("key_env", key_env, False),
+        ("kind", None if quota is None else "quota" if quota else "metered", False),
+    )
+    if budget is not None and no_budget:
+        raise UsageError("the budget is both given and taken away", "say one of the two")
+    limits = budget is not None or no_budget or time_zone is not None or starts_on is not None
     key = _key_from(ctx, key_env)
     async with ctx.db.transaction(ctx.who) as connection:
-        before = await _find(connection, name)
-        if base_url:
-            columns["base_url"] = _checked_url(base_url, before.provider)
-        if not columns:
+        before = await find_service(connection, name)
+        if not (columns or limits):
             raise UsageError(f"nothing to change in service {name}", "see `qd service edit --help`")
+        if {"base_url", "provider"} & set(columns):
+            address = columns.get("base_url", before.base_url)
+            columns["base_url"] = _checked_url(address, provider or before.provider)
         if fallback:
-            await _find(connection, fallback)
+            await find_service(connection, fallback)
             loop = await rows.fallback_loop(connection, name, fallback)
             if loop:
                 raise ConflictError(
                     f"the fallbacks would go in a circle: {' → '.join(loop)}", "choose another fallback"
                 )
-        await rows.update_service(connection, name, columns)
+        if limits:  # before the row: a reserve takes the lock of the rules first, too
+            await _limit(connection, name, budget, no_budget, time_zone, starts_on)
+        if columns:
+            await rows.update_service(connection, name, columns)
         if key:
             await _keep_key(ctx, connection, name, key)
-        after = await _view(ctx, connection, name)
-    await ctx.db.ring("service")
+        after = await view_service(ctx, connection, name)
+    await ctx.db.ring("service", "budget")
     return after
 
 
 @command("service.budget", role=Role.SUPERVISOR, says="service {name} may cost {budget_usd} USD per month")
 async def budget_service(
-    ctx: Context, name: Name, amount: Annotated[Usd, "most that it may cost per month"]
+    ctx: Context, name: Name, amount: Annotated[Limit, "most that it may cost per month"]
 ) -> Service:
     """Set the monthly budget of a service. An increase lets what waited for it go on at once."""
     async with ctx.db.transaction(ctx.who) as connection:
-        await _find(connection, name)
-        old = next(
-            (
-                row
-                for row in await rows.list_budgets(connection, "service")
-                if (row.key, row.unit, row.period) == (name, "usd", "month")
-            ),
-            None,
-        )
-        zone, starts_on = (old.zone, old.starts_on) if old else ("UTC", 1)
-        soft = old.soft if old else None
-        await rows.set_budget(
-            connection, "service", name, "usd", "month", micro(amount), soft, zone=zone, starts_on=starts_on
-        )
-        after = await _view(ctx, connection, name)
+        await find_service(connection, name)
+        await _limit(connection, name, amount)
+        after = await view_service(ctx, connection, name)
     await ctx.db.ring("service", "budget")
-    return after
-
-
-@command("service.price", role=Role.SUPERVISOR)
-async def price_service(
-    ctx: Context,
-    name: Name,
-    model: Annotated[Line | None, "model, or a pattern with *", Metavar("GLOB")] = None,
-    *,
-    input: Annotated[Price, "USD per million tokens of input", Metavar("USD")],  # noqa: A002
-    output: Annotated[Price, "USD per million tokens of output", Metavar("USD")],
-    cache_read: Annotated[Price | None, "read from the cache", Metavar("USD")] = None,
-    cache_write_5m: Annotated[Price | None, "written to the cache for five minutes", Metavar("USD")] = None,
-    cache_write_1h: Annotated[Price | None, "written to the cache for an hour", Metavar("USD")] = None,
-    window: Annotated[int | None, Field(ge=1), "most tokens that the model takes"] = None,
-    worst: Annotated[bool, "what a model is billed at that nobody knows"] = False,
-) -> Service:
-    """Set what a model costs at a service, before the price list; with --worst, what an unknown model counts as."""
-    if (model is None) != worst:
-        raise UsageError(
-            "it is not clear which model is meant", "name a model, or say --worst for those that nobody knows"
-        )
-    given = {
-        "input": input,
-        "output": output,
-        "cache_read": cache_read,
-        "cache_write_5m": cache_write_5m,
-        "cache_write_1h": cache_write_1h,
-    }
-    prices: dict[str, Any] = {field: float(price) for field, price in given.items() if price is not None}
-    if window:
-        prices["window"] = window
-    async with ctx.db.transaction(ctx.who) as connection:
-        before = await _find(connection, name)
-        columns = {"worst_price": prices} if model is None else {"prices": {**before.prices, model: prices}}
-        await rows.update_service(connection, name, columns)
-        after = await _view(ctx, connection, name)
-    await ctx.db.ring("service")
     return after
 
 
@@ -266,17 +179,35 @@ async def remove_service(ctx: Context, name: Name) -> Service:
     from core.secrets import open_store, service_key
 
     async with ctx.db.transaction(ctx.who) as connection:
-        before = await _view(ctx, connection, name)
+        before = await view_service(ctx, connection, name)
         calls = await rows.open_charges(connection, name)
         if calls:
             raise ConflictError(
                 f"{calls} calls to service {name} are under way", f"`qd service suspend {name}` and wait for them"
             )
         await rows.remove_service(connection, name)
-        await rows.unmark_secret(connection, "", service_key(name))
-    open_store(ctx.paths, ctx.environ).remove(service_key(name))
+        secrets = await rows.list_secrets(connection, None)
+        owners = [project for project, secret, _ in secrets if secret == service_key(name)]
+        for project in owners:
+            await rows.unmark_secret(connection, project, service_key(name))
+    store = open_store(ctx.paths, ctx.environ)
+    for project in {"", *owners}:
+        store.remove(service_key(name), project)
     await ctx.db.ring("service", "secret")
     return before
+
+
+def _changes(*fields: tuple[str, Any, bool]) -> dict[str, Any]:
+    """The columns that are set, of (column, its value, whether it is taken away). Raises UsageError."""
+    empty: dict[str, Any] = {"models": [], "model_map": {}}
+    columns = {}
+    for field, value, taken in fields:
+        given = value not in (None, [], {})
+        if given and taken:
+            raise UsageError(f"the {field.replace('_', ' ')} is both given and taken away", "say one of the two")
+        if given or taken:
+            columns[field] = empty.get(field) if taken else value
+    return columns
 
 
 def mapping(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -292,58 +223,43 @@ def mapping(pairs: tuple[str, ...]) -> dict[str, str]:
     return table
 
 
+async def _limit(
+    connection: asyncpg.Connection,
+    name: str,
+    amount: Decimal | None = None,
+    unlimited: bool = False,
+    zone: str | None = None,
+    starts_on: int | None = None,
+) -> None:
+    """Set what is given of the monthly budget; the rest of it stays."""
+    old = next(iter(await rows.find_rules(connection, "service", name, "usd", "month")), None)
+    kept = old.hard if old and not unlimited else None
+    await rows.set_budget(
+        connection,
+        "service",
+        name,
+        "usd",
+        "month",
+        micro(amount) if amount is not None else kept,
+        old.soft if old else None,
+        zone=checked_zone(zone) if zone else (old.zone if old else "UTC"),
+        starts_on=starts_on or (old.starts_on if old else 1),
+    )
+
+
 async def _switch(ctx: Context, name: str, columns: Mapping[str, Any]) -> Service:
     async with ctx.db.transaction(ctx.who) as connection:
-        await _find(connection, name)
+        before = await find_service(connection, name)
         await rows.update_service(connection, name, columns)
+        if columns["suspended"] and not before.suspended:
+            why = f": {columns['suspended_reason']}" if columns["suspended_reason"] else ""
+            text = f"service {name} is suspended{why} ({ctx.who.actor})"
+            await add_alert(connection, "suspended", "service", name, text, period=ctx.now())
         if columns["suspended"] is False:
             await rows.close_circuit(connection, name)
-        after = await _view(ctx, connection, name)
+        after = await view_service(ctx, connection, name)
     await ctx.db.ring("service", "budget")
     return after
-
-
-async def _find(connection: asyncpg.Connection, name: str) -> ServiceRow:
-    found = await rows.find_service(connection, name)
-    if found is None:
-        raise NotFoundError(f"there is no service {name!r}", "see `qd service list`")
-    return found
-
-
-async def _view(ctx: Context, connection: asyncpg.Connection, name: str) -> Service:  # noqa: ARG001 - as all views
-    keys = {secret for project, secret, _ in await rows.list_secrets(connection, None) if not project}
-    return _shown(await _find(connection, name), keys)
-
-
-def _shown(row: ServiceRow, keys: set[str]) -> Service:
-    status: Literal["active", "suspended", "exhausted", "down"] = "active"
-    reason = None
-    if row.suspended:
-        status, reason = "suspended", row.suspended_reason
-    elif row.exhausted:
-        status, reason = "exhausted", "its budget is used up"
-    elif row.circuit == "open":
-        status, reason = "down", row.circuit_reason
-    return Service(
-        name=row.name,
-        provider=row.provider,
-        kind=row.kind,
-        base_url=row.base_url,
-        budget_usd=usd(row.hard) if row.hard is not None else None,
-        spent_usd=usd(row.spent),
-        reserved_usd=usd(row.reserved),
-        remaining_usd=usd(max(row.hard - row.spent - row.reserved, 0)) if row.hard is not None else None,
-        status=status,
-        fallback=row.fallback,
-        period_start=row.starts,
-        period_end=row.ends,
-        reason=reason,
-        has_key=f"service.{row.name}" in keys,
-        models=row.models,
-        model_map=row.model_map,
-        prices=row.prices,
-        worst_price=row.worst_price,
-    )
 
 
 def _checked_url(url: str | None, provider: str) -> str | None:

@@ -92,7 +92,11 @@ async def _serve(request: Request, edge: Edge) -> int:
     entry = request.command
     validated(entry, request.arguments)  # before anything is opened or asked
     paths = resolve_paths(environ)
-    if entry.screen and not request.options.json and not request.arguments.get("headless"):
+    if entry.name == "serve":
+        from core.faces.welcome import show_in_browser
+
+        return await show_in_browser(edge, environ, request.arguments, as_json=request.options.json)
+    if entry.screen and not (request.options.json or request.options.csv) and not request.arguments.get("headless"):
         from core.faces.welcome import has_terminal, show_demo, show_replay
 
         if has_terminal(edge) and entry.name == "replay":
@@ -132,6 +136,11 @@ def _show(result: Any, request: Request, edge: Edge) -> int:
     assert entry is not None
     if request.options.json:
         edge.stdout.write(json_text(result, indent=2 if edge.stdout.isatty() else None) + "\n")
+    elif request.options.csv:
+        from core.faces.sheet import sheet
+
+        rows = result if isinstance(result, list | tuple) else [result]
+        edge.stdout.write(sheet(rows, _held(entry)))
     elif entry.says and not isinstance(result, list | tuple):
         edge.stdout.write(_said(entry.says, result) + "\n")
     elif not result and isinstance(result, list | tuple):
@@ -151,6 +160,8 @@ async def _stream(items: AsyncIterator[Any], request: Request, edge: Edge) -> in
     out = edge.stdout
     follows = request.arguments.get("follow", "follow" not in {parameter.name for parameter in entry.parameters})
     array = request.options.json and not follows
+    if request.options.csv:
+        return await _stream_sheet(items, entry, edge)
     code, count = 0, 0
     async for item in items:
         if request.options.json:
@@ -167,6 +178,25 @@ async def _stream(items: AsyncIterator[Any], request: Request, edge: Edge) -> in
         out.write("]\n" if count else "[]\n")
     elif count == 0 and not request.options.json:
         edge.stderr.write(f"{_nothing(request)}\n")
+    return code
+
+
+async def _stream_sheet(items: AsyncIterator[Any], entry: Command, edge: Edge) -> int:
+    """Write items as CSV as they come; the first one says which columns there are."""
+    from core.faces.sheet import lines, row_of, sheet
+
+    titles: list[str] = []
+    code = 0
+    async for item in items:
+        row = row_of(item)
+        if not titles:
+            titles = list(row)
+            edge.stdout.write(lines([titles]))
+        edge.stdout.write(lines([[row.get(title) for title in titles]]))
+        edge.stdout.flush()
+        code = int(getattr(item, "exit_status", 0))
+    if not titles:
+        edge.stdout.write(sheet([], _held(entry)))
     return code
 
 
@@ -194,9 +224,13 @@ def _nothing(request: Request) -> str:
     optional = {parameter.name for parameter in entry.parameters if not parameter.positional} - _NOT_NARROWING
     if optional & request.arguments.keys():
         return f"nothing fits; `qd {entry.name.replace('.', ' ')}` without its options shows all"
-    returned = get_type_hints(entry.function).get("return")
-    held = get_args(returned)[0] if get_args(returned) else None
-    return getattr(held, "empty", "nothing to show")
+    return getattr(_held(entry), "empty", "nothing to show")
+
+
+def _held(entry: Command) -> Any:
+    """The type of what a list of this command holds."""
+    returned = get_args(get_type_hints(entry.function).get("return"))
+    return returned[0] if returned else None
 
 
 def _confirmed(entry: Command, request: Request, edge: Edge) -> bool:

@@ -9,6 +9,7 @@ _WIDTH = 96
 _GLOBAL = """\
 Everywhere:
   --json              print JSON: one array for a list, one object for a thing, a line each with --follow
+  --csv               print CSV: the fields of --json as columns, a line each
   --yes               do not ask before what cannot be undone
   --database-url URL  another database, for this call
   --help              this help

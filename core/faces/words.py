@@ -1,6 +1,6 @@
 """Reads a command line: which command, with which arguments, made from the table of commands.
 
-Global options (``--json``, ``--yes``, ``--database-url URL``, ``--help``) stand anywhere. Options are read by
+Global options (``--json``, ``--csv``, ``--yes``, ``--database-url URL``, ``--help``) stand anywhere. Options are read by
 argparse; what is left over are the positional arguments, in their order, wherever they stand between the options.
 After ``--`` nothing is an option.
 """
@@ -14,7 +14,7 @@ from typing import Any, Never
 from config.errors import UsageError
 from core.commands.table import NOUNS, Command, Parameter, commands
 
-GLOBAL_OPTIONS = ("--json", "--yes", "--database-url", "--help", "--version")
+GLOBAL_OPTIONS = ("--json", "--csv", "--yes", "--database-url", "--help", "--version")
 SCREEN_OPTIONS = ("--readonly", "--low-bandwidth", "--theme")
 """Options of plain `qd`, which opens the screen."""
 
@@ -24,6 +24,7 @@ class Globals:
     """What may be said to every command."""
 
     json: bool = False
+    csv: bool = False
     yes: bool = False
     help: bool = False
     version: bool = False
@@ -161,6 +162,7 @@ def _request(entry: Command, words: Sequence[str], tail: Sequence[str] | None, o
 def _parser(prog: str) -> _Parser:
     parser = _Parser(prog, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--csv", action="store_true")
     parser.add_argument("--yes", "-y", action="store_true")
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--version", "-V", action="store_true")
@@ -180,7 +182,10 @@ def _add_option(parser: argparse.ArgumentParser, parameter: Parameter) -> None:
 
 
 def _globals(before: Globals, values: dict[str, Any]) -> Globals:
-    return _with(before, **{name: values[name] for name in Globals.__dataclass_fields__ if name in values})
+    after = _with(before, **{name: values[name] for name in Globals.__dataclass_fields__ if name in values})
+    if after.json and after.csv:
+        raise UsageError("a result is written as --json or as --csv", "say one of the two")
+    return after
 
 
 def _with(options: Globals, **changes: Any) -> Globals:

@@ -217,6 +217,36 @@ async def remove_budget(connection: asyncpg.Connection, rule: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleRow:
+    """A rule by itself: ``key`` is its own, ``*`` for a rule for each."""
+
+    id: int
+    scope: Scope
+    key: str
+    unit: Unit
+    period: str
+    zone: str
+    starts_on: int
+    hard: int | None
+    soft: int | None
+
+
+async def find_rules(
+    connection: asyncpg.Connection, scope: str, key: str, unit: str, period: str | None = None
+) -> list[RuleRow]:
+    """The rules for one key in one unit: several only where their periods differ."""
+    rows = await connection.fetch(
+        """select id, scope, key, unit, period, zone, starts_on, hard, soft from budget
+            where scope = $1 and key = $2 and unit = $3 and ($4::text is null or period = $4) order by period""",
+        scope,
+        key,
+        unit,
+        period,
+    )
+    return [RuleRow(**row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
 class ChargeRow:
     """One entry of the ledger."""
 
@@ -289,21 +319,22 @@ async def manual_charge(
     note: str | None,
     actor: str,
 ) -> tuple[str, str | None]:
-    """Enter what was spent outside the gateway, at once settled: (outcome, key of the budget that refused)."""
-    for _ in range(2):
-        row = await connection.fetchrow(
-            """select outcome, key from budget_reserve($1, null, $2, null, null, 0, $3, 0, 0, 0, 1, false, p_kind => 'manual',
-                      p_project => $4, p_task => $5, p_actor => $6)""",
-            charge,
-            service,
-            micro,
-            project,
-            task,
-            actor,
-        )
-        if row["outcome"] != "open":
-            break
-        await connection.execute("select budget_open($1, $2, $3, null)", service, project, task)
+    """Enter what was spent outside the gateway, at once settled: (outcome, key of the budget that refused).
+
+    Accounts are opened first, whether or not they are there: to ask for the lock of the rules alone after a reserve has
+    shared it would be a deadlock of two who do so.
+    """
+    await connection.execute("select budget_open($1, $2, $3, null)", service, project, task)
+    row = await connection.fetchrow(
+        """select outcome, key from budget_reserve($1, null, $2, null, null, 0, $3, 0, 0, 0, 1, false, p_kind => 'manual',
+                  p_project => $4, p_task => $5, p_actor => $6)""",
+        charge,
+        service,
+        micro,
+        project,
+        task,
+        actor,
+    )
     if row["outcome"] == "granted":
         await connection.execute(
             "select budget_settle($1, 'settled', 'measured', $2, p_note => $3)", charge, micro, note
@@ -318,6 +349,8 @@ class SumRow:
     name: str | None
     calls: int
     cost_micro: int
+    estimated_micro: int
+    imputed_micro: int
     reserved_micro: int
     tokens_prompt: int
     tokens_output: int
@@ -337,6 +370,8 @@ async def sum_charges(connection: asyncpg.Connection, by: str, since: datetime |
     """Sums by service, project, task, agent, model or day (UTC), the dearest first. Index: charge_at."""
     rows = await connection.fetch(
         f"""select {_BY[by]} as name, count(*) as calls, coalesce(sum(c.cost_micro), 0)::bigint as cost_micro,
+                   coalesce(sum(c.cost_micro) filter (where c.basis = 'estimated'), 0)::bigint as estimated_micro,
+                   coalesce(sum(c.cost_micro) filter (where c.basis = 'imputed'), 0)::bigint as imputed_micro,
                    coalesce(sum(c.reserved_micro) filter (where c.status = 'reserved'), 0)::bigint as reserved_micro,
                    coalesce(sum(c.tokens_input + c.tokens_cache_read + c.tokens_cache_write_5m + c.tokens_cache_write_1h), 0)::bigint as tokens_prompt,
                    coalesce(sum(c.tokens_output), 0)::bigint as tokens_output

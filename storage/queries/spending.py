@@ -15,12 +15,15 @@ class TaskCost:
     agent: str
     micro: int
     at: datetime
+    basis: str
+    """The weakest of its charges: measured, estimated or imputed."""
 
 
 async def task_costs(connection: asyncpg.Connection, limit: int = 2000) -> list[TaskCost]:
     """The last tasks that have ended with a cost, the oldest first."""
     rows = await connection.fetch(
-        """select t.number as task, t.project, coalesce(max(c.agent), t.agent) as agent, sum(c.cost_micro)::bigint as micro, max(c.at) as at
+        """select t.number as task, t.project, coalesce(max(c.agent), t.agent) as agent, sum(c.cost_micro)::bigint as micro, max(c.at) as at,
+                  case when bool_or(c.basis = 'imputed') then 'imputed' when bool_or(c.basis = 'estimated') then 'estimated' else 'measured' end as basis
              from task t join charge c on c.task = t.number
             where t.status in ('completed', 'failed', 'review') group by t.number having sum(c.cost_micro) > 0
             order by max(c.at) desc limit $1""",
@@ -45,6 +48,18 @@ async def daily_totals(connection: asyncpg.Connection, column: str, key: str, zo
         days,
     )
     return [row["micro"] for row in rows]
+
+
+async def spent_since(connection: asyncpg.Connection, column: str, key: str, since: datetime) -> int:
+    """Micro-dollars that were spent since a time. ``column``: service or project. Index: charge_at."""
+    if column not in ("service", "project"):
+        raise ValueError(column)
+    spent: int = await connection.fetchval(
+        f"select coalesce(sum(cost_micro), 0)::bigint from charge where {column} = $1 and at >= $2",  # noqa: S608 - one of two names
+        key,
+        since,
+    )
+    return spent
 
 
 @dataclass(frozen=True, slots=True)

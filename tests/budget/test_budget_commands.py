@@ -109,11 +109,15 @@ async def test_an_override_lets_a_budget_go_on_in_this_period(qd: CommandLine) -
     assert (await qd("charge", "add", "main", "0.5")).code == 0
 
 
-async def test_forecast_estimate_and_outliers_say_when_they_know_nothing(qd: CommandLine) -> None:
+async def test_forecast_estimate_and_outliers_say_when_they_know_nothing(
+    qd: CommandLine, db: asyncpg.Connection
+) -> None:
     await qd("service", "add", "main", *ADD)
     await qd("charge", "add", "main", "1")
     row = (await qd("budget", "forecast", "--json")).json[0]
     assert (row["key"], row["spent_usd"], row["low_usd"]) == ("main", 1, None)
+    assert (await qd("budget", "estimate", "shop")).code == 3
+    await add_runs(db)
     assert (await qd("budget", "estimate", "shop")).code == 5
     assert (await qd("budget", "outliers", "--json")).json == []
 

@@ -160,8 +160,7 @@ class Books:
 
     async def _ask(self, ask: Ask, digest: bytes, *, patient: bool) -> Grant | None:
         try:
-            async with self._db.connection() as connection:
-                grant = await budget.reserve(connection, ask, digest, self._gateway, patient=patient)
+            grant = await self._reserved(ask, digest, patient=patient)
         except UnavailableError:
             return None  # told by the caller: an error in this task would end the whole group
         except (asyncpg.PostgresError, RuntimeError):
@@ -172,6 +171,16 @@ class Books:
         elif grant.outcome in ("limit", "granted"):
             self._ring("budget")
         return grant
+
+    async def _reserved(self, ask: Ask, digest: bytes, *, patient: bool) -> Grant:
+        for attempt in range(5):
+            try:
+                async with self._db.connection() as connection:
+                    return await budget.reserve(connection, ask, digest, self._gateway, patient=patient)
+            except asyncpg.DeadlockDetectedError:  # asking again with the same id is safe
+                if attempt == 4:
+                    raise
+        raise AssertionError
 
     def settle(self, settlement: Settlement) -> "asyncio.Task[None]":
         """Settle in the background, until it is stored."""
