@@ -56,6 +56,8 @@ def open_file(app: "App[int]", environ: Mapping[str, str], path: Path, line: int
 
 def _run(app: "App[int]", command: Sequence[str], environ: Mapping[str, str]) -> None:
     """Run a program with the terminal; nothing else happens on the screen meanwhile."""
+    if app.is_web:
+        raise QuarterdeckError("an editor needs a terminal, and this screen is in a browser", "write in the field")
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(SuspendNotSupported):  # there is no terminal to give away
             stack.enter_context(app.suspend())

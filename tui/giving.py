@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from tui.app import QuarterdeckApp
 
 
+APART = frozenset({"demo", "completion", "mcp", "serve", "replay"})
+"""Commands that want a terminal, or a program, of their own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Undo:
     """What takes the last change back: the commands, and what they do in words."""
@@ -225,7 +229,7 @@ async def run_line(app: "QuarterdeckApp", line: str) -> None:
 
 async def _run_request(app: "QuarterdeckApp", row: Command, request: Request) -> None:
     validated(row, request.arguments)
-    if row.name in ("demo", "completion") or (row.name == "up" and request.arguments.get("foreground")):
+    if row.name in APART or (row.name == "up" and request.arguments.get("foreground")):
         raise UsageError(f"`qd {row.name}` is for a terminal of its own", "run it beside the screen")
     if request.options.database_url is not None:
         raise UsageError("the screen shows one database", "start another `qd --database-url …` for that one")

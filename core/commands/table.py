@@ -50,6 +50,7 @@ NOUNS: dict[str, tuple[str, ...]] = {
         "core.commands.demo",
         "core.commands.metrics",
         "core.commands.recording",
+        "core.commands.browser",
         "core.commands.context",
         "core.commands.learn",
         "core.commands.mcp",

@@ -96,6 +96,10 @@ async def _serve(request: Request, edge: Edge) -> int:
         from core.faces.welcome import show_in_browser
 
         return await show_in_browser(edge, environ, request.arguments, as_json=request.options.json)
+    if entry.name == "serve":
+        from core.faces.welcome import show_in_browser
+
+        return await show_in_browser(edge, environ, request.arguments, as_json=request.options.json)
     if entry.screen and not (request.options.json or request.options.csv) and not request.arguments.get("headless"):
         from core.faces.welcome import has_terminal, show_demo, show_replay
 

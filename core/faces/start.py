@@ -35,6 +35,13 @@ def replay() -> Any:
     return import_module("tui.replay")
 
 
+def server() -> Any:
+    """The part of the screen that serves browsers, as :func:`screen`."""
+    from importlib import import_module
+
+    return import_module("tui.serve")
+
+
 def _check_rooms() -> None:
     """End with a sentence when somebody else's `config` or `storage` stands in the place of ours."""
     import config

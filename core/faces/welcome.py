@@ -22,7 +22,9 @@ PATIENCE_SECONDS = 45.0
 
 
 def has_terminal(edge: "Edge") -> bool:
-    """Whether there is somebody to look at a screen, and a terminal that can show one."""
+    """Whether there is somebody to look at a screen, and a terminal that can show one; a browser is as good."""
+    if edge.environ.get("TEXTUAL_DRIVER", "").endswith(":WebDriver"):
+        return True
     return edge.stdin.isatty() and edge.stdout.isatty() and edge.environ.get("TERM", "") not in ("", "dumb")
 
 
@@ -70,6 +72,31 @@ async def show_replay(
         low_bandwidth=options.low_bandwidth,
     )
     return code
+
+
+async def show_in_browser(
+    edge: "Edge", environ: Mapping[str, str], arguments: Mapping[str, Any], *, as_json: bool
+) -> int:
+    """Offer the screen to browsers until interrupted."""
+    from asyncio import Event
+
+    from core.commands.browser import PORT
+    from core.faces.plain import json_text
+    from core.faces.start import server
+
+    async with server().serving(
+        environ,
+        port=int(arguments.get("port", PORT)),
+        public_url=str(arguments.get("public_url") or ""),
+        readonly=bool(arguments.get("readonly")),
+    ) as door:
+        words = (
+            json_text({"url": door.link}) if as_json else f"open {door.link}\nctrl-c ends it; the crew goes on working"
+        )
+        edge.stdout.write(words + "\n")
+        edge.stdout.flush()
+        await Event().wait()
+    return 0
 
 
 async def _play(crew: "Context") -> str:

@@ -204,7 +204,7 @@ def palette_options(place: Place) -> list[Option]:
         reason = why_not(entry, place) if entry in here else f"works with {', '.join(entry.scopes)}"
         options.append(Option(entry.title, entry.help, reason, ("action", entry.id), registry.keys_of(entry.id)))
     for row in all_commands():
-        if row.name in given or row.name in ("demo", "completion"):
+        if row.name in given or row.name in giving.APART:
             continue
         title = f"{row.noun}: {row.verb.replace('-', ' ')}" if row.noun else row.verb
         options.append(Option(title, " ".join(row.help.split("\n\n")[0].split()), None, ("command", row.name)))
