@@ -76,6 +76,15 @@ class GatewaySettings(Group):
     """What is written to `gateway.log`: nothing, a line per call, or all that passes, with keys and tokens removed."""
 
 
+class KnowledgeSettings(Group):
+    """What the crew knows."""
+
+    context_tokens: int = Field(3000, ge=0, le=200_000)
+    """Tokens that a run is told at most before it begins; 0: nothing."""
+    index: Literal["auto", "off"] = "auto"
+    """Whether the engine reads projects' repositories whenever they change, or only `qd knowledge index` does."""
+
+
 class QueueSettings(Group):
     """The whole queue."""
 
@@ -123,5 +132,6 @@ class Settings(Group):
     events: EventSettings = EventSettings()
     worktree: WorktreeSettings = WorktreeSettings()
     queue: QueueSettings = QueueSettings()
+    knowledge: KnowledgeSettings = KnowledgeSettings()
     gateway: GatewaySettings = GatewaySettings()
     screen: ScreenSettings = ScreenSettings()

@@ -77,9 +77,11 @@ async def context(
     listed as warnings; they
     are not told.
     """
+    from core.knowledge.embedding import Queries, Reach
+
     async with ctx.db.transaction(ctx.who) as connection:
         found = await tasks.find_task(connection, task)
-        latest = None if now or budget else await rows.latest_run(connection, found.number)
+        latest = None if now or budget is not None else await rows.latest_run(connection, found.number)
         if latest:
             row = await rows.told(connection, latest[0])
             assert row is not None
@@ -90,7 +92,9 @@ async def context(
         if project is None:
             raise NotFoundError(f"there is no project {found.project}", "see `qd project list`")
         work = Work(found.project, found.number, found.title, found.description, tuple(found.paths))
-        told = await told_rows.told_now(connection, work, project.path, project.base, budget or told_rows.BUDGET)
+        room = ctx.settings.knowledge.context_tokens if budget is None else budget
+        embedder = Queries(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor))
+        told = await told_rows.told_now(connection, work, project.path, project.base, room, embedder)
     return _view(found.number, told, None)
 
 

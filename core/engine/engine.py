@@ -110,6 +110,7 @@ class Engine:
                     self._keep_house,
                     self._mind_money,
                     self.runtime.money.tell_alerts,
+                    self.runtime.knowing.run,
                 )
             ]
             await self.stopping.wait()

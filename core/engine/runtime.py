@@ -22,6 +22,7 @@ from storage.database import Database
 if TYPE_CHECKING:
     from core.engine.money import Money
     from core.engine.tooling import Tooling
+    from core.knowledge.keeping import Keeping
 
 BASE_IS_FRESH = 60.0
 """Seconds for which the name of a repository's default branch is believed."""
@@ -44,6 +45,7 @@ class Runtime:
     shipper: Shipper
     money: "Money" = field(init=False)
     tooling: "Tooling" = field(init=False)
+    knowing: "Keeping" = field(init=False)
     pokes: Pokes = field(default_factory=Pokes)
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     """Each for as long as somebody holds it or waits for it."""
@@ -53,9 +55,11 @@ class Runtime:
     def __post_init__(self) -> None:
         from core.engine.money import Money
         from core.engine.tooling import Tooling
+        from core.knowledge.keeping import Keeping
 
         self.money = Money(self)
         self.tooling = Tooling(self)
+        self.knowing = Keeping(self)
 
     async def repository(self, path: str) -> Repository:
         """The repository at ``path``, looked into once as long as it stays where it is."""
@@ -76,6 +80,10 @@ class Runtime:
     def lock(self, tree: Path) -> asyncio.Lock:
         """Whoever works in a worktree, merges from it or removes it holds this."""
         return self._locks.setdefault(str(tree), asyncio.Lock())
+
+    def turn(self, repo: Repository, base: str) -> asyncio.Lock:
+        """Whoever lands on a base of a repository holds this."""
+        return asyncio.Lock()
 
     async def persist(
         self, work: Callable[Concatenate[asyncpg.Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs

@@ -143,10 +143,17 @@ async def record(connection: asyncpg.Connection, run: int, told: Told) -> None:
     )
 
 
-async def told_now(connection: asyncpg.Connection, work: Work, path: str, base: str | None, budget: int) -> Told:
+async def told_now(
+    connection: asyncpg.Connection,
+    work: Work,
+    path: str,
+    base: str | None,
+    budget: int,
+    embedder: QueryEmbedder | None = None,
+) -> Told:
     """What a run would be told if it began now, from the repository at ``path``."""
     repo = await read_repository(path, base, work.paths)
-    return await context_for(connection, work, repo, budget=budget)
+    return await context_for(connection, work, repo, budget=budget, embedder=embedder)
 
 
 def choose(candidates: Sequence[Candidate], budget: int) -> list[Item]:

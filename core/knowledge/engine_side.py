@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from core.knowledge.context import BUDGET, Told, context_for, record
+from core.knowledge.context import Told, context_for, record
 from core.knowledge.gathering import Work
 from core.knowledge.learning import learn
 from core.knowledge.recent import read_commit
@@ -35,7 +35,8 @@ class Telling:
 
 async def tell(runtime: "Runtime", work: engine_rows.Work, run: int, tree: Worktree) -> Telling:
     """Choose what a run is told, and write down that it was."""
-    told = Told(work.project, work.number, BUDGET, 0)
+    budget = runtime.settings.knowledge.context_tokens
+    told = Told(work.project, work.number, budget, 0)
     try:
         async with runtime.db.connection() as connection:
             paths = await rows.paths_of(connection, work.number)
@@ -43,7 +44,7 @@ async def tell(runtime: "Runtime", work: engine_rows.Work, run: int, tree: Workt
         wanted = Work(work.project, work.number, work.title, work.description, paths, work.feedback)
 
         async def choose(connection: asyncpg.Connection) -> Told:
-            chosen = await context_for(connection, wanted, repo)
+            chosen = await context_for(connection, wanted, repo, budget=budget, embedder=runtime.knowing.queries)
             await record(connection, run, chosen)
             return chosen
 
