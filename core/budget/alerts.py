@@ -6,6 +6,7 @@ are the secret ``alerts.url``.
 """
 
 import asyncio
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -29,50 +30,61 @@ RECENT = 50
 
 
 async def deliver(db: Database, who: Principal, store: SecretStore) -> int:
-    """Tell every alert that is due to every destination; how many have arrived.
+    """Tell every alert that is due to every destination; how many have arrived everywhere.
 
-    A failure is shown with the alert and tried again, ever more slowly.
+    A failure is shown with the alert and tried again, ever more slowly, at those destinations alone that have not taken
+    it: each hears of it once.
     """
     async with db.transaction(who) as connection:
         due = await spending.take_alerts(connection)
     if not due:
         return 0
-    urls = (await asyncio.to_thread(store.get, DESTINATIONS) or "").split()
+    urls = dict.fromkeys((await asyncio.to_thread(store.get, DESTINATIONS) or "").split())
     arrived = 0
     for alert in due:
-        good = await _send(urls, f"Quarterdeck: {alert.kind}", alert.text) if urls else False
-        arrived += good
+        left = [url for url in urls if _mark(url) not in alert.told]
+        took = await _send(left, f"Quarterdeck: {alert.kind}", alert.text) if left else []
+        told = [*alert.told, *(_mark(url) for url, good in zip(left, took, strict=False) if good)]
+        missing = len(left) - sum(took)
         async with db.transaction(who) as connection:
-            if good:
-                await spending.delivered(connection, alert.id)
-            elif not urls:
+            if not urls:
                 hint = f"no destination is set; `qd secret set {DESTINATIONS}`"
-                await spending.undelivered(connection, alert.id, hint, 3600)
-            else:
+                await spending.undelivered(connection, alert.id, hint, 3600, told)
+            elif missing:
                 pause = min(30.0 * 2.0 ** min(alert.attempts, 8), 3600.0)
-                await spending.undelivered(connection, alert.id, "a destination did not take it", pause)
+                failure = f"{missing} of {len(urls)} destinations did not take it"
+                await spending.undelivered(connection, alert.id, failure, pause, told)
+            else:
+                await spending.delivered(connection, alert.id)
+                arrived += 1
     return arrived
 
 
+def _mark(url: str) -> str:
+    """What is remembered of a destination: its address holds a password."""
+    return hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
 async def look(connection: asyncpg.Connection, now: datetime | None = None) -> int:
-    """Note services whose month will end beyond their limit, and tasks that are out of line; how many are new."""
+    """Note services and projects whose month will end beyond their limit, and tasks that are out of line; how many are new."""
     return await _forecasts(connection, now or datetime.now(UTC)) + await _outliers(connection)
 
 
 async def _forecasts(connection: asyncpg.Connection, now: datetime) -> int:
     new = 0
-    for row in await services.list_budgets(connection, "service"):
+    rows = [row for scope in ("service", "project") for row in await services.list_budgets(connection, scope)]
+    for row in rows:
         if row.unit != "usd" or row.period != "month" or row.hard is None or row.ends is None or row.spent >= row.hard:
             continue
-        daily = await spending.daily_totals(connection, "service", row.key, row.zone)
+        daily = await spending.daily_totals(connection, row.scope, row.key, row.zone)
         outlook = period_end(row.spent, row.hard, daily, (row.ends - now).total_seconds() / 86400)
         if outlook and outlook.end.low > row.hard:
             low, high = outlook.end.low / 1e6, outlook.end.high / 1e6
             text = (
-                f"service {row.key} will end its month between ${low:.2f} and ${high:.2f};"
+                f"{row.scope} {row.key} will end its month between ${low:.2f} and ${high:.2f};"
                 f" its budget is ${row.hard / 1e6:.2f}"
             )
-            new += await budget.add_alert(connection, "forecast", "service", row.key, text, period=row.starts)
+            new += await budget.add_alert(connection, "forecast", row.scope, row.key, text, period=row.starts)
     return new
 
 
@@ -107,17 +119,29 @@ def groups(project: str, agent: str, before: Sequence[spending.TaskCost]) -> lis
     ]
 
 
-async def _send(urls: Sequence[str], title: str, body: str) -> bool:
+async def _send(urls: Sequence[str], title: str, body: str) -> list[bool]:
+    """Who took it; nobody, where it takes too long."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "core.budget.telling", stdin=asyncio.subprocess.PIPE
+        sys.executable,
+        "-P",
+        "-m",
+        "core.budget.telling",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
     )
+    output = b""
     try:
         async with asyncio.timeout(SECONDS):
-            await process.communicate(json.dumps({"urls": list(urls), "title": title, "body": body}).encode())
+            output, _ = await process.communicate(
+                json.dumps({"urls": list(urls), "title": title, "body": body}).encode()
+            )
     except TimeoutError:
-        return False
+        pass
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    return process.returncode == 0
+    try:
+        return [bool(good) for good in json.loads(output)]
+    except ValueError:
+        return []

@@ -1,8 +1,8 @@
 """Sends one alert through ``apprise`` and ends: a process of its own, for its memory and for whatever a destination
 does to it.
 
-Stdin: a JSON object with ``urls``, ``title`` and ``body``. Exit 0 when every destination took it. Nothing is printed:
-an address holds a password, and libraries log addresses.
+Stdin: a JSON object with ``urls``, ``title`` and ``body``. Stdout: a JSON list that says for each destination whether it
+took it. Nothing else is printed: an address holds a password, and libraries log addresses.
 """
 
 import json
@@ -11,20 +11,22 @@ import os
 import sys
 
 
-def main() -> int:
-    """Send what stdin asks for."""
+def main() -> list[bool]:
+    """Send what stdin asks for; who took it."""
     logging.disable(logging.CRITICAL)
     wish = json.load(sys.stdin)
+    return [_send(url, wish["title"], wish["body"]) for url in wish["urls"]]
+
+
+def _send(url: str, title: str, body: str) -> bool:
     from apprise import Apprise, NotifyType
 
     told = Apprise()
-    good = sum(told.add(url) for url in wish["urls"]) == len(wish["urls"])
-    sent = told.notify(title=wish["title"], body=wish["body"], notify_type=NotifyType.WARNING)
-    return 0 if good and sent else 1
+    return bool(told.add(url) and told.notify(title=title, body=body, notify_type=NotifyType.WARNING))
 
 
 if __name__ == "__main__":
-    silent = os.open(os.devnull, os.O_WRONLY)
+    out, silent = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
-    sys.exit(main())
+    os.write(out, json.dumps(main()).encode())

@@ -71,6 +71,7 @@ class Alert:
     seen_by: str | None
     delivered_at: datetime | None
     failure: str | None
+    attempts: int
     columns: ClassVar[tuple[Column, ...]] = (
         Column("no", "id", "key"),
         Column("at", "at", "time"),
@@ -207,7 +208,10 @@ async def list_alerts(
     """List what a person should know about money, the newest first."""
     async with ctx.db.transaction(ctx.who) as connection:
         found = await rows.list_alerts(connection, unseen=not every)
-    return [Alert(row.id, row.at, row.kind, row.text, row.seen_by, row.delivered_at, row.failure) for row in found]
+    return [
+        Alert(row.id, row.at, row.kind, row.text, row.seen_by, row.delivered_at, row.failure, row.attempts)
+        for row in found
+    ]
 
 
 @command("budget.seen", role=Role.SUPERVISOR)
@@ -219,7 +223,10 @@ async def see_alerts(
         await rows.see_alerts(connection, list(alert) or None, ctx.who.actor)
         found = await rows.list_alerts(connection, unseen=True)
     await ctx.db.ring("alert")
-    return [Alert(row.id, row.at, row.kind, row.text, row.seen_by, row.delivered_at, row.failure) for row in found]
+    return [
+        Alert(row.id, row.at, row.kind, row.text, row.seen_by, row.delivered_at, row.failure, row.attempts)
+        for row in found
+    ]
 
 
 @command("budget.check", role=Role.VIEWER)

@@ -1,5 +1,6 @@
 """The history of what was spent: for forecasts, for tasks that are out of line, for alerts on their way out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -70,6 +71,8 @@ class Outgoing:
     kind: str
     text: str
     attempts: int
+    told: tuple[str, ...]
+    """Marks of the destinations that have taken it."""
 
 
 async def take_alerts(connection: asyncpg.Connection, most: int = 20) -> list[Outgoing]:
@@ -77,10 +80,11 @@ async def take_alerts(connection: asyncpg.Connection, most: int = 20) -> list[Ou
     rows = await connection.fetch(
         """update alert set next_try = clock_timestamp() + interval '2 minutes' where id in (
              select id from alert where delivered_at is null and next_try <= clock_timestamp() order by id limit $1 for update skip locked)
-           returning id, kind, text, attempts""",
+           returning id, kind, text, attempts, coalesce(data -> 'told', '[]') as told""",
         most,
     )
-    return sorted((Outgoing(**row) for row in rows), key=lambda alert: alert.id)
+    found = (Outgoing(**{**row, "told": tuple(row["told"])}) for row in rows)
+    return sorted(found, key=lambda alert: alert.id)
 
 
 async def delivered(connection: asyncpg.Connection, alert: int) -> None:
@@ -91,11 +95,15 @@ async def delivered(connection: asyncpg.Connection, alert: int) -> None:
     )
 
 
-async def undelivered(connection: asyncpg.Connection, alert: int, failure: str, seconds: float) -> None:
-    """An alert has not reached them; it is tried again later."""
+async def undelivered(
+    connection: asyncpg.Connection, alert: int, failure: str, seconds: float, told: Sequence[str] = ()
+) -> None:
+    """An alert has not reached all of them; it is tried again later. ``told``: marks of those that have taken it."""
     await connection.execute(
-        """update alert set attempts = attempts + 1, failure = $2, next_try = clock_timestamp() + make_interval(secs => $3) where id = $1""",
+        """update alert set attempts = attempts + 1, failure = $2, next_try = clock_timestamp() + make_interval(secs => $3),
+                  data = data || jsonb_build_object('told', $4::text[]) where id = $1""",
         alert,
         failure,
         seconds,
+        list(told),
     )

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -27,7 +26,7 @@ from core.secrets.store import find
 from storage.database import Principal, Role
 from storage.queries import budget
 from storage.queries.budget import Ask, Tokens
-from tests.budget.gate import add_runs, add_service, books, connect, open_pool, until
+from tests.budget.gate import add_runs, add_service, books, connect, open_pool, set_budget, until
 
 WHO = Principal("test", Role.ENGINE)
 
@@ -134,36 +133,46 @@ async def test_the_end_of_a_run_takes_its_token_and_writes_what_it_cost(migrated
 # ── alerts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_an_alert_is_told_until_it_arrives_and_then_no_more(migrated_database: str, tmp_path: Path) -> None:
-    got: list[Any] = []
-    refuse = [True]
+async def test_an_alert_is_told_each_destination_until_it_arrives_and_then_no_more(
+    migrated_database: str, tmp_path: Path
+) -> None:
+    got: list[tuple[str, str]] = []
+    broken = {"second"}
 
     async def hook(request: web.Request) -> web.Response:
-        got.append(await request.json())
-        return web.Response(status=500 if refuse.pop() else 200) if refuse else web.Response()
+        place = request.match_info["place"]
+        got.append((place, (await request.json())["message"]))
+        return web.Response(status=500 if place in broken else 200)
 
     app = web.Application()
-    app.router.add_post("/hook", hook)
+    app.router.add_post("/{place}", hook)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     db, pool, store = await connect(migrated_database), await open_pool(migrated_database), FileStore(tmp_path)
+
+    async def deliver() -> int:
+        await db.execute("update alert set next_try = now()")
+        return await alerts.deliver(pool, WHO, store)
+
     try:
         assert await budget.add_alert(db, "threshold", "service", "main", "80 % is used")
         assert not await budget.add_alert(db, "threshold", "service", "main", "80 % is used")
-        assert await alerts.deliver(pool, WHO, store) == 0
+        assert await deliver() == 0
         assert "qd secret set alerts.url" in await db.fetchval("select failure from alert")
-        store.put("alerts.url", f"json://127.0.0.1:{runner.addresses[0][1]}/hook")
-        await db.execute("update alert set next_try = now()")
-        assert await alerts.deliver(pool, WHO, store) == 0
+        hooks = [f"json://127.0.0.1:{runner.addresses[0][1]}/{place}" for place in ("first", "second")]
+        store.put("alerts.url", "\n".join([*hooks, hooks[0]]))
+        assert await deliver() == 0
         row = await db.fetchrow(
             "select attempts, failure, next_try > clock_timestamp() + interval '10 s' as later from alert"
         )
-        assert tuple(row) == (2, "a destination did not take it", True)
-        await db.execute("update alert set next_try = now()")
-        assert await alerts.deliver(pool, WHO, store) == 1
+        assert tuple(row) == (2, "1 of 2 destinations did not take it", True)
+        assert await deliver() == 0
+        broken.clear()
+        assert await deliver() == 1
         assert await alerts.deliver(pool, WHO, store) == 0
-        assert [message["message"] for message in got] == ["80 % is used"] * 2
+        assert got == [("first", "80 % is used"), *[("second", "80 % is used")] * 3]
+        assert "127.0.0.1" not in await db.fetchval("select alert::text from alert"), "an address holds a password"
     finally:
         await pool.close()
         await db.close()
@@ -184,6 +193,19 @@ async def test_a_dear_task_and_a_dear_month_are_noted_once(migrated_database: st
     assert await alerts.look(db) == 0
     row = await db.fetchrow("select kind, key, text from alert")
     assert (row["kind"], row["key"], "times the middle" in row["text"]) == ("outlier", "41", True)
+    await db.close()
+
+
+async def test_a_project_whose_month_will_end_too_dear_is_told(migrated_database: str) -> None:
+    db = await connect(migrated_database)
+    await add_runs(db)
+    await set_budget(db, "project", "shop", 0.001)
+    await db.execute(
+        """insert into charge (id, at, service, project, status, basis, cost_micro)
+           select qd_uuid7(), now() - make_interval(days => n), 'main', 'shop', 'settled', 'measured', 900000000 from generate_series(1, 20) n"""
+    )
+    assert await alerts.look(db) == 1
+    assert "project shop will end its month" in await db.fetchval("select text from alert")
     await db.close()
 
 
