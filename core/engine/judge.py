@@ -4,7 +4,9 @@ Its change is committed, rebased on the fetched base and put through the project
 before a person.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from config.errors import ConflictError
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST_ROUNDS = 8
 """How often a change is brought onto a base that moves under it before the task is left to a person."""
+
+_LOOK_SECONDS = 1.0
 
 _LIMITS = {
     "time_limit": "it ran longer than it may",
@@ -63,52 +67,88 @@ def _ended_early(life: "Life", ended: Ended) -> Judgement | None:
 
 
 async def _verify(life: "Life", tree: Worktree) -> Judgement:
-    """Rebase, gates, landing; again while the base moves."""
-    from core.engine.starting import gate_commands, shell
+    """Rebase, gates, landing; again while the base moves.
 
+    Changes pass their gates side by side, as long as none overtakes another. One that was overtaken keeps the others
+    from landing until it has landed itself: else quick ones could keep a slow one out for ever.
+    """
     work, runtime = life.work, life.runtime
     base = work.base or await runtime.default_base(tree.repo)
-    for _ in range(MOST_ROUNDS):
-        brought = await bring_onto_base(tree, base, if_older_than=0)
-        if isinstance(brought, str):
-            return attempt_failed(f"its change conflicts with {base}", brought)
-        tree = brought
-        # What lands stands on this very base: whatever an earlier run has landed is in it, or never will be.
-        if await has_landed(life, tree.repo, tree.base_commit):
+    turn = runtime.turn(tree.repo, base)
+    async with AsyncExitStack() as held:
+        for round_ in range(MOST_ROUNDS):
+            if round_ == 1:
+                await held.enter_async_context(_taken(turn, life))
+            if life.stopped:
+                return stopped(life.stopped)
+            brought = await bring_onto_base(tree, base, if_older_than=0)
+            if isinstance(brought, str):
+                return attempt_failed(f"its change conflicts with {base}", brought)
+            tree = brought
+            if (judgement := await _check(life, tree)) is not None:
+                return judgement
+            try:
+                async with turn if round_ == 0 else nullcontext():
+                    await landing.land(
+                        tree, base, method=work.merge_method, message=merge_message(work.number, work.title)
+                    )
+            except landing.BaseMovedError:
+                continue
+            except ConflictError as error:
+                return Judgement("succeeded", "review", review_note=error.sentence(), columns={"verdict": "passed"})
             return LANDED
-        if await worktree.is_empty_change(tree):
-            return attempt_failed("the agent changed nothing")
-        failed = await pass_gates(runtime, life.run, shell(life, tree), await gate_commands(work, tree), life)
-        if life.stopped:
-            return stopped(life.stopped)
-        if failed:
-            return _gate_judgement(failed)
-        head = await worktree.head(tree)
-        stat = await worktree.diff_stat(tree, tree.base_commit, head)
-        columns = {
-            "verdict": "passed",
-            "base_commit": tree.base_commit,
-            "head_commit": head,
-            "files_changed": stat.files_changed,
-            "insertions": stat.insertions,
-            "deletions": stat.deletions,
-        }
-        if not work.auto_merge:
-            return Judgement("succeeded", "review", columns=columns)
-        # The head is written down before it lands, so that a crash in between is recognised; and a run that was given
-        # to another engine meanwhile lands nothing.
-        if not await runtime.persist(rows.update_run, life.run, **columns):
-            raise OvertakenError
-        try:
-            await landing.land(tree, base, method=work.merge_method, message=merge_message(work.number, work.title))
-        except landing.BaseMovedError:
-            continue
-        except ConflictError as error:
-            return Judgement("succeeded", "review", review_note=error.sentence(), columns=columns)
-        return Judgement("succeeded", "completed", columns=columns)
     return Judgement(
         "succeeded", "review", review_note=f"{base} moved too often to merge by itself", columns={"verdict": "passed"}
     )
+
+
+async def _check(life: "Life", tree: Worktree) -> Judgement | None:
+    """The judgement on a change that stands on the tip of its base; None when it may land there."""
+    from core.engine.starting import gate_commands, shell
+
+    work, runtime = life.work, life.runtime
+    # What lands stands on this very base: whatever an earlier run has landed is in it, or never will be.
+    if await has_landed(life, tree.repo, tree.base_commit):
+        return LANDED
+    if await worktree.is_empty_change(tree):
+        return attempt_failed("the agent changed nothing")
+    failed = await pass_gates(runtime, life.run, shell(life, tree), await gate_commands(work, tree), life)
+    if life.stopped:
+        return stopped(life.stopped)
+    if failed:
+        return _gate_judgement(failed)
+    head = await worktree.head(tree)
+    stat = await worktree.diff_stat(tree, tree.base_commit, head)
+    columns = {
+        "verdict": "passed",
+        "base_commit": tree.base_commit,
+        "head_commit": head,
+        "files_changed": stat.files_changed,
+        "insertions": stat.insertions,
+        "deletions": stat.deletions,
+    }
+    if not work.auto_merge:
+        return Judgement("succeeded", "review", columns=columns)
+    # The head is written down before it lands, so that a crash in between is recognised; and a run that was given
+    # to another engine meanwhile lands nothing.
+    if not await runtime.persist(rows.update_run, life.run, **columns):
+        raise OvertakenError
+    return None
+
+
+@asynccontextmanager
+async def _taken(turn: asyncio.Lock, life: "Life") -> AsyncIterator[None]:
+    """Hold the turn of a base, or go on without it when the run is stopped while it waits."""
+    if turn.locked():
+        await life.note(EventKind.STATUS, "waits until others have landed")
+    taking = asyncio.create_task(turn.acquire())
+    try:
+        while not taking.done() and not life.stopped:
+            await asyncio.wait({taking}, timeout=_LOOK_SECONDS)
+        yield
+    finally:
+        if not taking.cancel() and not taking.cancelled():
+            turn.release()
 
 
 def merge_message(number: int, title: str) -> str:

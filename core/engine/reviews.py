@@ -42,7 +42,11 @@ async def _merge(runtime: Runtime, review: Approved) -> None:
     tree = await worktree.reopen(repo, Path(review.worktree)) or await worktree.create(
         repo, Path(review.worktree), review.branch, review.base_commit
     )
-    tree = replace(tree, base_commit=review.base_commit)
+    async with runtime.turn(repo, base):
+        await _land(runtime, review, replace(tree, base_commit=review.base_commit), base)
+
+
+async def _land(runtime: Runtime, review: Approved, tree: Worktree, base: str) -> None:
     checked_on = review.base_commit
     for _ in range(MOST_ROUNDS):
         brought = await bring_onto_base(tree, base, if_older_than=0)
@@ -51,7 +55,7 @@ async def _merge(runtime: Runtime, review: Approved) -> None:
             return
         tree = brought
         if tree.base_commit != checked_on:
-            commands = review.verify or (await read_project_file_at(repo, tree.base_commit)).verify or ()
+            commands = review.verify or (await read_project_file_at(tree.repo, tree.base_commit)).verify or ()
             failed = await pass_gates(runtime, review.run, _shell(runtime, review, tree), commands, None)
             if failed:
                 words = f"the base moved, and on it the check {failed.command!r} does not pass"

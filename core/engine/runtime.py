@@ -83,7 +83,7 @@ class Runtime:
 
     def turn(self, repo: Repository, base: str) -> asyncio.Lock:
         """Whoever lands on a base of a repository holds this."""
-        return asyncio.Lock()
+        return self._locks.setdefault(f"{repo.git_dir} {base}", asyncio.Lock())
 
     async def persist(
         self, work: Callable[Concatenate[asyncpg.Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs

@@ -1,5 +1,7 @@
 """What becomes of a task in the hands of an engine."""
 
+import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -293,3 +295,39 @@ async def test_a_signal_that_hits_the_agent_is_an_attempt_that_failed(crew: Site
     os.kill(started.pid, signal.SIGKILL)
     await crew.reaches(task, "completed")
     assert await crew.sql.fetchval("select count(*) from run") == 2
+
+
+async def test_a_change_with_slow_gates_is_overtaken_once_and_not_for_ever(crew: Site) -> None:
+    slow = (
+        'test "$QD_TASK_NUMBER" != 1 || { echo x >> ../../../rounds; '
+        'while ! test -f "../../../open$(wc -l < ../../../rounds | tr -d " ")"; do sleep 0.05; done; }'
+    )
+    repo = await crew.project(verify=[slow])
+    outside = crew.hosts[0].paths.state
+    first = await crew.add("write slow.txt yes")
+    assert first == 1
+
+    async def rounds(count: int) -> bool:
+        file = outside / "rounds"
+        return file.exists() and len(file.read_text().split()) == count
+
+    await crew.until(lambda: rounds(1))
+    quick = await crew.add("write quick.txt yes")
+    await crew.reaches(quick, "completed")
+    (outside / "open1").touch()
+    await crew.until(lambda: rounds(2))
+    late = await crew.add("write late.txt yes")
+    await crew.until(
+        lambda: crew.sql.fetchval(
+            "select exists (select 1 from gate g join run r on r.number = g.run where r.task = $1)", late
+        )
+    )
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1):  # time to land, for one that does not wait
+            await crew.reaches(late, "completed")
+    (outside / "open2").touch()
+    for task in (first, late):
+        await crew.reaches(task, "completed")
+    merges = git(repo, "log", "--first-parent", "--format=%s", "main").splitlines()
+    assert [line.split()[3] for line in merges if line.startswith("Merge")] == [f"#{late}:", f"#{first}:", f"#{quick}:"]
+    await crew.tidy()
