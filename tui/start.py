@@ -21,12 +21,15 @@ async def open_screen(
     readonly: bool = False,
     low_bandwidth: bool = False,
     theme: str = "",
+    starts_engine: bool = True,
     beside: Callable[[], Awaitable[str]] | None = None,
 ) -> int:
     """Run the screen until the person leaves; the exit code.
 
-    ``context``: what to look at, open already (the demonstration); else the database that the environment names is opened by the screen itself, which
-    shows itself before that. ``beside``: work that goes on meanwhile; what it returns is said. Raises :class:`UsageError` for a keymap that is wrong.
+    ``starts_engine``: have an engine of this host work on the queue where none does. ``context``: what to look at,
+    open already (the demonstration); else the database that the environment names is opened by the screen itself,
+    which shows itself before that. ``beside``: work that goes on meanwhile; what it returns is said. Raises
+    :class:`UsageError` for a keymap that is wrong.
     """
     from tui.themes import choose_theme, shows_unicode
 
@@ -55,7 +58,7 @@ async def open_screen(
     )
     lifeline = Lifeline(
         paths.logs,
-        starts_engine=context is None,
+        starts_engine=starts_engine and context is None,
         on_terminal=True,
     )
     choices = Choices(shown, shows_unicode(environ), readonly, slow, memory.get("dense", True))

@@ -35,7 +35,12 @@ async def welcome(edge: "Edge", environ: Mapping[str, str], options: "Globals") 
     from core.faces.start import screen
 
     code: int = await screen().open_screen(
-        environ, edge.cwd, readonly=options.readonly, low_bandwidth=options.low_bandwidth, theme=options.theme or ""
+        environ,
+        edge.cwd,
+        readonly=options.readonly,
+        low_bandwidth=options.low_bandwidth,
+        theme=options.theme or "",
+        starts_engine=options.database_url is None,  # it shows an engine elsewhere: to look is not to join
     )
     return code
 

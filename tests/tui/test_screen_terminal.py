@@ -1,13 +1,16 @@
 """The screen on a real terminal: it lives and dies with it, and gives it back as it was."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import termios
 import time
 
 import pytest
 
-from tests.tui.terminal import Terminal, terminal
+from tests.tui.terminal import ROOT, Terminal, terminal
 
 
 def _seen(terminal_: Terminal) -> None:
@@ -112,11 +115,6 @@ def test_a_terminal_without_colours_and_unicode_gets_neither(seen_day: str, worl
 
 
 def test_without_a_terminal_it_says_so(world_environ: dict[str, str]) -> None:
-    import subprocess
-    import sys
-
-    from tests.tui.terminal import ROOT
-
     done = subprocess.run(
         [sys.executable, "-P", "-m", "core.faces.start"],
         env=world_environ,
@@ -130,11 +128,37 @@ def test_without_a_terminal_it_says_so(world_environ: dict[str, str]) -> None:
     assert "needs a terminal" in done.stderr
 
 
+async def test_an_engine_elsewhere_is_shown_and_none_is_started_for_it(
+    day: str, seen_nothing: str, world_environ: dict[str, str]
+) -> None:
+    import asyncpg
+
+    here = world_environ | {"QD_DATABASE_URL": seen_nothing}
+    with terminal(here, "--readonly", size=(120, 40)) as line:
+        line.wait("No projects yet")
+        line.send("Q")
+        assert line.ended() == 0
+    connection = await asyncpg.connect(day)
+    await connection.execute("update engine set state = 'stopped'")
+    with terminal(here, "--database-url", day, size=(120, 40)) as line:
+        line.wait("harbour")
+        line.wait("no engine is running")
+        line.send("Q")
+        assert line.ended() == 0
+    assert await connection.fetchval("select count(*) from engine") == 1
+    await connection.close()
+    told = subprocess.run(
+        [sys.executable, "-P", "-m", "core.faces.start", "--database-url", day, "project", "list", "--json"],
+        env=here, cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert [project["id"] for project in json.loads(told.stdout)] == ["harbour", "lantern", "quay"]
+
+
 async def test_what_needs_the_person_rings_once(day: str, world_environ: dict[str, str]) -> None:
     import asyncpg
 
     with terminal(world_environ | {"QD_DATABASE_URL": day}, "--readonly") as line:
-        _seen(line)
+        line.wait(lambda: b"\x1b]2;(5) Quarterdeck\x07" in line.output)
         assert b"\x1b]9;" not in line.output, "what was there already rings for nobody"
         connection = await asyncpg.connect(day)
         await connection.execute(
