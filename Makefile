@@ -6,7 +6,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 export UV_PROJECT_ENVIRONMENT = $(VENV)
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup setup-dev run test lint format chaos bench bench-gateway bench-screen screenshots clean
+.PHONY: help setup setup-dev run test lint format chaos bench bench-gateway bench-screen bench-knowledge screenshots clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -56,6 +56,9 @@ bench-gateway: setup-dev  ## measure the gateway and the ledger
 
 bench-screen: setup-dev  ## measure the screen alone
 	@$(BIN)/python -P -m bench screen $(ARGS)
+
+bench-knowledge: setup-dev  ## measure search, index and context, and how well is found (fetches four source packages and a model once)
+	@$(BIN)/python -P -m bench knowledge retrieval $(ARGS)
 
 screenshots: setup  ## draw the pictures of the documents from the recording beside them
 	@$(BIN)/python -P -m tui.pictures docs/pictures/session.jsonl docs/pictures
