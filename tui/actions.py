@@ -37,6 +37,8 @@ MODULES = (
     "tui.acts.review",
     "tui.acts.views",
     "tui.acts.forms",
+    "tui.acts.money",
+    "tui.acts.knowledge",
 )
 """Which modules declare actions. A new screen adds its own."""
 

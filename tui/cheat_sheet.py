@@ -20,7 +20,10 @@ away. A key that would mean two things in one place is refused when the screen s
 "quit.now" = "none"
 ```
 """
-NAMES = {"app": "Everywhere", "motion": "Moving", "rows": "In a table", "deck": "On the deck"}
+NAMES = {
+    "app": "Everywhere", "motion": "Moving", "rows": "In a table", "deck": "On the deck", "budgets": "On a budget", "money": "Among the budgets",
+    "charges": "On what was spent", "alerts": "On alerts", "knowledge": "In the knowledge", "knew": "On what a task knew",
+}  # fmt: skip
 
 
 def cheat_sheet(known: Registry) -> str:

@@ -284,7 +284,9 @@ async def vote(
         await rows.vote(connection, memory.number, up=word == "up")
         return await shown_item(connection, memory.number)
 
-    return await transact(ctx.db, ctx.who, work)
+    voted = await transact(ctx.db, ctx.who, work)
+    await ctx.db.ring("knowledge")
+    return voted
 
 
 @command("knowledge.history", role=Role.VIEWER)

@@ -11,7 +11,8 @@ import pytest
 from config.paths import Paths
 from storage.server import server_dsn
 from tests.postgres import apart, database
-from tests.tui.world import settle_in
+from tests.tui.rich_world import enrich
+from tests.tui.world import settle_in, stop_clock
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,7 @@ def _worlds(server: Paths, _template: str) -> str:
         connection = await asyncpg.connect(server_dsn(server, "a_day"))
         await _prepare_connection(connection)
         await settle_in(connection)
+        await stop_clock(connection, "a_day")
         await connection.close()
 
     apart(make())
@@ -42,6 +44,35 @@ async def day(server: Paths, _worlds: str) -> AsyncIterator[str]:
 def seen_day(server: Paths, _worlds: str) -> str:
     """As ``day``, shared by whoever only looks."""
     return server_dsn(server, _worlds)
+
+
+@pytest.fixture(scope="session")
+def _rich(server: Paths, _worlds: str) -> str:
+    async def make() -> None:
+        connection = await asyncpg.connect(server_dsn(server, "postgres"))
+        await connection.execute(f'create database "a_month" template "{_worlds}"')
+        await connection.close()
+        await enrich(server_dsn(server, "a_month"))
+        connection = await asyncpg.connect(server_dsn(server, "postgres"))
+        await connection.execute('create database "a_kept_month" template "a_month"')
+        await connection.execute('alter database "a_month" set search_path = public, pg_catalog')
+        await connection.close()
+
+    apart(make())
+    return "a_month"
+
+
+@pytest.fixture
+async def rich(server: Paths, _rich: str) -> AsyncIterator[str]:
+    """A database of its own with a month of money and a memory; its clock goes."""
+    async with database(server, "a_kept_month") as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def seen_rich(server: Paths, _rich: str) -> str:
+    """As ``rich``, with its clock stopped, shared by whoever only looks."""
+    return server_dsn(server, _rich)
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,15 @@ def test_a_burn_down_goes_from_the_limit_to_nothing() -> None:
     assert all(len(line) == 9 for line in lines)
 
 
+def test_what_is_foretold_is_hatched_from_today_to_the_end() -> None:
+    lines = [text(line) for line in burn_down(INK, [10, 8], 10, 2, 9, 5, ahead=(8, 6, 2))]
+    assert lines[1][8] == "░"
+    assert lines[2][8] == "○"
+    assert lines[3][8] == "░"
+    assert lines[0][0] == "●"
+    assert all("░" not in line[:5] for line in lines)
+
+
 AMOUNTS = st.floats(0, 1e9)
 
 
@@ -69,10 +78,11 @@ def test_bars_have_the_size_that_was_asked_for(
     st.integers(1, 31),
     st.integers(2, 60),
     st.integers(1, 9),
+    st.one_of(st.none(), st.tuples(*[st.floats(-1e6, 1e6)] * 3)),
 )
 def test_burn_downs_have_the_size_that_was_asked_for(
-    left: list[float], limit: float, span: int, width: int, height: int
+    left: list[float], limit: float, span: int, width: int, height: int, ahead: tuple[float, float, float] | None
 ) -> None:
-    lines = burn_down(INK, left, limit, span, width, height)
+    lines = burn_down(INK, left, limit, span, width, height, ahead)
     assert len(lines) == height
     assert {width_of(line) for line in lines} == {width}

@@ -46,6 +46,15 @@ async def settle_in(connection: asyncpg.Connection) -> None:
     await connection.execute("truncate audit restart identity")
 
 
+async def stop_clock(connection: asyncpg.Connection, database: str) -> None:
+    """Have the database itself believe that it is :data:`NOW`: what asks for the time by its name finds ours first."""
+    await connection.execute(
+        f"create function public.clock_timestamp() returns timestamptz stable language sql as $$ select '{NOW.isoformat()}'::timestamptz $$"
+    )
+    await connection.execute("grant execute on function public.clock_timestamp() to public")
+    await connection.execute(f'alter database "{database}" set search_path = public, pg_catalog')
+
+
 async def _projects(connection: asyncpg.Connection) -> None:
     for name, colour, accent, stack, running, paused in (
         ("harbour", "#3b82c4", "#8ab8e0", "python", 2, False),

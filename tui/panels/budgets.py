@@ -1,15 +1,18 @@
-"""The money: how much of each budget is spent and reserved; what was spent where there is no budget yet."""
+"""The money: how much of each budget is spent and reserved, where it becomes too much, and what was spent where there is no budget."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from storage.queries import screen as queries
+from core.commands.budget import Budget
 from tui.actions import Subject
 from tui.ink import Part, money, plain
+from tui.widgets.charts import limit_bar
 from tui.widgets.panel import TablePanel
 from tui.widgets.rows import Column, Rows
+
+_SCOPES = ("service", "day", "project", "agent", "task", "sum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,39 +27,104 @@ class Line:
     limit: Decimal | None
     kind: str
     key: str
+    soft: Decimal | None = None
+    status: str = ""
+    """Of a service: active, suspended, exhausted, down."""
+    why: str = ""
+    """Why the service is not active."""
+    budget: Budget | None = None
 
     @property
     def share(self) -> float:
         """How much of the limit is spent or reserved, 0 to 1 and beyond."""
         return float((self.spent + self.reserved) / self.limit) if self.limit else 0.0
 
+    @property
+    def tone(self) -> str:
+        """How bad that is."""
+        used = self.spent + self.reserved
+        if self.limit is not None and used >= self.limit:
+            return "bad"
+        return "warn" if self.share >= 0.8 or (self.soft is not None and used >= self.soft) else "ok"
 
-def _amount(line: Line, value: Decimal) -> str:
-    return money(value) if line.unit == "usd" else f"{int(value):,}"
+
+def lines_of(budgets: Sequence[Budget], services: Sequence[Any]) -> list[Line]:
+    """Budgets as lines, services first; what a rule for each counts is shown where it counts, not the rule."""
+    states = {service.name: service for service in services}
+    lines = []
+    for row in budgets:
+        service = states.get(row.key) if row.scope == "service" else None
+        lines.append(
+            Line(
+                _called(row.scope, row.key),
+                row.period,
+                row.unit,
+                row.spent,
+                row.reserved,
+                row.hard,
+                row.scope,
+                f"{row.scope}:{row.key}:{row.unit}:{row.period}",
+                row.soft,
+                service.status if service else "",
+                (service.reason or "") if service else "",
+                row,
+            )
+        )
+    return sorted(lines, key=lambda line: (_SCOPES.index(line.kind), line.name))
 
 
-def _name(row: Line, at: Rows) -> Sequence[Part]:  # noqa: ARG001
-    return [(plain(row.name), "text"), (f" {row.period}", "dim")]
+def _called(scope: str, key: str) -> str:
+    if key == "*":
+        return f"each {scope}"
+    return f"#{key}" if scope == "task" else key or "everything"
+
+
+def subject_of_budget(row: Line) -> Subject:
+    """A budget as what actions work on."""
+    names: dict[str, str] = {}
+    if row.budget is not None:
+        names |= {"budget-of": row.kind, "budget-key": row.budget.key or "-", "budget-unit": row.unit}
+    if row.kind in ("service", "project", "agent", "task") and row.budget is not None and row.budget.key != "*":
+        names[row.kind] = row.budget.key
+    return Subject("budget" if row.budget else "sum", names, plain(f"{row.name} {row.period}"), row)
+
+
+def amount(value: Decimal, unit: str) -> str:
+    """An amount in the unit of a budget."""
+    return money(value) if unit == "usd" else f"{int(value):,}"
+
+
+def _name(row: Line, at: Rows) -> Sequence[Part]:
+    parts: list[Part] = [(plain(row.name), "text"), (f" {row.period}", "dim")]
+    if row.status not in ("", "active"):
+        parts += [("  ", ""), at.ink.state(row.status)]
+    return parts
 
 
 def _spent(row: Line, at: Rows) -> Sequence[Part]:  # noqa: ARG001
-    return [(_amount(row, row.spent), "text")]
+    return [(amount(row.spent, row.unit), "text")]
 
 
 def _limit(row: Line, at: Rows) -> Sequence[Part]:  # noqa: ARG001
-    return [(f"/ {_amount(row, row.limit)}" if row.limit is not None else "no limit", "dim")]
+    unit = "" if row.unit == "usd" else f" {row.unit}"
+    return [(f"/ {amount(row.limit, row.unit)}{unit}" if row.limit is not None else "no limit", "dim")]
 
 
-def _tone(row: Line) -> str:
-    return "bad" if row.share >= 1 else "warn" if row.share >= 0.8 else "ok"
+def bar(row: Line, at: Rows, width: int) -> Sequence[Part]:
+    """What is spent in full, what is reserved hatched, the soft limit marked."""
+    if not row.limit:
+        return [("", "")]
+    soft = None if row.soft is None else float(row.soft)
+    return limit_bar(at.ink, float(row.spent), float(row.reserved), float(row.limit), soft, width)
 
 
 def _bar(row: Line, at: Rows) -> Sequence[Part]:
-    return at.ink.bar(min(1.0, row.share), 10, _tone(row)) if row.limit else [("", "")]
+    return bar(row, at, 10)
 
 
-def _percent(row: Line, at: Rows) -> Sequence[Part]:  # noqa: ARG001
-    return [(f"{row.share:.0%}" if row.limit else "", _tone(row))]
+def percent(row: Line, at: Rows) -> Sequence[Part]:  # noqa: ARG001 - as every column
+    """How much of it is used."""
+    return [(f"{row.share:.0%}" if row.limit else "", row.tone)]
 
 
 class BudgetsPanel(TablePanel):
@@ -68,29 +136,21 @@ class BudgetsPanel(TablePanel):
     topics = ("budget", "charge", "service", "run", "task")
     columns = (
         Column("budget", 0, _name, rank=10, least=15),
-        Column("", 10, _bar, rank=3),
-        Column("used", 4, _percent, right=True, rank=5),
-        Column("spent", 9, _spent, right=True, rank=9),
-        Column("limit", 10, _limit, rank=7),
+        Column("", 10, _bar, rank=9),
+        Column("used", 4, percent, right=True, rank=5),
+        Column("spent", 9, _spent, right=True, rank=8),
+        Column("limit", 10, _limit, rank=4),
     )
 
     async def load_all(self) -> Sequence[Line]:
         """The budgets in force; then what was spent today and this month."""
-        accounts = await self.deck.store.read(lambda c: queries.accounts(c, self.deck.store.now()))
-        lines = [
-            Line(
-                a.key or "everything",
-                a.period,
-                a.unit,
-                a.spent,
-                a.reserved,
-                a.hard,
-                a.scope,
-                f"{a.scope}:{a.key}:{a.unit}:{a.period}",
-            )
-            for a in accounts
-        ]
-        status = await self.deck.store.ask("status")
+        store = self.deck.store
+        budgets: list[Budget] = await store.ask("budget.list")
+        lines = lines_of(
+            [row for row in budgets if row.key != "*"] if budgets else [],
+            await store.ask("service.list") if budgets else [],
+        )
+        status = await store.ask("status")
         zero = Decimal(0)
         lines.append(Line("all runs", "today", "usd", status.spend.today_usd, zero, None, "sum", "today"))
         lines.append(Line("all runs", "month", "usd", status.spend.month_usd, zero, None, "sum", "month"))
@@ -101,9 +161,8 @@ class BudgetsPanel(TablePanel):
         return row.key
 
     def subject_of(self, row: Any) -> Subject:
-        """A service has a name of its own."""
-        names = {"service": row.name} if row.kind == "service" else {}
-        return Subject(row.kind, names, plain(f"{row.name} {row.period}"), row)
+        """A budget has the name of what it is for."""
+        return subject_of_budget(row)
 
     def summary(self) -> list[Part]:
         """The budget that is nearest to its limit."""
@@ -111,7 +170,7 @@ class BudgetsPanel(TablePanel):
         if not limited:
             return []
         worst = max(limited, key=lambda row: row.share)
-        return [(f"{plain(worst.name)} {worst.share:.0%}", _tone(worst))]
+        return [(f"{plain(worst.name)} {worst.share:.0%}", worst.tone)]
 
     def nothing(self) -> Sequence[str]:
         """What would be here."""

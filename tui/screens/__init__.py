@@ -12,11 +12,13 @@ PLACES: dict[str, str] = {
     "task": "tui.screens.task_screen:TaskScreen",
     "review": "tui.screens.review_screen:ReviewScreen",
     "analytics": "tui.screens.analytics_screen:AnalyticsScreen",
+    "budgets": "tui.screens.budgets:BudgetsScreen",
     "agents": "tui.screens.agents:AgentsScreen",
     "settings": "tui.screens.settings:SettingsScreen",
     "audit": "tui.screens.audit:AuditScreen",
     "doctor": "tui.screens.doctor:DoctorScreen",
     "knowledge": "tui.screens.knowledge:KnowledgeScreen",
+    "knew": "tui.screens.knew:KnewScreen",
 }
 """Place → ``module:class``. The class takes the names of what it shows: ``TaskScreen(task="42")``."""
 

@@ -176,9 +176,19 @@ class Footer(Bar):
             (f"{app.registry.keys_of(id_)}", name) for id_, name in (("help.show", "help"), ("palette.show", "all"))
         ]
         tail_width = sum(cell_len(keys) + cell_len(name) + 3 for keys, name in tail)
-        for entry in sorted(app.registry.here(place), key=lambda entry: entry.order):
+        here = app.registry.here(place)
+        nearest: dict[str, str] = {}
+        for entry in here:
+            for sequence in app.registry.keys.get(entry.id, ()):
+                nearest.setdefault(sequence, entry.id)
+        for entry in sorted(here, key=lambda entry: entry.order):
             keys = app.registry.keys.get(entry.id, ())
-            if not entry.footer or not keys or entry.id in ("help.show", "palette.show"):
+            if (
+                not entry.footer
+                or not keys
+                or entry.id in ("help.show", "palette.show")
+                or nearest[keys[0]] != entry.id
+            ):
                 continue
             shown = show_keys(keys[:1])
             size = cell_len(shown) + cell_len(entry.footer) + 3

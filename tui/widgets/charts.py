@@ -1,6 +1,6 @@
 """Plots in characters: sparklines, columns, bars with their limits, lines that burn down. Parts to be written with ink; pure, ASCII where need be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tui.ink import Ink, Part
 
@@ -64,10 +64,19 @@ def limit_bar(ink: Ink, spent: float, reserved: float, hard: float, soft: float 
     return parts
 
 
-def burn_down(ink: Ink, left: Sequence[float], limit: float, span: int, width: int, height: int) -> list[list[Part]]:
+def burn_down(
+    ink: Ink,
+    left: Sequence[float],
+    limit: float,
+    span: int,
+    width: int,
+    height: int,
+    ahead: tuple[float, float, float] | None = None,
+) -> list[list[Part]]:
     """What is left of a limit after each of the days so far, over a period of ``span`` days; dots are an even pace.
 
-    ``left`` holds one value for each day, the first at the beginning of the period.
+    ``left`` holds one value for each day, the first at the beginning of the period. ``ahead``: what will be left at the end, at most, about and at least:
+    the way there is hatched, its middle a line.
     """
     if width < 2 or height < 1 or limit <= 0 or span < 1:
         return [[] for _ in range(max(0, height))]
@@ -79,17 +88,39 @@ def burn_down(ink: Ink, left: Sequence[float], limit: float, span: int, width: i
 
     for x in range(width):
         grid[row(limit * (1 - x / (width - 1)))][x] = (even, "dim")
+    if ahead is not None and left:
+        _foretell(ink, grid, row, (min(len(left) - 1, span), left[-1], span), ahead)
     before = None
     for day, value in enumerate(left[: span + 1]):
         x, y = min(width - 1, round(day / span * (width - 1))), row(value)
-        ahead = value >= limit * (1 - day / span)
-        tone = "ok" if ahead else "warn" if value > 0 else "bad"
+        tone = "ok" if value >= limit * (1 - day / span) else "warn" if value > 0 else "bad"
         if before is not None:
             for between in range(min(before, y) + 1, max(before, y)):
                 grid[between][x] = (fill, tone)
         grid[y][x] = (point, tone)
         before = y
     return [_joined(cells) for cells in grid]
+
+
+def _foretell(
+    ink: Ink,
+    grid: list[list[tuple[str, str]]],
+    row: Callable[[float], int],
+    now: tuple[int, float, int],
+    ahead: tuple[float, float, float],
+) -> None:
+    """Draw how it may go on from ``now`` (day, what is left, days of the period) to the end."""
+    day, value, span = now
+    hatch, line = ("░", "○") if ink.unicode else (":", "o")
+    width = len(grid[0])
+    first = min(width - 1, round(day / span * (width - 1)))
+    for x in range(first + 1, width):
+        share = (x - first) / max(1, width - 1 - first)
+        most, middle, least = (value + (end - value) * share for end in ahead)
+        for y in range(row(most), row(least) + 1):
+            grid[y][x] = (hatch, "edge")
+        if (x - first) % 2 == 0 or x == width - 1:
+            grid[row(middle)][x] = (line, "run" if middle > 0 else "bad")
 
 
 def _joined(cells: Sequence[tuple[str, str]]) -> list[Part]:

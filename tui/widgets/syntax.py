@@ -93,3 +93,9 @@ def _read(lexer: Any, lines: Sequence[str]) -> list[list[Span]]:
 @lru_cache(maxsize=512)
 def _tone(kind: str) -> str:
     return next((tone for prefix, tone in _TONES if kind.startswith(prefix)), "")
+
+
+def colours(path: str, lines: Sequence[str]) -> list[list[Span]]:
+    """The colours of the lines of one file's text, by its name; none where nobody knows the language."""
+    lexer = Syntax()._lexer(path)  # noqa: SLF001 - of this module
+    return [[] for _ in lines] if lexer is None else _read(lexer, [_shown(line) for line in lines])
