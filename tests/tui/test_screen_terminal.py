@@ -158,7 +158,7 @@ async def test_what_needs_the_person_rings_once(day: str, world_environ: dict[st
     import asyncpg
 
     with terminal(world_environ | {"QD_DATABASE_URL": day}, "--readonly") as line:
-        line.wait(lambda: b"\x1b]2;(5) Quarterdeck\x07" in line.output)
+        line.wait(lambda: b"\x1b]2;(6) Quarterdeck\x07" in line.output)
         assert b"\x1b]9;" not in line.output, "what was there already rings for nobody"
         connection = await asyncpg.connect(day)
         await connection.execute(
@@ -167,7 +167,7 @@ async def test_what_needs_the_person_rings_once(day: str, world_environ: dict[st
         for _ in range(3):
             await connection.execute("select pg_notify('qd', 'question task:4')")
         await connection.close()
-        line.wait("6 need you")
+        line.wait("May I?")
         line.wait(lambda: b"\x1b]9;Quarterdeck: question" in line.output)
         assert line.output.count(b"\x1b]9;") == 1
         assert b"\x1b]2;(6) Quarterdeck\x07" in line.output
