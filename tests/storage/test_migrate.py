@@ -37,7 +37,7 @@ async def test_what_an_earlier_program_has_written_is_kept(old_database: str) ->
         row["tablename"]
         for row in await connection.fetch("select tablename from pg_tables where schemaname = 'public'")
     ]
-    before = {table: await connection.fetchval(f'select count(*) from "{table}"') for table in tables}  # noqa: S608
+    before = {table: await connection.fetchval(f'select count(*) from "{table}"') for table in tables}
     assert before["task"] == 2
     assert before["posting"] > 0
     await connection.close()
@@ -45,7 +45,7 @@ async def test_what_an_earlier_program_has_written_is_kept(old_database: str) ->
     connection = await asyncpg.connect(old_database)
     assert await is_current(connection)
     after = {
-        table: await connection.fetchval(f'select count(*) from "{table}"')  # noqa: S608
+        table: await connection.fetchval(f'select count(*) from "{table}"')
         for table in tables
         if await connection.fetchval("select to_regclass($1)", table)
     }
