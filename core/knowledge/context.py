@@ -32,10 +32,17 @@ SECTIONS = (
     "patterns that hold across projects",
     "requirements",
     "similar work",
+    "map of the repository",
     "recent changes",
 )
 """In the order in which they are told."""
-_SHARES = {"standards": 0.5, "rules of the repository": 0.5, "similar work": 0.4, "recent changes": 0.1}
+_SHARES = {
+    "standards": 0.5,
+    "rules of the repository": 0.5,
+    "similar work": 0.4,
+    "map of the repository": 0.25,
+    "recent changes": 0.1,
+}
 """How much of the budget a section may take at most; the others a third."""
 
 
@@ -112,7 +119,7 @@ async def context_for(
     now: datetime | None = None,
 ) -> Told:
     """Choose what a run on ``work`` is told. Must run in a transaction; what is read from ``repo`` was read before."""
-    gathered = await gather(connection, work, repo, embedder=embedder, now=now or datetime.now(UTC))
+    gathered = await gather(connection, work, repo, room=budget, embedder=embedder, now=now or datetime.now(UTC))
     numbers = [one.memory.number for one in gathered if one.memory]
     harmful = await rows.poor(connection, work.project, numbers)
     warnings: list[Finding] = []

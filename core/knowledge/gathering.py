@@ -1,13 +1,14 @@
 """Looks in every place for what a run might be told, and says what each thing is worth for the task."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 
 import asyncpg
 
+from core.knowledge.maps import map_around, seeds_of
 from core.knowledge.recent import MOST_CHANGES, Change, Repo
 from core.knowledge.search import Hit, QueryEmbedder, search
 from storage.queries import knowledge as items
@@ -19,6 +20,8 @@ LONGEST_EXCERPT = 1600
 """Characters of one piece of code or of a document that are told."""
 CLOSE = 0.5
 """Cosine from which a hit of meaning alone is near enough to be told."""
+MAP_SHARE = 0.2
+"""How much of the budget the map of the repository may take."""
 _TRUSTED = ("person", "consolidation")
 
 
@@ -56,9 +59,15 @@ class Candidate:
 
 
 async def gather(
-    connection: asyncpg.Connection, work: Work, repo: Repo | None, *, embedder: QueryEmbedder | None, now: datetime
+    connection: asyncpg.Connection,
+    work: Work,
+    repo: Repo | None,
+    *,
+    room: int,
+    embedder: QueryEmbedder | None,
+    now: datetime,
 ) -> list[Candidate]:
-    """All candidates for a task."""
+    """All candidates for a task; ``room``: the tokens that there are for all of them."""
     corpora = await items.known_corpora(connection, work.project)
     stack = await rows.stack_of(connection, work.project)
     found = [_standard(one) for one in await rows.standards(connection, corpora) if _fits_stack(one.tags, stack)]
@@ -78,6 +87,10 @@ async def gather(
     near = await _search(connection, work, ("code", "documentation"), 10, embedder, now)
     alike = [hit for hit in near if not hit.memory.cold and _is_near(hit, work)]
     found += [_similar(hit) for hit in alike]
+    around = seeds_of(work.paths, [(hit.memory.path, hit.score) for hit in alike if hit.memory.path])
+    if around and room:
+        drawn = await map_around(connection, corpora, around, int(room * MAP_SHARE * 3.6))
+        found += [_map(drawn, around)] if drawn else []
     if repo:
         files = {hit.memory.path for hit in alike if hit.memory.path}
         found += _changes(repo.changes, work.paths, files)
@@ -200,6 +213,12 @@ def _similar(hit: Hit) -> Candidate:
         why += f", meaning {hit.similarity:.2f}"
     value = hit.score * (0.5 + memory.worth)
     return Candidate("similar work", memory.title, text, source, why, value, memory.origin in _TRUSTED, memory)
+
+
+def _map(drawn: str, around: Mapping[str, float]) -> Candidate:
+    nearest = sorted(around, key=lambda path: -around[path])[:3]
+    why = f"what {', '.join(nearest)} lean on and what leans on them"
+    return Candidate("map of the repository", "files around the task", drawn, "the index", why, 1.0, trusted=False)
 
 
 def _changes(changes: Sequence[Change], paths: Sequence[str], files: set[str]) -> list[Candidate]:

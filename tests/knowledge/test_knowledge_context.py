@@ -1,14 +1,17 @@
 """What a run is told: what helps for its task, where it comes from, and nothing that would do harm."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from config.settings import Settings
 from core.knowledge import context as contexts
 from core.knowledge.context import Told, choose
 from core.knowledge.gathering import Candidate, Work
 from core.knowledge.hidden import look, visible
+from core.knowledge.maps import pagerank
 from core.knowledge.recent import read_repository
 from core.knowledge.rules import _folders
 from tests.knowledge.knowledge_kit import WHO, Quay
@@ -238,3 +241,43 @@ async def tell(quay: Quay, task: int, run: int) -> None:
     async with quay.db.transaction(WHO) as connection:
         chosen = await contexts.context_for(connection, Work(found.project, task, found.title), repo)
         await contexts.record(connection, run, chosen)
+
+
+async def test_a_task_gets_a_map_of_what_its_files_lean_on(quay: Quay) -> None:
+    files: dict[str, str | bytes] = {
+        "quay/harbour.py": (
+            "from quay.ledger import post_harbour_fee\n\n\ndef admit_vessel(vessel):\n"
+            '    """Let a vessel into the harbour, and charge it."""\n    post_harbour_fee(vessel)\n'
+        ),
+        "quay/ledger.py": "def post_harbour_fee(vessel):\n    return vessel\n\n\ndef unrelated_total():\n    return 0\n",
+        "office/front.py": "from quay.harbour import admit_vessel\n\n\ndef answer_radio(call):\n    admit_vessel(call)\n",
+        "far/garden.py": "def water_roses():\n    return 1\n",
+    }
+    await quay.project(files=files)
+    await quay.do("knowledge.index", project="app")
+    task = await quay.task("Admit a vessel into the harbour only when it is charged", path=("quay/harbour.py",))
+    shown = await quay.do("context", task=task, now=True)
+    [item] = [one for one in shown.items if one.section == "map of the repository"]
+    assert "quay/ledger.py\n  1: def post_harbour_fee(vessel):" in item.text
+    assert "office/front.py" in item.text, "who uses it is near too"
+    assert "garden" not in item.text
+    assert "quay/harbour.py" in item.why
+    small = await quay.do("context", task=task, now=True, budget=120)
+    assert small.tokens <= 120
+
+
+def test_ranks_flow_from_where_the_task_is() -> None:
+    ranks = pagerank({"a": {"b": 1.0}, "b": {"c": 1.0}, "x": {"y": 1.0}}, {"a": 1.0})
+    assert sum(ranks.values()) == pytest.approx(1.0)
+    assert ranks["a"] > ranks["b"] > ranks["c"] > 0
+    assert ranks["x"] == ranks["y"] == 0
+
+
+async def test_how_much_a_run_is_told_is_a_setting(quay: Quay) -> None:
+    await quay.project()
+    await quay.do("knowledge.add", text=("Write docstrings in the active voice.",), category="standard")
+    task = await quay.task("Anything")
+    settings = Settings.model_validate({"knowledge": {"context_tokens": 0}})
+    quay.context = replace(quay.context, settings=settings)
+    shown = await quay.do("context", task=task, now=True)
+    assert (shown.budget, shown.items) == (0, ())
