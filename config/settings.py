@@ -112,6 +112,13 @@ class ScreenSettings(Group):
         return value
 
 
+class GitHubSettings(Group):
+    """Where pull requests are read from."""
+
+    api_url: str = Field("https://api.github.com", pattern="^https?://")
+    """Address of GitHub's API; of a GitHub Enterprise server `https://HOST/api/v3`. Its token: `qd secret set github.token`."""
+
+
 class EventSettings(Group):
     """How long what agents said is kept."""
 
@@ -134,4 +141,5 @@ class Settings(Group):
     queue: QueueSettings = QueueSettings()
     knowledge: KnowledgeSettings = KnowledgeSettings()
     gateway: GatewaySettings = GatewaySettings()
+    github: GitHubSettings = GitHubSettings()
     screen: ScreenSettings = ScreenSettings()

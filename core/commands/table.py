@@ -37,7 +37,7 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "budget": ("core.commands.budget", "core.commands.budget_outlook"),
     "secret": ("core.commands.secret",),
     "worktree": ("core.commands.worktree",),
-    "knowledge": ("core.commands.knowledge", "core.commands.knowledge_upkeep"),
+    "knowledge": ("core.commands.knowledge", "core.commands.knowledge_upkeep", "core.commands.knowledge_weighed"),
     "pattern": ("core.commands.pattern",),
     "decision": ("core.commands.decision",),
     "lesson": ("core.commands.lesson",),
@@ -100,6 +100,10 @@ def unheard(_words: str) -> None:
     """Stands where a face has no place for notes."""
 
 
+def unseen(_what: str, _done: int, _whole: int) -> None:
+    """Stands where a face shows no progress."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a command may use: the database as whom, the folders, the settings and the edge of the world."""
@@ -115,6 +119,8 @@ class Context:
     now: Callable[[], datetime] = utc_now
     note: Callable[[str], object] = unheard
     """Tells the person something on the way, where the face has a place for it."""
+    advance: Callable[[str, int, int], object] = unseen
+    """Shows how far long work is, where the face can: of what, how many are done, of how many."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from core.engine.life import Life
 from core.engine.reviews import merge_approved
 from core.engine.runtime import Runtime
 from core.engine.watching import watch_runs
+from core.knowledge.engine_side import keep_knowledge
 from storage.feed import ChangeFeed
 from storage.queries import engine as rows
 from storage.queries import queue
@@ -363,6 +364,7 @@ class Engine:
                 wrong = {what: n for what, n in (await queue.reconcile(connection)).items() if n}
             if wrong:
                 log.error("the books of the queue do not balance: %s", wrong)
+            await keep_knowledge(self.runtime)
             await asyncio.sleep(3600)
 
     async def _guard_database(self, feed: ChangeFeed) -> None:

@@ -1,12 +1,15 @@
-"""Consolidation: what holds in several projects is promoted, what fails is deprecated, what nobody used for long goes cold.
+"""Consolidation: what holds in several projects is promoted, what fails is deprecated, what nobody used for long goes cold;
+what is learned again and again is proposed as a standard, and what contradicts itself is shown.
 
 Promotions are proposals, which a person accepts or refuses; only what does harm is taken out at once, and said so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 
+from core.knowledge.contradictions import contradictions
+from core.knowledge.standards import changed_standards
 from storage.queries import knowledge as items
 from storage.queries import knowledge_learning as rows
 from storage.queries.knowledge import Draft
@@ -17,15 +20,21 @@ ENOUGH = 5
 PROJECTS = 2
 """In so many projects an item must have proved good to be proposed for all."""
 COLD_DAYS = 180
+STEADY = 3
+"""Tasks in which a lesson's trouble was met, from which on its rule is proposed as a standard."""
 
 
 @dataclass(frozen=True, slots=True)
 class Consolidated:
-    """Items proposed for all projects, deprecated, and put into cold storage."""
+    """Items proposed for all projects, deprecated, and put into cold storage; pairs that contradict each other, and
+    rules that are proposed as standards.
+    """
 
     promoted: tuple[int, ...]
     deprecated: tuple[int, ...]
     cold: int
+    contradictions: tuple[tuple[int, int], ...] = ()
+    standards: tuple[int, ...] = ()
 
 
 async def consolidate(connection: asyncpg.Connection) -> Consolidated:
@@ -50,7 +59,26 @@ async def consolidate(connection: asyncpg.Connection) -> Consolidated:
             number = await _promote(connection, same[0].memory, sorted(str(project) for project in projects))
             if number is not None:
                 promoted.append(number)
-    return Consolidated(tuple(promoted), tuple(deprecated), await items.chill(connection, COLD_DAYS))
+    standards = [
+        number
+        for row in await rows.steady_rules(connection, STEADY)
+        if (number := await _propose_standard(connection, row))
+    ]
+    opposed = tuple((one.left.number, one.right.number) for one in await contradictions(connection))
+    cold = await items.chill(connection, COLD_DAYS)
+    return Consolidated(tuple(promoted), tuple(deprecated), cold, opposed, tuple(standards))
+
+
+async def _propose_standard(connection: asyncpg.Connection, row: rows.SteadyRule) -> int | None:
+    """Propose a rule as a standard of its project, with the change of the standards file as its note; None where that was
+    done before, whatever became of it.
+    """
+    title = " ".join(row.rule.split())[:120]
+    source = f"lesson {row.memory}, met in {row.tasks} tasks"
+    draft = Draft("standard", title, row.rule, row.project, source, "consolidation", "proposed")
+    if await rows.standard_before(connection, row.project, title, row.rule):
+        return None
+    return await items.insert(connection, replace(draft, note=await changed_standards(connection, draft)))
 
 
 async def _promote(connection: asyncpg.Connection, memory: int, projects: list[str]) -> int | None:

@@ -6,6 +6,7 @@ Neither may ever stop a run: what goes wrong here is written into the log, and t
 import logging
 import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -16,13 +17,18 @@ from core.knowledge.learning import learn
 from core.knowledge.recent import read_commit
 from core.workspace import worktree
 from core.workspace.worktree import Worktree
+from storage.database import Principal, Role
 from storage.queries import engine as engine_rows
 from storage.queries import knowledge_context as rows
+from storage.queries import knowledge_pulls as pulls
+from storage.queries import projects
 
 if TYPE_CHECKING:
     from core.engine.runtime import Runtime
 
 log = logging.getLogger("qd.knowledge")
+
+REVERTS_DAYS, CONSOLIDATION_DAYS = 1.0, 7.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,32 @@ async def tell(runtime: "Runtime", work: engine_rows.Work, run: int, tree: Workt
     except Exception as error:  # noqa: BLE001 - a boundary: knowing less is no reason not to work
         log.warning("task #%s is told nothing: %r", work.number, error)
     return Telling(told.markdown(secrets.token_hex(6)), told.json())
+
+
+async def keep_knowledge(runtime: "Runtime") -> None:
+    """What comes round: once a day what the base has taken back, once a week consolidation. Of many engines one does it."""
+    from core.knowledge.consolidation import consolidate
+    from core.knowledge.learned import FromProject, look_for_reverts
+
+    now = datetime.now(UTC)
+    try:
+        if await runtime.persist(pulls.due, "reverts", REVERTS_DAYS, now):
+            async with runtime.db.connection() as connection:
+                known = await projects.list_projects(connection)
+            for project in known:
+                who = Principal(f"engine:{runtime.name}", Role.ENGINE)
+                await look_for_reverts(runtime.db, who, project, FromProject())
+
+        async def weigh(connection: asyncpg.Connection) -> bool:
+            if not await pulls.due(connection, "consolidation", CONSOLIDATION_DAYS, now):
+                return False
+            await consolidate(connection)
+            return True
+
+        if await runtime.persist(weigh):
+            runtime.bell.ring("knowledge")
+    except Exception:  # a boundary: the house is kept without it, and it is tried again in an hour
+        log.exception("knowledge was not kept")
 
 
 async def learn_from(runtime: "Runtime", task: int, run: int, tree: Worktree) -> None:

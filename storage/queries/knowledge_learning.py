@@ -205,6 +205,40 @@ async def patterns(connection: asyncpg.Connection) -> list[PatternRow]:
     return [found for row in rows if (found := from_record(PatternRow, row))]
 
 
+@dataclass(frozen=True, slots=True)
+class SteadyRule:
+    """A lesson's rule, of which trouble was met in so many tasks."""
+
+    memory: int
+    project: str | None
+    rule: str
+    tasks: int
+
+
+async def steady_rules(connection: asyncpg.Connection, tasks: int) -> list[SteadyRule]:
+    """Rules of lessons that worked, whose trouble was met in so many tasks at least and that have proved no harm."""
+    rows = await connection.fetch(
+        """select m.number as memory, c.project, l.rule, count(distinct s.task) as tasks
+             from lesson l join memory m on m.number = l.memory join corpus c on c.id = m.corpus join sighting s on s.lesson = l.memory
+            where m.state = 'active' and l.worked and length(l.rule) > 0 and knowledge_worth(m.uses, m.wins) >= 0.5
+            group by m.number, c.project, l.rule having count(distinct s.task) >= $1 order by m.number""",
+        tasks,
+    )
+    return [found for row in rows if (found := from_record(SteadyRule, row))]
+
+
+async def standard_before(connection: asyncpg.Connection, project: str | None, title: str, content: str) -> bool:
+    """Whether there is or was such a standard, in whatever state."""
+    found = await connection.fetchval(
+        """select 1 from memory m join corpus c on c.id = m.corpus where c.project is not distinct from $1 and m.kind = 'standard'
+            and m.hash = md5($2 || e'\n' || $3)::uuid limit 1""",
+        project,
+        title,
+        content,
+    )
+    return found is not None
+
+
 async def projects_told(connection: asyncpg.Connection, memory: int) -> Mapping[str, tuple[int, int]]:
     """How runs of each project ended that were told of an item: (won, all)."""
     rows = await connection.fetch(

@@ -4,6 +4,6 @@ The program's own queries are SQL through asyncpg (see ``storage/queries``): imp
 `qd task list` may take altogether.
 """
 
-from storage.tables import budget, knowledge, queue, registry, runs
+from storage.tables import budget, knowledge, learning, queue, registry, runs
 
-__all__ = ["budget", "knowledge", "queue", "registry", "runs"]
+__all__ = ["budget", "knowledge", "learning", "queue", "registry", "runs"]

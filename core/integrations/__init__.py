@@ -1,0 +1,1 @@
+"""Programs outside that we speak to by their own protocols."""
