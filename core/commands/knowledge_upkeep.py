@@ -120,6 +120,7 @@ async def index(
     last = None
     async for progress in index_project(ctx.db, ctx.who, project, fetch_older_than=60.0):
         last = progress
+        ctx.advance(f"index of {project}", progress.done, progress.files)
     assert last is not None
     with contextlib.suppress(QuarterdeckError):  # without vectors of its own, what is new is found by its words
         await embed_new(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor), ctx.who)
@@ -190,6 +191,7 @@ async def choose_model(
     done = items = 0
     async for step in embedding.embed_all(ctx.db, ctx.who, chosen):
         done, items = step.done, step.items
+        ctx.advance(f"vectors by {chosen.name}", done, items)
     await ctx.db.ring("knowledge")
     return ModelView(chosen.name, chosen.dims, done, items)
 

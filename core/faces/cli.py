@@ -114,15 +114,21 @@ async def _serve(request: Request, edge: Edge) -> int:
         edge.stderr.write("nothing was done\n")
         return QuarterdeckError.exit_code
     from core.faces.opening import open_context
+    from core.faces.progress import Bar
 
-    async with open_context(
-        paths,
-        environ,
-        cwd=edge.cwd,
-        stdin=lambda: _read(edge.stdin),
-        offline=entry.offline,
-        note=lambda words: None if request.options.json else print(f"qd: {one_line(words)}", file=edge.stderr),
-    ) as context:
+    bar = Bar(edge.stderr, shown=not request.options.json)
+    async with (
+        open_context(
+            paths,
+            environ,
+            cwd=edge.cwd,
+            stdin=lambda: _read(edge.stdin),
+            offline=entry.offline,
+            note=lambda words: None if request.options.json else print(f"qd: {one_line(words)}", file=edge.stderr),
+            advance=bar,
+        ) as context,
+        bar,
+    ):
         if entry.name == "mcp":
             from core.faces.mcp import own_streams, serve
 

@@ -11,7 +11,7 @@ from config.errors import UnavailableError, UsageError
 from config.paths import Paths
 from config.reader import read_config, settings_from
 from config.settings import Settings
-from core.commands.table import Context, unheard, utc_now
+from core.commands.table import Context, unheard, unseen, utc_now
 from storage.database import Database, Principal, Role
 from storage.queries.settings import all_settings
 from storage.source import Source, find_database, load_settings, open_database
@@ -60,6 +60,7 @@ async def open_context(
     offline: bool = False,
     now: Callable[[], datetime] = utc_now,
     note: Callable[[str], object] = unheard,
+    advance: Callable[[str, int, int], object] = unseen,
 ) -> AsyncIterator[Context]:
     """A context for commands, its database open as long as the block lasts.
 
@@ -68,13 +69,13 @@ async def open_context(
     """
     who = principal(environ)
     if offline:
-        yield Context(NoDatabase(), who, paths, Settings(), environ, cwd, stdin, now, note)
+        yield Context(NoDatabase(), who, paths, Settings(), environ, cwd, stdin, now, note, advance)
         return
     config = read_config(paths, environ)
     db = await open_database(find_database(paths, environ, config))
     try:
         async with db.transaction(who) as connection:
             settings = settings_from(config, await all_settings(connection))
-        yield Context(db, who, paths, settings, environ, cwd, stdin, now, note)
+        yield Context(db, who, paths, settings, environ, cwd, stdin, now, note, advance)
     finally:
         await db.close()
