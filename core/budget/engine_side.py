@@ -24,6 +24,7 @@ import base64
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import secrets
 import signal
@@ -32,6 +33,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import asyncpg
 
@@ -40,6 +42,11 @@ from config.paths import Paths
 from config.settings import GatewaySettings
 from storage.queries import budget, budget_runs
 from storage.queries.budget_runs import Notice, Refused
+
+if TYPE_CHECKING:
+    from core.budget.gateway.boot import Boot
+
+log = logging.getLogger(__name__)
 
 _PROTOCOL = {"other": "openai"}
 """Whose protocol the services of a provider speak, where it is not their own."""
@@ -223,17 +230,22 @@ class GatewayWatch:
         return self._url
 
     async def run(self) -> None:
-        """Watch until cancelled; the gateway goes on. One that ends is started again, after a growing pause."""
+        """Watch until cancelled; the gateway goes on. One that ends, or cannot be started, is started again, after a
+        growing pause.
+        """
         pause = 0.1
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            if not is_served(self._paths):
-                self._ready.clear()
-                await self._start()
-            else:
-                await self._taken_up()
-            await self._until_it_ends()
+            try:
+                if not is_served(self._paths):
+                    self._ready.clear()
+                    await self._start()
+                else:
+                    await self._take_up()
+                await self._until_it_ends()
+            except (OSError, ValueError) as error:
+                log.warning("the gateway cannot be watched: %s", error)
             pause = 0.1 if loop.time() - began > 10 else min(pause * 2, 10.0)
             await asyncio.sleep(pause)
 
@@ -241,10 +253,12 @@ class GatewayWatch:
     def _log(self) -> Path:
         return self._paths.logs / "gateway.err"
 
-    async def _start(self) -> None:
+    def _boot(self) -> "Boot":
         from core.budget.gateway.boot import Boot
 
-        boot = Boot(self._dsn, self._paths, self._settings, self._version)
+        return Boot(self._dsn, self._paths, self._settings, self._version)
+
+    async def _start(self) -> None:
         self._paths.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
@@ -261,7 +275,7 @@ class GatewayWatch:
             )
         assert process.stdin is not None
         with contextlib.suppress(ConnectionError):
-            process.stdin.write(boot.to_json().encode() + b"\n")
+            process.stdin.write(self._boot().to_json().encode() + b"\n")
             await process.stdin.drain()
         process.stdin.close()
         deadline = asyncio.get_running_loop().time() + 60
@@ -271,11 +285,16 @@ class GatewayWatch:
                 return
             await asyncio.sleep(0.05)
 
-    async def _taken_up(self) -> None:
+    async def _take_up(self) -> None:
+        """Use the gateway that is there, or end it in order where it is of another version or other settings."""
         for _ in range(600):
             record = _record(self._paths)
             if record and _alive(int(str(record["pid"]))):
-                self._listen(record)
+                if record.get("mark") == self._boot().mark():
+                    self._listen(record)
+                else:
+                    log.warning("the gateway is of another version or other settings: it is replaced")
+                    await stop_gateway(self._paths)
                 return
             await asyncio.sleep(0.1)
 
@@ -316,6 +335,10 @@ async def stop_gateway(paths: Paths, seconds: float = 20.0) -> bool:
     while is_served(paths):
         if asyncio.get_running_loop().time() > deadline:
             return False
+        await asyncio.sleep(0.05)
+    for _ in range(40):  # the lock goes a moment before the process does
+        if not _alive(int(str(record["pid"]))):
+            break
         await asyncio.sleep(0.05)
     return True
 

@@ -282,11 +282,15 @@ async def test_nothing_that_passes_is_written_down(house: House, tmp_path: Path)
 
 async def test_a_log_that_is_asked_for_shows_no_key_and_no_token(migrated_database: str, tmp_path: Path) -> None:
     async with _house(migrated_database, tmp_path, log="bodies") as house:
-        wish = {"said": f"{house.token} sk-real-main-0123456789abcdef", "out": 3}
+        theirs = "ghp_" + "a1B2" * 9
+        wish = {"said": f"{house.token} sk-real-main-0123456789abcdef", "found": f"token={theirs}", "out": 3}
         async with await house.messages(wish) as answer:
             await answer.read()
         await house.charge()
         log = (tmp_path / "state" / "logs" / "gateway.log").read_text()
     assert "lorem" in log
+    mode = (tmp_path / "state" / "logs" / "gateway.log").stat().st_mode
     assert house.token not in log
     assert "sk-real-main" not in log
+    assert theirs not in log, "what an agent has found in a repository is a secret too"
+    assert mode & 0o077 == 0

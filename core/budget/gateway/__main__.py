@@ -3,8 +3,11 @@ stdin.
 """
 
 import asyncio
+import contextlib
+import ctypes
 import gc
 import os
+import resource
 import signal
 import sys
 
@@ -13,10 +16,14 @@ from core.budget.gateway.boot import Boot
 from core.budget.gateway.process import only_one, serve
 from core.secrets.store import open_store
 
+PR_SET_DUMPABLE = 4
+"""From ``linux/prctl.h``."""
+
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT. Exit code as the command line has them."""
     try:
+        hide_memory()
         boot = Boot.from_json(sys.stdin.readline())
         with only_one(boot.paths):
             asyncio.run(_run(boot))
@@ -24,6 +31,15 @@ def main() -> int:
         print(f"gateway: {error.sentence()}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def hide_memory() -> None:
+    """Let no other program of the same user look into this one: keys are in its memory. Linux alone has this."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 async def _run(boot: Boot) -> None:

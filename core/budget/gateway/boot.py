@@ -1,5 +1,6 @@
 """What a gateway process is started with, and what it leaves where others find it; light, for the engine needs it too."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +32,12 @@ class Boot:
         places = {name: str(getattr(self.paths, name)) for name in ("config", "state", "database")}
         value = {"dsn": self.dsn, "paths": places, "settings": self.settings.model_dump(), "version": self.version}
         return json.dumps(value)
+
+    def mark(self) -> str:
+        """What a gateway of this program with these settings calls itself: another one is replaced."""
+        settings = GatewaySettings(**self.settings.model_dump())  # 60 and 60.0 are the same
+        told = json.dumps([self.version, settings.model_dump()], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def record_file(paths: Paths) -> Path:

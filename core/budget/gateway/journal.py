@@ -1,6 +1,7 @@
 """What is written of the traffic: nothing, unless ``gateway.log`` asks for it; never a key or a token."""
 
 import json
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from core.budget.gateway.books import Settlement
+from core.knowledge.secrets import redact
 
 MOST = 1_000_000
 """Bytes of a body that are written."""
@@ -39,7 +41,7 @@ class Journal:
                 "bytes": len(body),
             }
             if self._level == "bodies":
-                entry["body"] = body[:MOST].decode("utf-8", "replace")
+                entry["body"] = redact(body[:MOST].decode("utf-8", "replace"))
             self._write(entry)
 
     def passed(self, charge: UUID, chunk: bytes) -> None:
@@ -62,13 +64,14 @@ class Journal:
                 "note": settlement.note,
             }
             if body := self._bodies.pop(settlement.charge, None):
-                entry["body"] = body.decode("utf-8", "replace")
+                entry["body"] = redact(body.decode("utf-8", "replace"))
             self._write(entry)
 
     def _write(self, entry: dict[str, Any]) -> None:
         line = json.dumps({"at": datetime.now(UTC).isoformat(), **entry}, ensure_ascii=False)
         for secret in self._secrets():
-            line = line.replace(secret, "***")
-        with self._path.open("a", encoding="utf-8") as file:
-            self._path.chmod(0o600)
-            file.write(_TOKEN.sub("***", line) + "\n")
+            for form in (secret, json.dumps(secret)[1:-1], json.dumps(json.dumps(secret)[1:-1])[1:-1]):
+                line = line.replace(form, "***")
+        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(handle, "a", encoding="utf-8", errors="replace") as file:
+            file.write(_TOKEN.sub("***", redact(line)) + "\n")

@@ -8,6 +8,7 @@ import os
 import socket
 from datetime import timedelta
 from typing import Any
+from zlib import crc32
 
 import aiohttp
 from aiohttp import web
@@ -108,7 +109,7 @@ async def _serve(
         )
         await runner.setup()
         await web.SockSite(runner, listener).start()
-        _record(boot.paths, url)
+        _record(boot, url)
         await stop.wait()
         await runner.cleanup()
         ended.set()
@@ -117,31 +118,38 @@ async def _serve(
             task.cancel()
 
 
+QUIET_PORTS = range(20_000, 32_000)
+"""Below the ports that systems give to outgoing connections: while a gateway is away, nobody takes its port by chance."""
+
+
 def bind(boot: Boot) -> socket.socket:
     """Listen where the last gateway of this state folder did, so that agents that outlived it find this one."""
     host, wanted = boot.settings.host, boot.settings.port
     kept = 0
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         kept = int(json.loads(record_file(boot.paths).read_text())["port"])
-    for port in dict.fromkeys((wanted,) if wanted else (kept, 0)):
+    first = crc32(str(boot.paths.state).encode())
+    quiet = [QUIET_PORTS[(first + place * 97) % len(QUIET_PORTS)] for place in range(8)]
+    for port in dict.fromkeys((wanted,) if wanted else (*filter(None, (kept,)), *quiet, 0)):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen(1024)
         except OSError:
             listener.close()
             continue
-        listener.listen(1024)
         listener.setblocking(False)  # noqa: FBT003
         return listener
     raise UnavailableError(f"the gateway cannot listen at {host}:{wanted}", "set gateway.port to a free port, or to 0")
 
 
-def _record(paths: Paths, url: str) -> None:
-    draft = record_file(paths).with_suffix(".new")
-    draft.write_text(json.dumps({"url": url, "port": int(url.rpartition(":")[2]), "pid": os.getpid()}))
-    draft.replace(record_file(paths))
+def _record(boot: Boot, url: str) -> None:
+    draft = record_file(boot.paths).with_suffix(".new")
+    told = {"url": url, "port": int(url.rpartition(":")[2]), "pid": os.getpid(), "mark": boot.mark()}
+    draft.write_text(json.dumps(told))
+    draft.replace(record_file(boot.paths))
 
 
 async def _reload(services: Services, wanted: asyncio.Event) -> None:
