@@ -9,6 +9,7 @@ from config.errors import ConflictError, QuarterdeckError
 from core.engine.judge import MOST_ROUNDS, bring_onto_base, merge_message, pass_gates
 from core.engine.prompt import base_environment
 from core.engine.runtime import Runtime
+from core.knowledge.engine_side import learn_from_merge
 from core.verify.gates import Shell
 from core.workspace import landing, repository, worktree
 from core.workspace.project_file import read_project_file_at
@@ -42,17 +43,21 @@ async def _merge(runtime: Runtime, review: Approved) -> None:
     tree = await worktree.reopen(repo, Path(review.worktree)) or await worktree.create(
         repo, Path(review.worktree), review.branch, review.base_commit
     )
+    handed_over = await worktree.head(tree)
     async with runtime.turn(repo, base):
-        await _land(runtime, review, replace(tree, base_commit=review.base_commit), base)
+        landed = await _land(runtime, review, replace(tree, base_commit=review.base_commit), base)
+    if landed:
+        await learn_from_merge(runtime, review, repo, handed_over)
 
 
-async def _land(runtime: Runtime, review: Approved, tree: Worktree, base: str) -> None:
+async def _land(runtime: Runtime, review: Approved, tree: Worktree, base: str) -> bool:
+    """Bring an approved change onto the base; whether it is there."""
     checked_on = review.base_commit
     for _ in range(MOST_ROUNDS):
         brought = await bring_onto_base(tree, base, if_older_than=0)
         if isinstance(brought, str):
             await _send_back(runtime, review, f"its change conflicts with {base}", brought)
-            return
+            return False
         tree = brought
         if tree.base_commit != checked_on:
             commands = review.verify or (await read_project_file_at(tree.repo, tree.base_commit)).verify or ()
@@ -60,7 +65,7 @@ async def _land(runtime: Runtime, review: Approved, tree: Worktree, base: str) -
             if failed:
                 words = f"the base moved, and on it the check {failed.command!r} does not pass"
                 await _send_back(runtime, review, words, failed.feedback())
-                return
+                return False
             checked_on = tree.base_commit
         try:
             landed = await landing.land(
@@ -70,10 +75,11 @@ async def _land(runtime: Runtime, review: Approved, tree: Worktree, base: str) -
             continue
         except ConflictError as error:
             await _reopen(runtime, review, error.sentence())
-            return
+            return False
         await _merged(runtime, review, landed.commit)
-        return
+        return True
     await _reopen(runtime, review, f"{base} moves too often; approve again")
+    return False
 
 
 def _shell(runtime: Runtime, review: Approved, tree: Worktree) -> Shell:

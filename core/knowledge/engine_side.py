@@ -13,9 +13,10 @@ import asyncpg
 
 from core.knowledge.context import Told, context_for, record
 from core.knowledge.gathering import Work
-from core.knowledge.learning import learn
+from core.knowledge.learning import learn, learn_from_edit, patch_between
 from core.knowledge.recent import read_commit
 from core.workspace import worktree
+from core.workspace.repository import Repository
 from core.workspace.worktree import Worktree
 from storage.database import Principal, Role
 from storage.queries import engine as engine_rows
@@ -84,6 +85,37 @@ async def keep_knowledge(runtime: "Runtime") -> None:
             runtime.bell.ring("knowledge")
     except Exception:  # a boundary: the house is kept without it, and it is tried again in an hour
         log.exception("knowledge was not kept")
+
+
+async def learn_from_merge(
+    runtime: "Runtime", review: engine_rows.Approved, repo: Repository, handed_over: str
+) -> None:
+    """Learn from a change that a person has approved; ``handed_over``: the commit that stood there when it was merged,
+    which is another than the run's where the person changed it first.
+    """
+    try:
+        patch = ""
+        if handed_over != review.head_commit:
+            patch = await patch_between(repo, review.head_commit, handed_over)
+
+        async def work(connection: asyncpg.Connection) -> bool:
+            learned = bool(await learn(connection, task=review.task))
+            if patch:
+                learned |= await learn_from_edit(
+                    connection,
+                    project=review.project,
+                    task=review.task,
+                    run=review.run,
+                    title=review.title,
+                    patch=patch,
+                    head=handed_over,
+                )
+            return learned
+
+        if await runtime.persist(work):
+            runtime.bell.ring("knowledge")
+    except Exception:  # a boundary, as in learn_from
+        log.exception("nothing was learned from the merge of task #%s", review.task)
 
 
 async def learn_from(runtime: "Runtime", task: int, run: int, tree: Worktree) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 
 from config.errors import QuarterdeckError
-from core.knowledge.kinds import error_type, lesson_text, signature, telling_lines
+from core.knowledge.kinds import decision_text, error_type, lesson_text, signature, telling_lines
 from core.knowledge.secrets import redact
 from core.workspace import repository
 from core.workspace.diff import diff, diff_stat
@@ -73,9 +73,27 @@ async def learn(
         learned += Learned(mended=1)
     for request in await rows.requests(connection, task=task, project=project, since=since):
         learned += await _from_request(connection, request)
-    if task is None:
-        learned += Learned(decisions=await rows.close_decisions(connection, project))
+    for memory in await rows.close_decisions(connection, project, task):
+        details = await items.details(connection, "decision", memory)
+        await items.update(connection, memory, {"content": decision_text(details)})
+        learned += Learned(decisions=1)
     return learned
+
+
+async def learn_from_edit(
+    connection: asyncpg.Connection, *, project: str, task: int, run: int, title: str, patch: str, head: str
+) -> bool:
+    """A person changed what a run had made before it was merged: that is a lesson, once. Must run in a transaction."""
+    columns: dict[str, Any] = {
+        "type": "review",
+        "error": "A person changed what the crew had made before it was merged:\n" + _changed_names(patch),
+        "context": f"the work on “{title}”",
+        "fix": f"```diff\n{redact(patch)}\n```",
+        "worked": True,
+    }
+    number, new = await _lesson(connection, project, columns, "review", f"task #{task}", active=True, told_by=patch)
+    await rows.saw(connection, number, run, task, head, worked=True)
+    return new
 
 
 async def _from_failure(connection: asyncpg.Connection, failure: rows.Failure) -> Learned:
@@ -123,11 +141,20 @@ async def _from_request(connection: asyncpg.Connection, request: rows.Request) -
 
 
 async def _lesson(
-    connection: asyncpg.Connection, project: str, columns: Mapping[str, Any], origin: Any, source: str, *, active: bool
+    connection: asyncpg.Connection,
+    project: str,
+    columns: Mapping[str, Any],
+    origin: Any,
+    source: str,
+    *,
+    active: bool,
+    told_by: str | None = None,
 ) -> tuple[int, bool]:
-    """The lesson about this trouble, made where there is none. One that a person deleted stays deleted."""
+    """The lesson about this trouble, made where there is none. One that a person deleted stays deleted. ``told_by``:
+    what it is known by, where that is not its error.
+    """
     corpus = await items.corpus_of(connection, project)
-    digest = signature(columns["type"], columns["error"])
+    digest = signature(columns["type"], told_by or columns["error"])
     await rows.lock_corpus(connection, corpus)
     known = await rows.lesson_by_signature(connection, corpus, digest)
     if known is not None:
@@ -153,6 +180,15 @@ async def _fix(mend: rows.Mend) -> str:
         if patch:
             return f"{said}\n```diff\n{patch}\n```" if said and not mend.head else f"```diff\n{patch}\n```"
     return said
+
+
+def _changed_names(patch: str) -> str:
+    return "\n".join(line for line in patch.split("\n") if line.startswith("# "))[:1000]
+
+
+async def patch_between(repo: Repository, before: str, after: str) -> str:
+    """What a person changed between two commits, as far as it fits into a lesson."""
+    return await _patch(repo, before, after, None)
 
 
 async def _patch(repo: Repository, before: str, after: str, base: str | None) -> str:

@@ -168,18 +168,21 @@ async def mended(connection: asyncpg.Connection, lesson: int, run: int, fix: str
     )
 
 
-async def close_decisions(connection: asyncpg.Connection, project: str | None = None) -> int:
+async def close_decisions(
+    connection: asyncpg.Connection, project: str | None = None, task: int | None = None
+) -> list[int]:
     """Decisions made in tasks that are over get their outcome: success where the work was completed, failed where
-    it was not.
+    it was not; which.
     """
     rows = await connection.fetch(
         """update decision d set outcome = case when t.status = 'completed' then 'success' else 'failed' end, resolved_at = clock_timestamp(),
                   outcome_note = 'task #' || t.number || ' is ' || t.status
              from task t where t.number = d.task and t.status in ('completed', 'failed') and d.outcome is null
-              and ($1::text is null or t.project = $1) returning d.memory""",
+              and ($1::text is null or t.project = $1) and ($2::bigint is null or d.task = $2) returning d.memory""",
         project,
+        task,
     )
-    return len(rows)
+    return [row["memory"] for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,26 @@ async def test_what_one_task_failed_at_the_next_ones_do_right_at_once(crew: Site
     assert "### Errors to avoid" in Path(prompt).read_text()
 
 
+async def test_what_a_person_changes_of_a_result_before_it_is_merged_is_a_lesson(crew: Site) -> None:
+    repo = await crew.project(auto_merge=False)
+    task = await crew.add("Write the notice harbour")
+    await crew.do("decision.add", question="Which words?", chosen="few", task=task)
+    await crew.reaches(task, "review")
+    tree = await crew.tree(task)
+    assert tree is not None
+    (tree / "harbour.txt").write_text("The notice of the harbour master.\n")
+    git(tree, "-c", "user.name=mate", "-c", "user.email=m@x", "commit", "-qam", "Say whose it is")
+    await crew.do("review.approve", task=str(task))
+    await crew.reaches(task, "completed")
+    assert git(repo, "show", "main:harbour.txt") == "The notice of the harbour master."
+    await crew.until(lambda: crew.sql.fetchval("select exists (select 1 from lesson)"))
+    [lesson] = await crew.do("lesson.list", project="app")
+    assert "+The notice of the harbour master." in lesson.details["fix"]
+    assert "harbour.txt" in lesson.details["error"]
+    [decision] = await crew.do("decision.list", project="app")
+    assert decision.details["outcome"] == "success", "a decision is closed with its task, by itself"
+
+
 async def test_the_same_failure_in_several_tasks_is_one_lesson_and_a_common_error(quay: Quay) -> None:
     await quay.project()
     for number in range(4):
