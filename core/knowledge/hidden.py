@@ -15,11 +15,18 @@ _PHRASES = re.compile(
     r"|\byou\s+are\s+now\s+(?:a|an|in|the)\b|<\s*/?\s*(?:system|assistant|im_start|im_end)\b|\[\s*/?\s*(?:INST|SYSTEM)\s*\]|<\|[a-z_]+\|>"
     r"|(?:do\s+not|don't|never)\s+(?:tell|inform|show|mention\s+(?:this\s+)?to|reveal\s+(?:this\s+)?to)\s+the\s+(?:user|human|supervisor|person)"
     r"|(?:exfiltrate|send|post|upload|leak)\s+(?:\w+\s+){0,4}(?:env(?:ironment)?\s+variables?|secrets?|credentials?|api\s+keys?|tokens?)\s+to\b"
+    r"|\boverride\s+(?:your|the|all|any)\s+(?:\w+\s+)?(?:guidelines?|instructions?|rules?|safety)\b"
+    r"|\bfrom\s+now\s+on,?\s+(?:you|always|only|respond|answer)\b|\bif\s+you(?:'re|\s+are)\s+an?\s+(?:AI|LLM|language\s+model|assistant)\b"
+    r"|\b(?:note|message|instructions?)\s+(?:to|for)\s+(?:the\s+|any\s+)?(?:AI|LLM|language\s+model|assistant)s?\b[^.\n]{0,30}:"
+    r"|(?:^|\n)\s*assistant\s*:\s+(?:sure|ok|okay|yes|certainly|I)\b"
     r"|\bAI\s+(?:agents?|assistants?|models?)\s+(?:must|should|reading\s+this)\b",
     re.IGNORECASE,
 )  # fmt: skip
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
-_UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
+
+_ALIKE = str.maketrans("асеіјорѕухһԁԛԝАВЕКМНОРСТХІЈЅονρα", "aceijopsyxhdqwABEKMHOPCTXIJSovpa")
+"""Cyrillic and Greek letters that look like Latin ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class Finding:
 def look(text: str, source: str) -> list[Finding]:
     """What a person should see of a text."""
     findings = []
-    plain = _UNSEEN.sub("", unicodedata.normalize("NFKC", text))
+    plain = _UNSEEN.sub("", unicodedata.normalize("NFKC", text)).translate(_ALIKE)
     if found := _PHRASES.search(plain):
         findings.append(Finding(source, "instruction", _around(plain, found.start(), found.end())))
     if len(_UNSEEN.findall(text)) > (1 if text.startswith("\ufeff") else 0):

@@ -30,6 +30,10 @@ _VALUES: Sequence[tuple[tuple[str, ...], re.Pattern[str]]] = (
     (("SG.",), re.compile(r"\bSG\.[\w-]{16,}\.[\w-]{16,}")),
     (("npm_", "pypi-"), re.compile(r"\bnpm_[A-Za-z0-9]{30,}\b|\bpypi-[A-Za-z0-9_-]{40,}")),
     (("eyJ",), re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")),
+    (("hf_",), re.compile(r"\bhf_[A-Za-z0-9]{30,}\b")),
+    (("_v1_",), re.compile(r"\bdo[opr]_v1_[0-9a-f]{64}\b")),
+    ((":AA",), re.compile(r"\b\d{8,10}:AA[\w-]{30,}")),
+    (("AccountKey=", "SharedAccessKey="), re.compile(r"(?<=Key=)[A-Za-z0-9+/]{40,}={0,2}")),
     (("://",), re.compile(r"(?<=://)[^\s/:@'\"<>{}$]+:[^\s/@'\"<>{}$]{3,}(?=@)")),
 )
 """What a secret looks like, each with words of which it holds one: most texts hold none, and are done with at once."""
