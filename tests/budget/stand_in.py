@@ -40,6 +40,8 @@ class StandIn:
     headers: list[Mapping[str, str]] = field(default_factory=list)
     status: int = 0
     """An error that every call gets, while set."""
+    strange: list[str] = field(default_factory=list)
+    """Paths that were asked for and are none of these, as they came."""
     sent: list[bytes] = field(default_factory=list)
     """The answers, byte for byte."""
 
@@ -55,6 +57,7 @@ async def stand_in(port: int = 0) -> AsyncIterator[StandIn]:
     app.router.add_post("/responses", _handler(books, _Responses()))
     app.router.add_get("/models", partial(_models, books=books))
     app.router.add_post("/v1beta/models/{model}:{verb}", _handler(books, _Gemini()))
+    app.router.add_route("*", "/{path:.*}", partial(_strange, books=books))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
@@ -81,6 +84,12 @@ async def _count(request: web.Request, books: StandIn) -> web.Response:
 async def _models(request: web.Request, books: StandIn) -> web.Response:
     books.keys.add(_key(request))
     return web.json_response({"object": "list", "data": [{"id": "gpt-5.2", "object": "model"}]})
+
+
+async def _strange(request: web.Request, books: StandIn) -> web.Response:
+    books.keys.add(_key(request))
+    books.strange.append(request.rel_url.raw_path)
+    return web.json_response({"error": {"message": "there is nothing"}}, status=404)
 
 
 def _key(request: web.Request) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
+import yarl
 
 from tests.budget.gate import (
     account,
@@ -258,6 +259,26 @@ async def test_a_path_that_is_not_metered_does_not_pass(house: House) -> None:
     ) as answer:
         assert answer.status == 404
     assert house.provider.calls == 0
+
+
+@pytest.mark.parametrize(
+    "model", ["..%2Ffiles", "%2e%2e%2Ffiles", "..%2F..%2Fv1%2Ffiles%3Flimit=1", "x%2F..%2F..%2Ffiles"]
+)
+async def test_a_model_s_name_does_not_lead_to_another_path_of_the_provider(house: House, model: str) -> None:
+    await add_service(house.db, "codex", house.provider.url, provider="openai")
+    await house.db.execute("update service set name = 'cheap' where name = 'codex'")
+    await house.db.execute("select pg_notify('qd', 'service')")
+    address = yarl.URL(f"{house.url}/openai/v1/models/{model}", encoded=True)
+
+    async def asked() -> bool:
+        async with house.http.get(address, headers={"x-api-key": house.token}) as answer:
+            return answer.status == 404 and "no service" not in await answer.text()
+
+    await until(asked)
+    dots = yarl.URL(f"{house.url}/openai/v1/models/%2e%2e", encoded=True)
+    async with house.http.get(dots, headers={"x-api-key": house.token}) as answer:
+        assert answer.status == 404
+    assert all(path.startswith("/models/") for path in house.provider.strange)
 
 
 async def test_a_key_that_is_there_twice_cannot_mean_two_things(house: House) -> None:

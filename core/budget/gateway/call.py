@@ -396,6 +396,8 @@ def upstream(service: Service, wire: Wire, request: web.Request, model: str) -> 
     if wire.name == "gemini":
         verb = path.rpartition(":")[2]
         path = f"v1beta/models/{escaped(model, safe='')}:{verb}"
+    elif path.startswith("v1/models/"):
+        path = f"models/{escaped(model, safe='')}"  # as one name: it must not lead to another path with our key
     elif wire.provider == "openai":
         path = path.removeprefix("v1/")
     query = "&".join(

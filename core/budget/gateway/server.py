@@ -13,7 +13,7 @@ from core.budget.gateway.books import Books
 from core.budget.gateway.call import Call, Calls, no_service, proxy_for, refuse, upstream
 from core.budget.gateway.routing import Services
 from core.budget.wire import AnthropicWire, ChatWire, GeminiWire, Refusal, ResponsesWire, Wire
-from core.budget.wire.base import checked, dump
+from core.budget.wire.base import checked, dump, is_name
 from storage.queries.budget import Bearer
 
 BODY_LIMIT = 64_000_000
@@ -114,6 +114,8 @@ class Doors:
                 model = str(json.loads(content).get("model", ""))
             except (ValueError, RecursionError, AttributeError):
                 return refuse(wire, Refusal.REQUEST, "a JSON object is wanted")
+        if model and (not is_name(model) or model.strip(".") == ""):
+            return refuse(wire, Refusal.NOT_FOUND, no_service(wire, model))
         chain = self._services.chain(wire, model)
         links = chain.links or self._services.chain(wire, "").links
         for service in links:
