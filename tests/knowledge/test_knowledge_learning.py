@@ -155,6 +155,16 @@ async def test_others_may_ask_the_database_itself(quay: Quay) -> None:
     assert (week["project_id"], week["success_rate"]) == ("app", 100)
     await quay.do("pattern.add", title="A route", template="{{x}}")
     assert [row["name"] for row in await quay.sql.fetch("select * from valuable_patterns")] == ["A route"]
+    [shown] = await quay.do("metrics", view="agent_performance")
+    assert (shown.project_id, shown.agent, shown.tasks_succeeded, shown.success_rate) == ("app", "coder", 1, 100)
+    assert await quay.do("metrics", view="agent_performance", project="other") == []
+    assert [one.slug for one in await quay.do("metrics", view="valuable_patterns", project="app")] == ["a-route"]
+    assert await quay.do("metrics", view="common_errors") == []
+    for _ in range(3):
+        await fail(quay, await quay.run(await quay.task("y"), "failed"), "Error: no berth\n")
+    await quay.do("learn")
+    [error] = await quay.do("metrics", view="common_errors", project="app")
+    assert (error.occurrence_count, error.error_message) == (3, "Error: no berth")
 
 
 async def fail(quay: Quay, run: int, output: str) -> None:
