@@ -184,13 +184,13 @@ async def test_a_client_that_hangs_up_while_the_model_thinks_unseen_pays_what_wa
     assert (charge["basis"], charge["cost_micro"]) == ("imputed", charge["reserved_micro"])
 
 
-@pytest.mark.parametrize("words", [1, 5, 90])
-async def test_what_is_not_counted_is_never_charged_above_its_reserve(house: House, words: int) -> None:
-    async with await house.messages({"in": 10, "out": words, "mid_error": True}, stream=True) as answer:
-        await answer.read()
-    charge = await house.charge()
-    assert house.provider.bills[-1].output * 10 <= charge["cost_micro"] <= charge["reserved_micro"]
-    assert charge["tokens_output"] <= 100, "no more than the request allowed"
+async def test_what_is_not_counted_is_never_charged_above_its_reserve(house: House) -> None:
+    for words in (1, 5, 90):
+        async with await house.messages({"in": 10, "out": words, "mid_error": True}, stream=True) as answer:
+            await answer.read()
+        charge = await house.charge()
+        assert house.provider.bills[-1].output * 10 <= charge["cost_micro"] <= charge["reserved_micro"]
+        assert charge["tokens_output"] <= 100, "no more than the request allowed"
 
 
 async def test_a_long_error_of_the_provider_passes_whole(house: House) -> None:
@@ -261,24 +261,24 @@ async def test_a_path_that_is_not_metered_does_not_pass(house: House) -> None:
     assert house.provider.calls == 0
 
 
-@pytest.mark.parametrize(
-    "model", ["..%2Ffiles", "%2e%2e%2Ffiles", "..%2F..%2Fv1%2Ffiles%3Flimit=1", "x%2F..%2F..%2Ffiles"]
-)
-async def test_a_model_s_name_does_not_lead_to_another_path_of_the_provider(house: House, model: str) -> None:
+async def test_a_model_s_name_does_not_lead_to_another_path_of_the_provider(house: House) -> None:
     await add_service(house.db, "codex", house.provider.url, provider="openai")
     await house.db.execute("update service set name = 'cheap' where name = 'codex'")
     await house.db.execute("select pg_notify('qd', 'service')")
-    address = yarl.URL(f"{house.url}/openai/v1/models/{model}", encoded=True)
 
-    async def asked() -> bool:
+    async def get(model: str) -> tuple[int, str]:
+        address = yarl.URL(f"{house.url}/openai/v1/models/{model}", encoded=True)
         async with house.http.get(address, headers={"x-api-key": house.token}) as answer:
-            return answer.status == 404 and "no service" not in await answer.text()
+            return answer.status, await answer.text()
 
-    await until(asked)
-    dots = yarl.URL(f"{house.url}/openai/v1/models/%2e%2e", encoded=True)
-    async with house.http.get(dots, headers={"x-api-key": house.token}) as answer:
-        assert answer.status == 404
+    async def known() -> bool:
+        return "there is nothing" in (await get("gpt-x"))[1]
+
+    await until(known)
+    for model in ("..%2Ffiles", "%2e%2e%2Ffiles", "..%2F..%2Fv1%2Ffiles%3Flimit=1", "x%2F..%2F..%2Ffiles", "%2e%2e"):
+        assert (await get(model))[0] == 404
     assert all(path.startswith("/models/") for path in house.provider.strange)
+    assert len(house.provider.strange) > 4, "what is one name is asked for as one name"
 
 
 async def test_a_key_that_is_there_twice_cannot_mean_two_things(house: House) -> None:

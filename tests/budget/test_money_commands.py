@@ -74,30 +74,28 @@ async def test_every_field_of_a_service_is_set_and_taken_away_again(qd: CommandL
     assert (await qd("charge", "add", "main", "1000")).code == 0, "without a budget nothing stops it"
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        (),
-        ("--model", "a", "--any-model"),
-        ("--budget", "5", "--no-budget"),
-        ("--fallback", "main", "--no-fallback"),
-        ("--provider", "other"),
-        ("--base-url", "file:///etc/passwd"),
-        ("--base-url", "https://user:key@x.example"),
-        ("--starts-on", "31"),
-        ("--time-zone", "Mars/Base"),
-        ("--budget", "-1"),
-        ("--budget", "nan"),
-        ("--budget", "1e30"),
-        ("--map", "x"),
-        ("--key-env", "NOT_SET"),
-    ],
+SENSELESS: tuple[tuple[str, ...], ...] = (
+    (),
+    ("--model", "a", "--any-model"),
+    ("--budget", "5", "--no-budget"),
+    ("--fallback", "main", "--no-fallback"),
+    ("--provider", "other"),
+    ("--base-url", "file:///etc/passwd"),
+    ("--base-url", "https://user:key@x.example"),
+    ("--starts-on", "31"),
+    ("--time-zone", "Mars/Base"),
+    ("--budget", "-1"),
+    ("--budget", "nan"),
+    ("--budget", "1e30"),
+    ("--map", "x"),
+    ("--key-env", "NOT_SET"),
 )
-async def test_a_change_that_makes_no_sense_is_refused_and_changes_nothing(
-    qd: CommandLine, words: tuple[str, ...]
-) -> None:
+
+
+async def test_a_change_that_makes_no_sense_is_refused_and_changes_nothing(qd: CommandLine) -> None:
     before = (await qd("service", "show", "main", "--json")).json
-    assert (await qd("service", "edit", "main", *words)).code == 2
+    for words in SENSELESS:
+        assert (await qd("service", "edit", "main", *words)).code == 2, words
     assert (await qd("service", "show", "main", "--json")).json == before
 
 
@@ -171,31 +169,31 @@ async def test_of_several_periods_the_right_one_is_named(qd: CommandLine) -> Non
     assert (await qd("service", "show", "main", "--json")).json["budget_usd"] == 50
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("set", "task", "9" * 30, "--usd", "1"),
-        ("set", "task", "１", "--usd", "1"),
-        ("set", "project", "=cmd()", "--usd", "1"),
-        ("set", "project", "shop", "--usd", "1", "--period", "0h"),
-        ("set", "project", "shop", "--usd", "1", "--period", "fortnight"),
-        ("set", "project", "shop", "--calls", "1.5"),
-        ("set", "project", "shop", "--usd", "9" * 20),
-        ("set", "project", "shop", "--usd", "1", "--threshold", "0"),
-        ("set", "day", "x", "--usd", "1"),
-        ("remove", "task", "9" * 30),
-        ("override", "project", "shop", "1"),
-        ("estimate",),
-        ("estimate", "shop", "--task", "1"),
-        ("estimate", "none"),
-        ("estimate", "--task", "999"),
-    ],
+WRONG: tuple[tuple[str, ...], ...] = (
+    ("set", "task", "9" * 30, "--usd", "1"),
+    ("set", "task", "１", "--usd", "1"),
+    ("set", "project", "=cmd()", "--usd", "1"),
+    ("set", "project", "shop", "--usd", "1", "--period", "0h"),
+    ("set", "project", "shop", "--usd", "1", "--period", "fortnight"),
+    ("set", "project", "shop", "--calls", "1.5"),
+    ("set", "project", "shop", "--usd", "9" * 20),
+    ("set", "project", "shop", "--usd", "1", "--threshold", "0"),
+    ("set", "day", "x", "--usd", "1"),
+    ("remove", "task", "9" * 30),
+    ("override", "project", "shop", "1"),
+    ("estimate",),
+    ("estimate", "shop", "--task", "1"),
+    ("estimate", "none"),
+    ("estimate", "--task", "999"),
 )
-async def test_wrong_words_are_a_sentence_and_no_crash(qd: CommandLine, words: tuple[str, ...]) -> None:
-    outcome = await qd("budget", *words)
-    assert outcome.code in (2, 3), outcome
-    assert outcome.err.startswith("qd: ")
-    assert "internal" not in outcome.err
+
+
+async def test_wrong_words_are_a_sentence_and_no_crash(qd: CommandLine) -> None:
+    for words in WRONG:
+        outcome = await qd("budget", *words)
+        assert outcome.code in (2, 3), outcome
+        assert outcome.err.startswith("qd: ")
+        assert "internal" not in outcome.err
 
 
 async def test_many_at_once_set_and_spend_and_the_books_stay_right(qd: CommandLine) -> None:
@@ -278,12 +276,12 @@ async def test_csv_of_nothing_is_its_titles(qd: CommandLine) -> None:
     assert (await qd("budget", "outliers", "--csv")).out == "task,project,agent,cost_usd,basis,reason\n"
 
 
-@pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "  =1+1", "＝1+1"])
-async def test_a_text_in_csv_is_never_a_formula(qd: CommandLine, db: asyncpg.Connection, text: str) -> None:
+async def test_a_text_in_csv_is_never_a_formula(qd: CommandLine, db: asyncpg.Connection) -> None:
     await qd("charge", "add", "main", "1")
-    await db.execute("update charge set note = $1, model = $1", text)
-    (row,) = read((await qd("charge", "list", "--csv")).out)
-    assert (row["note"], row["model"], row["cost_usd"]) == (f"'{text}", f"'{text}", "1.0")
+    for text in ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "  =1+1", "＝1+1"):
+        await db.execute("update charge set note = $1, model = $1", text)
+        (row,) = read((await qd("charge", "list", "--csv")).out)
+        assert (row["note"], row["model"], row["cost_usd"]) == (f"'{text}", f"'{text}", "1.0")
 
 
 async def test_csv_holds_nothing_that_a_terminal_would_obey(qd: CommandLine, db: asyncpg.Connection) -> None:
