@@ -1,5 +1,6 @@
 """The day of :mod:`tests.tui.world` with a month of money and a memory: services, charges, alerts; lessons, decisions, patterns, proposals, and who used them."""
 
+import json
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +30,7 @@ async def enrich(dsn: str) -> None:
         await _money(connection)
         await _remember(dsn)
         await _use(connection)
-        await connection.execute("truncate audit restart identity")
+        await _trail(connection)
     finally:
         await connection.close()
 
@@ -162,4 +163,21 @@ async def _use(connection: asyncpg.Connection) -> None:
                                     'tokens', 232, 'text', 'a table with the date as its key', 'id', null, 'memory', 3)), $2
                  from run r where r.task = $1 order by r.attempt desc limit 1""",
             task, at(5),
+        )  # fmt: skip
+
+
+async def _trail(connection: asyncpg.Connection) -> None:
+    await connection.execute("truncate audit restart identity")
+    for minutes, actor, role, kind, key, action, before, after in (
+        (300, "user:ann", "admin", "project", "harbour", "insert", None, {"id": "harbour", "stack": "python"}),
+        (60, "user:ann", "supervisor", "task", "13", "insert", None, {"title": "Upgrade the parser to version 4", "priority": 4}),
+        (55, "engine:harbour-1", "engine", "task", "13", "update", {"status": "pending"}, {"status": "in_progress"}),
+        (47, "engine:harbour-1", "engine", "task", "13", "update", {"status": "in_progress", "reason": None},
+         {"status": "failed", "reason": "npm test: 3 of 41 tests fail after 3 attempts"}),
+        (12, "user:ann", "supervisor", "budget", "anthropic", "update", {"hard": 150000000}, {"hard": 200000000}),
+        (3, "user:ben", "supervisor", "setting", "queue.paused", "delete", {"value": True}, None),
+    ):  # fmt: skip
+        await connection.execute(
+            "insert into audit (at, actor, role, kind, key, action, before, after) values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            at(minutes), actor, role, kind, key, action, before and json.dumps(before), after and json.dumps(after),
         )  # fmt: skip

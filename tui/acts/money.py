@@ -66,21 +66,18 @@ def _wrong(text: str) -> str | None:
 def _setting(budget: "Budget", hard: Decimal | None, soft: Decimal | None) -> dict[str, Any]:
     """What sets a budget to these limits and leaves the rest of it as it is."""
     arguments: dict[str, Any] = {
-        "scope": budget.scope, "key": budget.key or "-", "period": budget.period, "time_zone": budget.time_zone, "starts_on": budget.starts_on,
-        "threshold": budget.thresholds, "soft": soft,
+        "scope": budget.scope, "key": budget.key or "-", "unit": budget.unit, "period": budget.period, "time_zone": budget.time_zone,
+        "starts_on": budget.starts_on, "threshold": budget.thresholds,
     }  # fmt: skip
-    arguments |= {budget.unit: hard} if hard is not None else {"unit": budget.unit}
-    return {name: value for name, value in arguments.items() if value is not None}
+    arguments |= {budget.unit: hard} if hard is not None else {"no_hard": True}
+    return arguments | ({"soft": soft} if soft is not None else {"no_soft": True})
 
 
 async def _set(place: Place, budget: "Budget", hard: Decimal | None, soft: Decimal | None, said: str) -> None:
     app = place.app
     await app.do("budget.set", _setting(budget, hard, soft))
-    hint = ""
-    if budget.hard is not None or budget.soft is not None:
-        app.undos.append(Undo(said, (("budget.set", _setting(budget, budget.hard, budget.soft)),)))
-        hint = f"{app.registry.keys_of('undo')} takes it back"
-    app.say(said, "ok", hint)
+    app.undos.append(Undo(said, (("budget.set", _setting(budget, budget.hard, budget.soft)),)))
+    app.say(said, "ok", f"{app.registry.keys_of('undo')} takes it back")
 
 
 @action("budget.limit", "+", scopes=("budgets",), footer="limit", order=10, enabled=_budget, command="budget.set")
@@ -130,7 +127,13 @@ async def beyond(place: Place) -> None:
     if text is None or not text.strip():
         return
     more = _number(text)
-    found = {"scope": row.budget.scope, "key": row.budget.key or "-", "amount": more, "unit": row.unit}
+    found = {
+        "scope": row.budget.scope,
+        "key": row.budget.key or "-",
+        "amount": more,
+        "unit": row.unit,
+        "period": row.period,
+    }
     await place.app.do("budget.override", found)
     place.app.say(f"{row.name} may go {amount(more, row.unit)} beyond its limit, this {row.period} only", "ok")
 
@@ -217,8 +220,9 @@ def _set_again(subject: Subject) -> tuple[str, dict[str, Any]] | None:
 
 
 command(
-    "budget.remove", "delete", scopes=("budgets",), arguments={"scope": "budget-of", "key": "budget-key", "unit": "budget-unit"}, enabled=_budget,
-    loses=_removed, undo=_set_again, help="Remove the limit; the ledger stays.",
+    "budget.remove", "delete", scopes=("budgets",),
+    arguments={"scope": "budget-of", "key": "budget-key", "unit": "budget-unit", "period": "budget-period"},
+    enabled=_budget, loses=_removed, undo=_set_again, help="Remove the limit; the ledger stays.",
 )  # fmt: skip
 
 

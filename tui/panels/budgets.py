@@ -83,7 +83,12 @@ def subject_of_budget(row: Line) -> Subject:
     """A budget as what actions work on."""
     names: dict[str, str] = {}
     if row.budget is not None:
-        names |= {"budget-of": row.kind, "budget-key": row.budget.key or "-", "budget-unit": row.unit}
+        names |= {
+            "budget-of": row.kind,
+            "budget-key": row.budget.key or "-",
+            "budget-unit": row.unit,
+            "budget-period": row.period,
+        }
     if row.kind in ("service", "project", "agent", "task") and row.budget is not None and row.budget.key != "*":
         names[row.kind] = row.budget.key
     return Subject("budget" if row.budget else "sum", names, plain(f"{row.name} {row.period}"), row)

@@ -5,6 +5,7 @@ from typing import Any
 
 from core.commands.agent import Agent
 from core.commands.shown import Column as Shown
+from tui.ink import Part, plain
 from tui.screens.listing import ListPanel, ListScreen, column
 
 
@@ -34,6 +35,20 @@ class AgentsPanel(ListPanel):
     def fields_of(self, row: Any) -> dict[str, str | None]:
         """``agent:`` looks at the name."""
         return {"project": None, "status": row.status, "agent": row.name}
+
+    def about(self, row: Agent) -> Sequence[Part]:
+        """What it is run with, and what it can do."""
+        parts: list[Part] = [(plain(row.name), "text bold"), (f"  {plain(row.adapter)}", "text")]
+        for label, value in (
+            ("model", row.model),
+            ("command", row.command),
+            ("role", row.role),
+        ):
+            if value:
+                parts += [(f"  {label} ", "dim"), (plain(str(value)), "text")]
+        if row.capabilities:
+            parts += [("  can ", "dim"), (plain(", ".join(row.capabilities)), "text")]
+        return parts
 
     def nothing(self) -> Sequence[str]:
         """The way to the first agent."""

@@ -6,7 +6,7 @@ from typing import Any
 from core.commands.audit import AuditEntry
 from core.commands.shown import Column as Shown
 from tui.actions import Subject
-from tui.ink import plain
+from tui.ink import Part, plain
 from tui.screens.listing import ListPanel, ListScreen, column
 
 SHOWN = 2000
@@ -42,6 +42,19 @@ class AuditPanel(ListPanel):
         """The entry, and the thing it is about."""
         names = {row.kind: row.key} if row.kind in ("task", "project", "agent", "setting") else {}
         return Subject(row.kind, names, plain(f"{row.kind} {row.key}"), row)
+
+    def about(self, row: AuditEntry) -> Sequence[Part]:
+        """Who did what to which thing, exactly when, and what it was before."""
+        when = row.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        what = row.change or ", ".join(
+            f"{name} {value}"
+            for name, value in (row.after or row.before or {}).items()
+            if value not in (None, "", [], {})
+        )
+        return [
+            (f"{row.kind} {plain(row.key)}", "text bold"), (f"  {plain(row.actor)} as {plain(row.role)}, {when}", "dim"), (f"  {row.action} ", "focus"),
+            (plain(what), "text"),
+        ]  # fmt: skip
 
     def nothing(self) -> Sequence[str]:
         """What would be here."""

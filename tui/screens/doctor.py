@@ -6,7 +6,7 @@ from typing import Any
 from core.commands.doctor import Finding
 from core.commands.shown import Column as Shown
 from tui.actions import Subject
-from tui.ink import plain
+from tui.ink import Part, plain
 from tui.screens.listing import ListPanel, ListScreen, column
 
 
@@ -35,6 +35,20 @@ class DoctorPanel(ListPanel):
     def subject_of(self, row: Any) -> Subject:
         """A finding is nothing that a command takes."""
         return Subject("finding", {}, plain(row.part), row)
+
+    def about(self, row: Finding) -> Sequence[Part]:
+        """What was found, and the remedy."""
+        parts: list[Part] = [(plain(row.part), "text bold"), (f"  {plain(row.detail)}", "text")]
+        if row.hint:
+            parts.append((f"  {self.ink.glyph('arrow')} {plain(row.hint)}", "focus"))
+        return parts if row.needed else [*parts, ("  It works without.", "dim")]
+
+    def summary(self) -> list[Part]:
+        """How many are missing that are needed."""
+        if not self.loaded:
+            return []
+        wrong = sum(1 for row in self.rows.values() if row.exit_status)
+        return [(f"{wrong} to mend", "bad")] if wrong else [(f"{self.ink.glyph('ok')} what is needed is here", "ok")]
 
 
 class DoctorScreen(ListScreen):

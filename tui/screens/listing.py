@@ -3,12 +3,14 @@
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, ClassVar
 
+from textual.strip import Strip
 from textual.widget import Widget
 
 from core.commands.shown import Column as Shown
 from core.faces.render import duration, usd
 from tui.actions import Subject
 from tui.ink import Part, age, plain
+from tui.panels.inbox import wrapped
 from tui.screens.base import BaseScreen
 from tui.widgets.panel import TablePanel
 from tui.widgets.rows import Chosen, Column, Rows
@@ -49,11 +51,33 @@ def _part(shown: Shown, value: Any, at: Rows, tone: str) -> Part:
     return plain(str(value)), tone
 
 
+FOOT = 3
+"""Lines in which the row under the cursor is shown in full."""
+
+
 class ListPanel(TablePanel):
     """The table of such a screen, with the names of its columns above."""
 
     headed = True
     kind: ClassVar[str] = ""
+
+    def about(self, row: Any) -> Sequence[Part]:  # noqa: ARG002 - what subclasses look at
+        """The row under the cursor in full: what its columns have no room for."""
+        return ()
+
+    @property
+    def foot_lines(self) -> int:
+        """A rule and the row in full, where there is anything to say and room for it."""
+        row = self.row() if self._height >= 12 else None
+        return FOOT + 1 if row is not None and self.about(row) else 0
+
+    def draw_foot(self, line: int, width: int) -> Strip:
+        """A rule, and some lines of text."""
+        if line == 0:
+            return self.ink.strip([(self.ink.glyph("rule") * width, "edge")], width)
+        row = self.row()
+        lines = wrapped(self.about(row), width - 2, FOOT, self.ink.glyph("more")) if row is not None else []
+        return self.ink.strip([(" ", ""), *lines[line - 1]] if line <= len(lines) else (), width)
 
     def summary(self) -> list[Part]:
         """How many."""

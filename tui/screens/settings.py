@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from core.commands.setting import Setting
 from core.commands.shown import Column as Shown
+from tui.ink import Part, plain
 from tui.screens.listing import ListPanel, ListScreen, column
 
 
@@ -25,6 +26,21 @@ class SettingsPanel(ListPanel):
         """All settings."""
         found: list[Setting] = await self.deck.store.ask("settings.list")
         return found
+
+    def about(self, row: Setting) -> Sequence[Part]:
+        """What it is for, what it is by itself, and where its value comes from."""
+        default = (
+            "nothing"
+            if row.default is None
+            else str(row.default).lower()
+            if isinstance(row.default, bool)
+            else str(row.default)
+        )
+        return [
+            (plain(row.key), "text bold"),
+            (f"  {plain(row.help)}", "text"),
+            (f"  By itself: {plain(default)}.", "dim"),
+        ]
 
 
 class SettingsScreen(ListScreen):
