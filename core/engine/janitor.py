@@ -1,4 +1,5 @@
-"""Clears away what work has left behind: worktrees of tasks that are over, processes without a run, old run folders.
+"""Clears away what work has left behind: worktrees of tasks that are over, processes without a run, old run folders,
+events of runs that were deleted.
 
 Nothing that is not merged is removed before it is kept as a snapshot under ``refs/qd/salvage``.
 """
@@ -21,6 +22,7 @@ from core.workspace import leftovers, worktree
 from core.workspace.project_file import read_project_file_at
 from core.workspace.worktree import Worktree
 from storage.queries import engine as rows
+from storage.queries import leavings
 
 log = logging.getLogger("qd.engine")
 OVER = ("completed", "failed", "cancelled")
@@ -91,7 +93,12 @@ async def sweep_processes(runtime: Runtime, held: set[str]) -> None:
 
 
 async def prune(runtime: Runtime, held: set[str]) -> None:
-    """Remove run folders that are older than the settings keep them, and leftover worktrees beyond age and quota."""
+    """Remove run folders that are older than the settings keep them, leftover worktrees beyond age and quota, and the
+    events of runs that were deleted.
+    """
+    async with runtime.db.connection() as connection:
+        for run in await leavings.runs_left_behind(connection):
+            await leavings.delete_events(connection, run)
     settings = runtime.settings.worktree
     oldest = time.time() - settings.keep_days * 86400
     for folder in await asyncio.to_thread(_older_than, runtime.paths.runs, oldest):

@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from core.keeper import client as keeper
+from storage.queries.leavings import PIECE
 from tests.engine.engine_kit import Site, git, site
 
 
@@ -179,3 +180,23 @@ async def test_an_engine_that_stops_cleanly_at_any_moment_goes_on_later(migrated
         await crew.reaches(task, "completed")
         assert keeper.marks() is not None
         await crew.tidy()
+
+
+async def test_the_events_of_a_deleted_task_go_and_those_of_others_stay(crew: Site) -> None:
+    await crew.project()
+    tasks = [await crew.add(f"say hello; write made-{n}.txt yes") for n in "ab"]
+    for task in tasks:
+        await crew.reaches(task, "completed")
+    gone, stays = [await crew.sql.fetchval("select number from run where task = $1", task) for task in tasks]
+    await crew.sql.execute(
+        "insert into event (run, seq, kind) select $1, 1000 + n, 'output' from generate_series(1, $2::int) n",
+        gone,
+        3 * PIECE,
+    )
+    await crew.do("task.delete", task=tasks[0])
+    assert await crew.sql.fetchval("select count(*) from event where run = $1", gone) > 3 * PIECE, "nobody waited"
+    await crew.hosts[0].stop()
+    await crew.hosts[0].start()
+    await crew.until(lambda: crew.sql.fetchval("select not exists (select 1 from event where run = $1)", gone))
+    assert await crew.events(tasks[1], "message")
+    assert await crew.sql.fetchval("select events from run where number = $1", stays) > 0
