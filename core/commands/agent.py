@@ -233,16 +233,25 @@ async def list_adapters(ctx: Context) -> list[AdapterView]:
 async def ensure_default_agents(db: Database, who: Principal, paths: Paths, environ: Mapping[str, str]) -> None:
     """Add the agents that need no choice: the built-in one, and Claude Code where it is installed.
 
-    Once in the life of a database, and only while there is no agent: what a person removed stays removed.
+    Only where a service offers models that they can call: an agent without one would take tasks and fail each. Once in
+    the life of a database, and only while there is no agent: what a person removed stays removed.
     """
     from core.agents.adapter import load_adapter
+    from core.agents.declaration import load_declaration
+    from core.budget.engine_side import protocol_of
+    from storage.queries.budget import services
 
     async with db.transaction(who) as connection:
-        if not await take_mark(connection, "agents-seeded") or await rows.agent_names(connection):
+        offered = {protocol_of(service.provider) for service in await services(connection)}
+        able = [
+            (name, adapter)
+            for name, adapter in (("builtin", "builtin"), ("claude", "claude-code"))
+            if load_declaration(adapter, paths).speaks & offered and load_adapter(adapter, paths, environ).find(environ)
+        ]
+        if not able or not await take_mark(connection, "agents-seeded") or await rows.agent_names(connection):
             return
-        for name, adapter in (("builtin", "builtin"), ("claude", "claude-code")):
-            if load_adapter(adapter, paths, environ).find(environ):
-                await rows.insert_agent(connection, name, {"adapter": adapter})
+        for name, adapter in able:
+            await rows.insert_agent(connection, name, {"adapter": adapter})
     await db.ring("agent")
 
 

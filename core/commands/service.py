@@ -9,6 +9,7 @@ from pydantic import Field
 
 from config.errors import ConflictError, UsageError
 from core.budget.rules import checked_zone
+from core.commands.agent import ensure_default_agents
 from core.commands.service_views import Name, Service, find_service, shown_service, view_service
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line, Slug
@@ -67,6 +68,7 @@ async def add_service(
             await _keep_key(ctx, connection, name, key)
         added = await view_service(ctx, connection, name)
     await ctx.db.ring("service", "budget")
+    await ensure_default_agents(ctx.db, ctx.who, ctx.paths, ctx.environ)
     return added
 
 

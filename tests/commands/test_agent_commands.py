@@ -154,17 +154,26 @@ async def test_adapters_are_listed_with_what_they_can(qd: CommandLine) -> None:
     assert told["builtin"]["status"] == "ok"
 
 
-async def test_agents_that_need_no_choice_are_there_once(qd: CommandLine, dsn: str) -> None:
+async def test_agents_that_need_no_choice_are_there_once_and_not_before_they_have_a_model(
+    qd: CommandLine, dsn: str
+) -> None:
     who = Principal("engine:test", Role.ENGINE)
     paths = resolve_paths(qd.environ)
+
+    async def names() -> list[str]:
+        return [agent["name"] for agent in (await qd("agent", "list", "--json")).json]
+
     db = await Database.open(dsn)
     try:
         await ensure_default_agents(db, who, paths, {"PATH": ""})
-        names = [agent["name"] for agent in (await qd("agent", "list", "--json")).json]
-        assert "builtin" in names
-        for name in names:
+        assert await names() == [], "they would take tasks and fail each"
+        await qd("service", "add", "gpt", "--provider", "openai")
+        assert await names() == []
+        await qd("service", "add", "anthropic", "--provider", "anthropic")
+        assert "builtin" in await names()
+        for name in await names():
             await qd("agent", "remove", name)
         await ensure_default_agents(db, who, paths, {"PATH": ""})
-        assert (await qd("agent", "list", "--json")).json == []
+        assert await names() == []
     finally:
         await db.close()
