@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from core import version as program_version
 from core.commands.shown import Column
 from core.commands.table import Context, command
-from core.engine.identity import engine_name
+from core.engine.identity import engine_name, is_held
 from storage.database import Role
 from storage.queries import status as rows
 from storage.source import find_database
@@ -85,6 +85,9 @@ async def status(ctx: Context) -> Status:
         version = await rows.server_version(connection)
     source = find_database(ctx.paths, ctx.environ)
     mine = next((one for one in engines if one.name == engine_name(ctx.paths.state) and one.alive), None)
+    if mine and not is_held(ctx.paths.engine_lock):  # killed: its lease outlives it
+        engines = [replace(one, alive=False) if one is mine else one for one in engines]
+        mine = None
     return Status(
         engine=_engine(mine) if mine else None,
         engines=tuple(_engine(one) for one in engines if one.alive or one.state == "running"),

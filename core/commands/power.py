@@ -5,7 +5,6 @@ database.
 """
 
 import asyncio
-import fcntl
 import os
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from typing import Annotated, Literal
 
 from config.errors import ConflictError, UnavailableError
 from core.commands.table import Context, command
-from core.engine.identity import engine_name
+from core.engine.identity import engine_name, is_held
 from storage.database import Role
 from storage.queries import status as rows
 
@@ -57,7 +56,7 @@ async def up(
     log = ctx.paths.logs / "engine.log"
     deadline = asyncio.get_running_loop().time() + START_SECONDS
     while asyncio.get_running_loop().time() < deadline:
-        if not _locked(ctx.paths.engine_lock):
+        if not is_held(ctx.paths.engine_lock):
             pid = await _start(ctx, log, deadline)
             if pid is not None:
                 return Power("running", pid, changed=True, log=log)
@@ -76,7 +75,7 @@ async def down(
     The next engine takes the runs up again. Returns when the engine is gone.
     """
     log = ctx.paths.logs / "engine.log"
-    if not _locked(ctx.paths.engine_lock):
+    if not is_held(ctx.paths.engine_lock):
         return Power("stopped", None, changed=False, log=log)
     async with ctx.db.transaction(ctx.who) as connection:
         row = await rows.engine_by_name(connection, engine_name(ctx.paths.state))
@@ -86,7 +85,7 @@ async def down(
     grace = ctx.settings.run.interrupt_seconds + ctx.settings.run.terminate_seconds
     try:
         async with asyncio.timeout(STOP_SECONDS + (grace if stop_runs else 0)):
-            while _locked(ctx.paths.engine_lock):  # noqa: ASYNC110 - another process's lock rings no bell
+            while is_held(ctx.paths.engine_lock):  # noqa: ASYNC110 - another process's lock rings no bell
                 await asyncio.sleep(_LOOK_SECONDS)
     except TimeoutError:
         raise UnavailableError(
@@ -140,18 +139,6 @@ async def _start(ctx: Context, log: Path, deadline: float) -> int | None:
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What the engine inherits: nothing that puts somebody else's modules before ours."""
     return {name: value for name, value in environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-
-
-def _locked(path: Path) -> bool:
-    """Whether a process holds the engine's lock."""
-    try:
-        with path.open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
-    return False
 
 
 def _lock_pid(path: Path) -> int | None:

@@ -1,5 +1,6 @@
-"""Names that engines give: identifiers of runs, and the engine's own name."""
+"""Names that engines give: identifiers of runs, the engine's own name, and the lock that tells whether one lives."""
 
+import fcntl
 import hashlib
 import os
 import socket
@@ -21,3 +22,15 @@ def engine_name(state: Path) -> str:
     """The identity that outlives the process: the host and the state folder that it serves."""
     digest = hashlib.sha256(os.fsencode(state)).hexdigest()[:8]
     return f"{socket.gethostname()}:{digest}"
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a living engine of this host holds the lock of its state folder (``Paths.engine_lock``)."""
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False

@@ -63,6 +63,9 @@ async def test_an_engine_that_was_killed_is_started_again(powered: CommandLine) 
     pid = (await powered("up", "--json")).json["pid"]
     os.kill(pid, signal.SIGKILL)
     await until_gone(pid)
+    status = (await powered("status", "--json")).json
+    assert status["engine"] is None, "its lease outlives it, and says nothing"
+    assert [engine["state"] for engine in status["engines"]] == ["dead"]
     again = (await powered("up", "--json")).json
     assert again["changed"] is True
     assert again["pid"] != pid
