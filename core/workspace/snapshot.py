@@ -53,6 +53,7 @@ async def commit_all(worktree: Worktree, message: str) -> str | None:
         parents = await _independent(worktree, [heads.tip, heads.head, *heads.merging])
         commit = await _commit(worktree, tree, parents, message)
         if commit != heads.tip:
+            unlock_branch(worktree)
             await _move(worktree, worktree.ref, commit, heads.tip)
         if worktree.git_dir.is_dir():
             clear_half_done(worktree)
@@ -94,6 +95,11 @@ def clear_half_done(worktree: Worktree) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def unlock_branch(worktree: Worktree) -> None:
+    """Take away the lock that a git of the agent, killed in the middle, has left on the branch of its worktree."""
+    (worktree.repo.git_dir / f"{worktree.ref}.lock").unlink(missing_ok=True)
 
 
 async def _unsaved(worktree: Worktree, heads: _Heads, tree: str | None, ignoring: Sequence[str]) -> bool:

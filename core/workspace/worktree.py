@@ -25,7 +25,7 @@ from core.workspace.include import include
 from core.workspace.locks import locked
 from core.workspace.rebasing import RebaseResult, head_of, rebase, restore_after_crash
 from core.workspace.repository import Repository
-from core.workspace.snapshot import OUR_BRANCHES, commit_all, salvage, would_be_lost
+from core.workspace.snapshot import OUR_BRANCHES, commit_all, salvage, unlock_branch, would_be_lost
 from core.workspace.submodules import update_submodules
 
 __all__ = [
@@ -113,7 +113,9 @@ async def remove(worktree: Worktree, *, merged_or_salvaged: bool, delete_branch:
     await asyncio.to_thread(delete_folder, worktree.path)
     async with locked(worktree.repo.git_dir):
         _forget(worktree.repo, worktree.path)
-        if delete_branch:  # git refuses, rightly, while the person has it checked out to look at it
+        if delete_branch:
+            unlock_branch(worktree)
+            # git refuses, rightly, while the person has it checked out to look at it
             await git("branch", "--quiet", "-D", worktree.branch, at=worktree.repo.place, accept=(0, 1, 128))
     record_path(worktree.path).unlink(missing_ok=True)
 

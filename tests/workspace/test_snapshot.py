@@ -47,6 +47,19 @@ async def test_what_the_agent_committed_itself_stays_as_it_is(worktree: Worktree
     assert await head(worktree) == own
 
 
+async def test_locks_of_a_git_that_was_killed_hold_nothing_up(worktree: Worktree, person: Path) -> None:
+    locks = [worktree.git_dir / "index.lock", worktree.git_dir / "HEAD.lock", person / f".git/{worktree.ref}.lock"]
+    for lock in locks:
+        lock.touch()
+    write(worktree.path, work_dot_txt="x")
+    made = await commit_all(worktree, "m")
+    assert files_of(person, made)["work.txt"] == "x"
+    assert settled(worktree)
+    locks[-1].touch()
+    await remove(worktree, merged_or_salvaged=True, delete_branch=True)
+    assert run_git(person, "branch", "--list", worktree.branch) == ""
+
+
 async def test_a_detached_head_is_brought_onto_the_branch(worktree: Worktree, person: Path) -> None:
     run_git(worktree.path, "checkout", "-q", "--detach")
     own = commit(worktree.path, "own", own_dot_txt="x")
