@@ -11,6 +11,8 @@ from core.engine.shipper import Shipper
 from core.events import Event, EventKind
 from storage.queries.engine import Shipment
 
+LONGEST_SESSION = 200
+"""Characters of the name of a session: it goes back to the program as an argument; a longer one is nobody's."""
 LONGEST_TEXT = 1 << 16
 """Characters of one event's text; adapters keep to it, this is the backstop."""
 
@@ -92,8 +94,11 @@ def add_usage(events: Sequence[Event]) -> Totals:
 
 def _last_session(events: Sequence[Event]) -> str | None:
     for event in reversed(events):
-        if event.kind is EventKind.STATUS and event.data.get("session"):
-            return str(event.data["session"])
+        if (
+            event.kind is EventKind.STATUS
+            and 0 < len(session := str(event.data.get("session") or "")) <= LONGEST_SESSION
+        ):
+            return session
     return None
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -51,5 +52,11 @@ def refusals() -> Iterator[None]:
             hint = f"see `qd {noun[0]} list`" if noun and noun[0] in _LISTED else ""
             raise NotFoundError(f"there is {error.message}", hint) from error
         if error.sqlstate == "QD409":
-            raise ConflictError(str(error.message)) from error
+            raise ConflictError(str(error.message), _remedy(str(error.message))) from error
         raise
+
+
+def _remedy(message: str) -> str:
+    """What to do about the task that the schema's words end with."""
+    task = re.search(r"#(\d+)(?: did not succeed|, which did not succeed)", message)
+    return f"`qd task retry {task[1]}` starts it again; or do without it" if task else ""
