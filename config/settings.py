@@ -83,6 +83,8 @@ class KnowledgeSettings(Group):
     """Tokens that a run is told at most before it begins; 0: nothing."""
     index: Literal["auto", "off"] = "auto"
     """Whether the engine reads projects' repositories whenever they change, or only `qd knowledge index` does."""
+    writer: str | None = Field(None, pattern="^[^/]+/.+$", max_length=300)
+    """Model that words rules and patterns, as SERVICE/MODEL, within the budgets of the service; null: templates do."""
 
 
 class QueueSettings(Group):
@@ -116,7 +118,7 @@ class GitHubSettings(Group):
     """Where pull requests are read from."""
 
     api_url: str = Field("https://api.github.com", pattern="^https?://")
-    """Address of GitHub's API; of a GitHub Enterprise server `https://HOST/api/v3`. Its token: `qd secret set github.token`."""
+    """Address of GitHub's API; of a GitHub Enterprise server `https://HOST/api/v3`. Its token is kept under the name `github.token`."""
 
 
 class EventSettings(Group):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import asyncpg
 from pydantic import Field
 
-from config.errors import NotFoundError, UsageError
+from config.errors import NotFoundError, QuarterdeckError, UsageError
 from core.commands.knowledge_views import check_project
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line, Slug
@@ -41,7 +41,7 @@ class PullView:
 class LearnView:
     """What was learned. ``met_again``: known troubles that were met once more; ``mended``: troubles whose fix is
     known now; ``reverted``: merged work of runs that was taken back; ``contradictions``: pairs of items that say
-    opposite things; ``missed``: what could not be done.
+    opposite things; ``worded``: items that a model has worded; ``missed``: what could not be done.
     """
 
     project: str | None
@@ -57,6 +57,7 @@ class LearnView:
     standards: tuple[int, ...] = ()
     pulls: tuple[PullView, ...] = ()
     reverted: int = 0
+    worded: int = 0
     missed: tuple[str, ...] = field(default=())
 
 
@@ -103,6 +104,7 @@ async def learn(
     weighed: Consolidated | None = None
     if consolidate:
         weighed = await transact(ctx.db, ctx.who, weigh)
+    worded = await _word(ctx, reverts)
     await ctx.db.ring("knowledge")
     return LearnView(
         project,
@@ -118,8 +120,23 @@ async def learn(
         weighed.standards if weighed else (),
         tuple(pulls),
         reverts.reverted,
+        worded,
         tuple(reverts.missed),
     )
+
+
+async def _word(ctx: Context, total: "FromProject") -> int:
+    """Have the model that is set word what templates have worded; how many items."""
+    if ctx.settings.knowledge.writer is None:
+        return 0
+    from core.knowledge.wording import Writer, word
+
+    try:
+        writer = await Writer.open(ctx.db, ctx.paths, ctx.environ, ctx.settings.knowledge.writer, ctx.who.actor)
+        return await word(ctx.db, ctx.who, writer)
+    except QuarterdeckError as error:  # the templates' words stand
+        total.missed.append(error.sentence())
+        return 0
 
 
 async def _from_pulls(

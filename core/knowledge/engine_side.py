@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from config.errors import QuarterdeckError
 from core.knowledge.context import Told, context_for, record
 from core.knowledge.gathering import Work
 from core.knowledge.learning import learn, learn_from_edit, patch_between
@@ -65,6 +66,7 @@ async def keep_knowledge(runtime: "Runtime") -> None:
     """What comes round: once a day what the base has taken back, once a week consolidation. Of many engines one does it."""
     from core.knowledge.consolidation import consolidate
     from core.knowledge.learned import FromProject, look_for_reverts
+    from core.knowledge.wording import Writer, word
 
     now = datetime.now(UTC)
     try:
@@ -83,6 +85,13 @@ async def keep_knowledge(runtime: "Runtime") -> None:
 
         if await runtime.persist(weigh):
             runtime.bell.ring("knowledge")
+        if writer := runtime.settings.knowledge.writer:
+            who = Principal(f"engine:{runtime.name}", Role.ENGINE)
+            model = await Writer.open(runtime.db, runtime.paths, runtime.environ, writer, who.actor)
+            if await word(runtime.db, who, model):
+                runtime.bell.ring("knowledge")
+    except QuarterdeckError as error:  # no room in a budget, say: the templates' words stand
+        log.warning("knowledge was not kept: %s", error.sentence())
     except Exception:  # a boundary: the house is kept without it, and it is tried again in an hour
         log.exception("knowledge was not kept")
 

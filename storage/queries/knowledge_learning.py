@@ -230,6 +230,39 @@ async def steady_rules(connection: asyncpg.Connection, tasks: int) -> list[Stead
     return [found for row in rows if (found := from_record(SteadyRule, row))]
 
 
+TEMPLATED_RULE = "Before you finish, see that %"
+TEMPLATED_USE = "How a file in `%"
+"""How the words of the templates begin, which a model may replace."""
+
+
+async def templated_rules(connection: asyncpg.Connection, limit: int) -> list[tuple[int, str]]:
+    """Lessons whose rule a template has worded, the latest first: number and all that it says."""
+    rows = await connection.fetch(
+        """select m.number, m.content from lesson l join memory m on m.number = l.memory
+            where m.state in ('active', 'proposed') and l.worked and l.rule like $1 order by m.number desc limit $2""",
+        TEMPLATED_RULE,
+        limit,
+    )
+    return [(row["number"], row["content"]) for row in rows]
+
+
+async def still_templated(connection: asyncpg.Connection, memory: int) -> bool:
+    """Whether a lesson's rule is a template's still."""
+    found = await connection.fetchval("select 1 from lesson where memory = $1 and rule like $2", memory, TEMPLATED_RULE)
+    return found is not None
+
+
+async def templated_patterns(connection: asyncpg.Connection, limit: int) -> list[tuple[int, str]]:
+    """Proposed patterns that only a template describes, the latest first."""
+    rows = await connection.fetch(
+        """select m.number, m.content from pattern p join memory m on m.number = p.memory
+            where m.state = 'proposed' and p.description like $1 order by m.number desc limit $2""",
+        TEMPLATED_USE,
+        limit,
+    )
+    return [(row["number"], row["content"]) for row in rows]
+
+
 async def standard_before(connection: asyncpg.Connection, project: str | None, title: str, content: str) -> bool:
     """Whether there is or was such a standard, in whatever state."""
     found = await connection.fetchval(
