@@ -17,7 +17,7 @@ from config.paths import Paths
 from core.knowledge import models
 from core.knowledge.onnx import OnnxModel
 from core.knowledge.remote import PREFIX, RemoteModel, identity, of_identity
-from storage.database import Database, Principal
+from storage.database import Database, Principal, Role
 from storage.queries import knowledge_search as rows
 from storage.queries.knowledge_search import Embedder
 
@@ -133,14 +133,13 @@ async def embed_all(db: Database, who: Principal, chosen: Chosen) -> AsyncIterat
         embedder = await rows.ensure_embedder(connection, chosen.identity, chosen.dims)
     async for done, items in _fill(db, who, embedder, chosen.model):
         yield Embedded(chosen.name, done, items)
-    async with db.connection() as connection:
-        done, items = await rows.embedded_share(connection, embedder.id)
-        if done > rows.EXACT_ROWS and not await rows.has_index(connection, embedder):
-            await rows.build_index(connection, embedder)
+    await _index_if_large(db, embedder)
     async with db.transaction(who) as connection:
         await rows.activate(connection, embedder.id)
     async for done, items in _fill(db, who, embedder, chosen.model):  # what came while it was changed over
         yield Embedded(chosen.name, done, items)
+    async with db.transaction(who) as connection:
+        done, items = await rows.embedded_share(connection, embedder.id)
     yield Embedded(chosen.name, done, items)
 
 
@@ -153,7 +152,17 @@ async def embed_new(reach: Reach, who: Principal) -> int:
     made = 0
     async for _ in _fill(reach.db, who, embedder, await reach.open(embedder)):
         made += AT_ONCE
+    if who.role is not Role.ENGINE:  # only the owner of the schema may make an index
+        await _index_if_large(reach.db, embedder)
     return made
+
+
+async def _index_if_large(db: Database, embedder: Embedder) -> None:
+    """Make the index of a model's vectors where comparing all of them would be slow; search goes on meanwhile."""
+    async with db.connection() as connection:
+        done, _ = await rows.embedded_share(connection, embedder.id)
+        if done > rows.EXACT_ROWS and not await rows.has_index(connection, embedder):
+            await rows.build_index(connection, embedder)
 
 
 async def _fill(db: Database, who: Principal, embedder: Embedder, model: Model) -> AsyncIterator[tuple[int, int]]:

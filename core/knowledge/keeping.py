@@ -15,6 +15,7 @@ from config.errors import ConflictError, QuarterdeckError
 from core.knowledge.embedding import Queries, Reach, embed_new
 from core.knowledge.indexing import index_project
 from core.workspace import repository
+from core.workspace.repository import Repository
 from storage.database import Principal, Role
 from storage.queries import knowledge_index as rows
 from storage.queries.knowledge_index import CorpusRow
@@ -43,6 +44,7 @@ class Keeping:
         self._reach = Reach(runtime.db, runtime.paths, runtime.environ, self._who.actor)
         self.queries = Queries(self._reach)
         self._said: dict[str, str] = {}
+        self._marks: dict[str, tuple[object, ...]] = {}
         self._moved: set[str] = set()
         self._bell = asyncio.Event()
 
@@ -92,8 +94,12 @@ class Keeping:
         assert one.path is not None
         assert one.project is not None
         repo = await self._runtime.repository(one.path)
+        mark = (one.head, one.base, *_mark(repo, one.base or one.branch or ""))
+        if one.target is None and self._marks.get(one.project) == mark:
+            return False
         base = one.base or await self._runtime.default_base(repo)
         if one.target is None and one.head == await repository.base_commit(repo, base):
+            self._marks[one.project] = mark
             return False
         async for _ in index_project(self._runtime.db, self._who, one.project):
             pass
@@ -153,3 +159,23 @@ class Keeping:
             ) as error:  # too many watches, a folder that went away, no database
                 log.warning("repositories are looked at every %.0f s: %s", SWEEP, error)
                 await asyncio.sleep(SWEEP)
+
+
+def _mark(repo: Repository, branch: str) -> tuple[int, ...]:
+    """What changes when a branch moves, at the price of a few looks at the disk: no program needs to be started."""
+    names = (
+        "HEAD",
+        "packed-refs",
+        f"refs/heads/{branch}",
+        f"refs/remotes/origin/{branch}",
+        "refs/remotes/origin/HEAD",
+        "reftable",
+    )
+    return tuple(_changed_at(repo.git_dir / name) for name in names)
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -159,3 +159,36 @@ async def test_what_is_new_gets_its_vector(quay: Quay, service: VectorService) -
     assert await embed_new(reach, WHO) > 0
     assert await quay.sql.fetchval("select count(*) from embedding") == 1
     assert await embed_new(reach, WHO) == 0
+
+
+async def test_beyond_a_size_an_index_is_read_and_a_filtered_search_is_never_short(
+    quay: Quay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "EXACT_ROWS", 50)
+    for project in ("app", "other"):
+        await quay.project(project, {"README": "x\n"})
+    await quay.sql.execute(
+        """insert into memory (corpus, kind, title, content, path)
+           select knowledge_corpus(case when n % 30 = 0 then 'other' else 'app' end), 'code', 'item ' || n, 'pilot ' || n, 'd' || n % 20 || '/f.py'
+             from generate_series(1, 600) n"""
+    )
+    async for _ in embed_all(quay.db, WHO, Chosen("m", "m", DIMS, Words())):
+        pass
+    async with quay.db.transaction(WHO) as connection:
+        model = await rows.active_embedder(connection)
+        assert model is not None
+        assert await rows.has_index(connection, model)
+        corpora = [row["id"] for row in await connection.fetch("select id from corpus")]
+        near = await rows.match_vectors(connection, model, vector_of("pilot 7"), corpora, 10, rows.Filters())
+        assert len(near) == 10
+        few = rows.Filters(path="d3/%")
+        assert len(await rows.match_vectors(connection, model, vector_of("pilot 7"), corpora, 30, few)) == 30
+        [small] = await connection.fetch("select id from corpus where project = 'other'")
+        own = await rows.match_vectors(connection, model, vector_of("pilot 7"), [small["id"]], 20, rows.Filters())
+        assert len(own) == 20, "a small body of knowledge is compared exactly"
+        await connection.execute("set local enable_seqscan = off; set local enable_sort = off")
+        plan = await connection.fetch(
+            f"""explain select memory from embedding e where e.model = {model.id}
+                 order by vector::halfvec({DIMS}) <=> '{[0.1] * DIMS}'::halfvec({DIMS}) limit 10"""
+        )
+        assert any("embedding_hnsw" in row[0] for row in plan)
