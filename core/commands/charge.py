@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID, uuid4
 
+import asyncpg
 from pydantic import Field
 
-from config.errors import ConflictError, NotFoundError
+from config.errors import ConflictError, NotFoundError, UsageError
 from core.commands.shown import Column
 from core.commands.table import Context, command
 from core.commands.values import Line, Slug, TaskRef, Time, Usd
@@ -150,6 +151,7 @@ async def add_charge(
     """Enter what was spent on a service outside the gateway. Refused beyond a limit, like every charge."""
     charge = uuid4()
     async with ctx.db.transaction(ctx.who) as connection:
+        project = await _project_of(connection, project, task)
         outcome, key = await rows.manual_charge(
             connection, charge, service, project, task, micro(amount), note, ctx.who.actor
         )
@@ -165,6 +167,20 @@ async def add_charge(
         )
     await ctx.db.ring("charge", "budget")
     return added
+
+
+async def _project_of(connection: asyncpg.Connection, project: str | None, task: int | None) -> str | None:
+    """The project that a charge is for: a task's own. Raises NotFoundError, UsageError where both do not fit."""
+    if project and not await connection.fetchval("select exists (select 1 from project where id = $1)", project):
+        raise NotFoundError(f"there is no project {project!r}", "see `qd project list`")
+    if task is None:
+        return project
+    own: str | None = await connection.fetchval("select project from task where number = $1", task)
+    if own is None:
+        raise NotFoundError(f"there is no task {task}", "see `qd task list`")
+    if project not in (None, own):
+        raise UsageError(f"task #{task} is of project {own}, not of {project}", "leave --project out")
+    return own
 
 
 def _shown(row: ChargeRow) -> Charge:

@@ -43,6 +43,8 @@ async def set_secret(ctx: Context, name: Name, *, project: Project = None) -> Se
     """Set a secret. Its value is asked for at a terminal, or read from standard input: never from the command line."""
     _check(name)
     value = await asyncio.to_thread(_read, ctx)
+    if name.startswith("service."):
+        check_key(value)
     store = open_store(ctx.paths, ctx.environ)
     async with ctx.db.transaction(ctx.who) as connection:
         await rows.mark_secret(connection, project or SHARED, name)
@@ -80,6 +82,14 @@ def _check(name: str) -> None:
         raise UsageError(f"a secret cannot be called {name!r}", "use letters, digits, '.', '_' and '-'")
 
 
+def check_key(key: str) -> None:
+    """Raise UsageError unless this can be the key of a service: it is sent in a header."""
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise UsageError(
+            "the key holds a space, a line break or another character that no key has", "copy it once more"
+        )
+
+
 def _read(ctx: Context) -> str:
     if ctx.stdin is not None and not sys.stdin.isatty():
         value = ctx.stdin()
@@ -94,4 +104,6 @@ def _read(ctx: Context) -> str:
         raise UsageError("the secret is empty", "give its value on standard input or at the prompt")
     if len(value) > LONGEST or "\0" in value:
         raise UsageError("the secret is too long or holds a NUL", f"at most {LONGEST} characters are kept")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise UsageError("the secret is not valid UTF-8 text", "encode it first, in base64 say")
     return value

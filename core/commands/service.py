@@ -10,6 +10,7 @@ from pydantic import Field
 from config.errors import ConflictError, UsageError
 from core.budget.rules import checked_zone
 from core.commands.agent import ensure_default_agents
+from core.commands.secret import check_key
 from core.commands.service_views import Name, Service, find_service, shown_service, view_service
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line, Slug
@@ -285,6 +286,7 @@ def _key_from(ctx: Context, variable: str | None) -> str | None:
         raise UsageError(
             f"the variable {variable} is not set here", "set it for this command, or use `qd secret set service.NAME`"
         )
+    check_key(key)
     return key
 
 

@@ -123,6 +123,23 @@ async def test_with_a_service_its_keys_are_removed_those_of_projects_too(qd: Com
     assert (store.get("service.main"), store.get("service.main", "shop")) == (None, None)
 
 
+async def test_a_key_that_no_header_takes_is_refused(qd: CommandLine) -> None:
+    for key in ("sk-1\nsk-2", "sk 1", "sk-ü", "\udcff\udcfe", ""):
+        assert (await qd("secret", "set", "service.main", stdin=key)).code == 2
+    assert (await qd("service", "edit", "main", "--key-env", "K", K="sk-1\nx")).code == 2
+    assert (await qd("secret", "set", "alerts.url", stdin="json://a\njson://b\n")).code == 0
+    assert [row["name"] for row in (await qd("secret", "list", "--json")).json] == ["alerts.url"]
+
+
+async def test_a_charge_by_hand_is_of_what_there_is(qd: CommandLine) -> None:
+    assert (await qd("charge", "add", "main", "1", "--task", "1", "--json")).json["project"] == "shop"
+    assert (await qd("charge", "add", "main", "1", "--project", "none")).code == 3
+    assert (await qd("charge", "add", "main", "1", "--task", "999")).code == 3
+    assert (await qd("charge", "add", "none", "1")).code == 3
+    for amount in ("0", "-1", "nan", "inf", "1e40", "0.0000001", "x"):
+        assert (await qd("charge", "add", "main", amount)).code == 2
+
+
 async def test_a_suspension_is_told(qd: CommandLine) -> None:
     await qd("service", "suspend", "main", "--reason", "too dear")
     await qd("service", "suspend", "main", "--reason", "too dear")
