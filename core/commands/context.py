@@ -77,7 +77,7 @@ async def context(
     listed as warnings; they
     are not told.
     """
-    from core.knowledge.embedding import Queries, Reach
+    from core.knowledge.embedding import Reach, queries_of
 
     async with ctx.db.transaction(ctx.who) as connection:
         found = await tasks.find_task(connection, task)
@@ -93,7 +93,7 @@ async def context(
             raise NotFoundError(f"there is no project {found.project}", "see `qd project list`")
         work = Work(found.project, found.number, found.title, found.description, tuple(found.paths))
         room = ctx.settings.knowledge.context_tokens if budget is None else budget
-        embedder = Queries(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor))
+        embedder = queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor))
         told = await told_rows.told_now(connection, work, project.path, project.base, room, embedder)
     return _view(found.number, told, None)
 

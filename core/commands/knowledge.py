@@ -146,7 +146,7 @@ async def search(
 
     By words (BM25, identifiers taken apart) and, where an embedder is set, by meaning; `mode` says which decided.
     """
-    from core.knowledge.embedding import Queries, Reach
+    from core.knowledge.embedding import Reach, queries_of
     from core.knowledge.search import search as find
 
     if not text.strip():
@@ -160,7 +160,7 @@ async def search(
             project=project,
             filters=Filters(category, tag, like, since, until),
             limit=limit,
-            embedder=Queries(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)),
+            embedder=queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)),
             now=ctx.now(),
         )
     return hit_views(found)

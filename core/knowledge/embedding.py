@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import md5
 from typing import Protocol
 from uuid import UUID
@@ -25,6 +26,8 @@ log = logging.getLogger("qd.knowledge")
 
 AT_ONCE = 64
 """Items whose vectors are stored in one transaction."""
+BELIEVED = 300.0
+"""Seconds for which address, key and price of a service's model are believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class Reach:
     async def open(self, embedder: Embedder) -> Model:
         """The model of an embedder. Raises what says that it cannot be reached from here."""
         if not embedder.name.startswith(PREFIX):
-            return LocalModel(await asyncio.to_thread(_installed, self.paths, embedder.name))
+            return await asyncio.to_thread(_loaded, self.paths, embedder.name)
         service, model = of_identity(embedder.name)
         return await RemoteModel.open(self.db, self.paths, self.environ, service, model, self.actor)
 
@@ -104,7 +107,7 @@ class Queries:
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
-        self._models: dict[str, Model] = {}
+        self._opened: tuple[str, float, Model] | None = None
 
     async def query(self, connection: asyncpg.Connection, embedder: Embedder, text: str) -> Sequence[float] | None:
         """The vector; None where the model cannot be reached now."""
@@ -112,16 +115,32 @@ class Queries:
         if known := await rows.cached_query(connection, embedder.id, digest):
             return known
         try:
-            if embedder.name not in self._models:
-                self._models[embedder.name] = await self._reach.open(embedder)
-            [vector] = await self._models[embedder.name].embed([text], asked=True)
+            [vector] = await (await self._model(embedder)).embed([text], asked=True)
             if len(vector) != embedder.dims:
                 raise UnavailableError(f"{embedder.name} gives vectors of another length now", "set the model again")
         except QuarterdeckError as error:
+            self._opened = None
             log.warning("search goes by words alone: %s", error.sentence())
             return None
         await rows.cache_query(connection, embedder.id, digest, vector)
         return vector
+
+    async def _model(self, embedder: Embedder) -> Model:
+        now = asyncio.get_running_loop().time()
+        if self._opened is None or self._opened[0] != embedder.name or now - self._opened[1] > BELIEVED:
+            self._opened = (embedder.name, now, await self._reach.open(embedder))
+        return self._opened[2]
+
+
+_queries: dict[Database, Queries] = {}
+
+
+def queries_of(reach: Reach) -> Queries:
+    """The queries of a process: its model stays loaded from one search to the next."""
+    if reach.db not in _queries:
+        _queries.clear()  # a process has one database; what was before is closed
+        _queries[reach.db] = Queries(reach)
+    return _queries[reach.db]
 
 
 async def embed_all(db: Database, who: Principal, chosen: Chosen) -> AsyncIterator[Embedded]:
@@ -180,6 +199,12 @@ async def _fill(db: Database, who: Principal, embedder: Embedder, model: Model) 
             done, items = await rows.embedded_share(connection, embedder.id)
         after = batch[-1][0]
         yield done, items
+
+
+@lru_cache(maxsize=2)
+def _loaded(paths: Paths, identity: str) -> LocalModel:
+    """A model on this machine, its files verified once in the life of a process."""
+    return LocalModel(_installed(paths, identity))
 
 
 def _installed(paths: Paths, identity: str) -> models.Model:
