@@ -378,6 +378,13 @@ class BudgetsScreen(PanedScreen):
                 (f for f in self._outlook.forecasts if (f.scope, f.key) == (row.kind, row.budget.key)), None
             )
             lines += [[], *_plot(ink, burn, forecast if row.period == "month" else None, width, now)]
+        elif row.limit is not None and not row.spent and not row.reserved:
+            lines += [
+                [],
+                *words(
+                    "Nothing was spent of it in this period; from the first call on it burns down here.", width, "dim"
+                ),
+            ]
         elif row.period == "total":
             lines += [[], *words("It is for all of it, and is not renewed.", width, "dim")]
         return lines

@@ -190,6 +190,7 @@ class KnowledgeList(TablePanel):
         kind = TABS[screen.tab][1]
         if query.lstrip("#").isdecimal() and query.startswith("#"):
             return [entry_of(await ask("knowledge.show", id=query))]
+        self.mode = ""
         if kind in ("proposed", "past"):
             states = ("proposed",) if kind == "proposed" else PAST
             found = await ask("knowledge.list", state=states, limit=MOST_ITEMS, **whose)
@@ -221,7 +222,10 @@ class KnowledgeList(TablePanel):
             return []
         if self.sought:
             how = f" {self.ink.glyph('dot')} {self.mode}" if self.mode else ""
-            return [(f"{len(self.keys)} fit {plain(self.sought)}", "warn"), (how, "dim")]
+            return [
+                (f"{len(self.keys)} fit{'s' if len(self.keys) == 1 else ''} {plain(self.sought)}", "warn"),
+                (how, "dim"),
+            ]
         most = len(self.keys) == MOST_ITEMS
         return [(f"the newest {len(self.keys):,}" if most else f"{len(self.keys):,}", "dim")]
 
