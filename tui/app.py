@@ -26,6 +26,7 @@ from tui.pulse import TOPICS, Pulse, load_pulse
 from tui.screens import open_place
 from tui.screens.base import BaseScreen
 from tui.store import Connection, Fresh, Store, Trouble
+from tui.type_ahead import TypeAhead
 from tui.widgets.dialogs import Ask, Choose, Confirm, Option, Read
 from tui.widgets.scroll_bar import choose_scroll_bar
 
@@ -87,6 +88,7 @@ class QuarterdeckApp(App[int]):
         self.undos: list[giving.Undo] = []
         self.grab: Callable[[str], bool] | None = None
         """Takes the next keys in place of the registry, until it answers False: the jump mode."""
+        self.ahead = TypeAhead(self)
         self._beside = beside
         self._colours: dict[str, str | None] = {}
 
@@ -174,6 +176,8 @@ class QuarterdeckApp(App[int]):
 
     async def on_event(self, event: events.Event) -> None:
         """Keys go to the registry first, unless somebody is being written to or a dialog is open."""
+        if isinstance(event, events.Key) and not event.is_forwarded and self.ahead.takes(event):
+            return
         if isinstance(event, events.Key) and not event.is_forwarded and self._ours() and self.press(key_name(event)):
             return
         if isinstance(event, events.Resize):
@@ -270,6 +274,7 @@ class QuarterdeckApp(App[int]):
             self._refuse(entry, error)
             return
         if isinstance(done, Awaitable):
+            self.ahead.begin()
             self.run_worker(self._finish(entry, done), name=entry.id, group="actions")
 
     async def _finish(self, entry: Action, work: Awaitable[None]) -> None:
@@ -277,6 +282,15 @@ class QuarterdeckApp(App[int]):
             await work
         except QuarterdeckError as error:
             self._refuse(entry, error)
+        finally:
+            self.ahead.release()
+
+    def push_screen(self, screen: Any, *args: Any, **more: Any) -> Any:
+        """Put a screen on top; what was typed for it already goes to it once it is there."""
+        result = super().push_screen(screen, *args, **more)
+        if isinstance(screen, Screen):
+            screen.call_after_refresh(self.ahead.release)
+        return result
 
     def _refuse(self, entry: Action, error: QuarterdeckError) -> None:
         self.say(f"{entry.title}: {error.message}", "bad", error.hint)

@@ -9,7 +9,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,21 @@ from typing import Any
 import pyte
 
 ROOT = Path(__file__).resolve().parents[2]
+QD = (sys.executable, "-P", "-m", "core.faces.start")
 
 
 class Terminal:
     """A program on a terminal. ``output`` is every byte that it has written."""
 
     def __init__(
-        self, environ: Mapping[str, str], *arguments: str, size: tuple[int, int] = (80, 24), deaf: bool = False
+        self,
+        environ: Mapping[str, str],
+        *arguments: str,
+        size: tuple[int, int] = (80, 24),
+        deaf: bool = False,
+        program: Sequence[str] = QD,
     ) -> None:
-        """``deaf``: the program is started with SIGHUP ignored, as by nohup."""
+        """``deaf``: the program is started with SIGHUP ignored, as by nohup. ``program``: what runs in place of `qd`."""
         self.screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self.screen)
         self._lock = threading.Lock()
@@ -35,7 +41,7 @@ class Terminal:
             if deaf:
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)
             os.chdir(ROOT)
-            os.execve(sys.executable, [sys.executable, "-P", "-m", "core.faces.start", *arguments], dict(environ))
+            os.execve(program[0], [*program, *arguments], dict(environ))
         self.resize(*size)
         self.before = termios.tcgetattr(self.master)
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -69,7 +69,7 @@ async def palette(place: Place) -> None:
 async def command_line(place: Place) -> None:
     """Write a command as on the command line: task add "…" --project ID."""
     app = place.app
-    await app.learn_names()
+    app.run_worker(app.learn_names(), name="names", group="names", exclusive=True)
     history: list[str] = app.memory.get("history", [])
     line = await app.push_screen_wait(Prompt(":", history=history, complete=lambda text: giving.complete(app, text)))
     if line is None or not line.strip():

@@ -127,7 +127,11 @@ class DeckScreen(BaseScreen):
             self.chosen = chosen
             self.deck.memory.set("deck", chosen.to_memory())
             self._place_panels()
-        self.query_one(f"#{name}").focus(scroll_visible=False)
+        panel = self.query_one(f"#{name}")
+        if panel.focusable:
+            self.set_focus(panel, scroll_visible=False)  # at once: the next key may be there already
+        else:
+            panel.focus(scroll_visible=False)  # there is no room yet
         self.deck.place_changed()
 
     def next_panel(self, by: int) -> None:
@@ -139,7 +143,7 @@ class DeckScreen(BaseScreen):
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """A panel that was clicked has the keys, and is opened where it was folded."""
         name = event.widget.id or ""
-        if name in PANELS and name != self.chosen.focus:
+        if name in PANELS and name != self.chosen.focus and event.widget is self.focused:
             self.focus_panel(name)
 
     def on_chosen(self, message: Chosen) -> None:

@@ -128,7 +128,7 @@ class FormScreen(Dialog[Any]):
     def _go(self, n: int) -> None:
         self._at, self._offer = n, -1
         self._typed = self._text(n)
-        self.query_one(f"#f{n}").focus()
+        self.set_focus(self.query_one(f"#f{n}"))
         for place in range(len(self.form.fields)):
             self.query_one(f"#row{place}").set_class(place == n, "-here")
         self._tell()
@@ -136,6 +136,8 @@ class FormScreen(Dialog[Any]):
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """A field that was clicked has the keys."""
         name = event.widget.id or ""
+        if event.widget is not self.focused:
+            return  # it had them for a moment, and they are elsewhere by now
         if name.startswith("f") and name[1:].isdigit() and int(name[1:]) != self._at:
             self._go(int(name[1:]))
 

@@ -41,7 +41,11 @@ class PanedScreen(BaseScreen):
         """Give the keys to a pane."""
         self.pane = name
         self.place_panes()
-        self.query_one(f"#{name}").focus(scroll_visible=False)
+        panel = self.query_one(f"#{name}")
+        if panel.focusable:
+            self.set_focus(panel, scroll_visible=False)  # at once: the next key may be there already
+        else:
+            panel.focus(scroll_visible=False)  # there is no room yet
         self.deck.place_changed()
 
     def next_pane(self, by: int) -> None:
@@ -73,6 +77,6 @@ class PanedScreen(BaseScreen):
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """A pane that was clicked has the keys."""
-        if event.widget.id in self.panes and event.widget.id != self.pane:
+        if event.widget.id in self.panes and event.widget.id != self.pane and event.widget is self.focused:
             self.pane = event.widget.id
             self.place_panes()

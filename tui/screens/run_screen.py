@@ -40,7 +40,7 @@ class MessageBox(Input):
 
     def action_leave(self) -> None:
         """Give the keys back; what was written stays."""
-        self.screen.query_one(LogView).focus()
+        self.screen.set_focus(self.screen.query_one(LogView))
 
 
 class TextTab(Reader):
@@ -230,7 +230,7 @@ class RunScreen(BaseScreen):
 
     def say(self) -> None:
         """Write to the agent."""
-        self.query_one(MessageBox).focus()
+        self.set_focus(self.query_one(MessageBox))
 
     @on(Input.Submitted)
     async def _send(self, event: Input.Submitted) -> None:

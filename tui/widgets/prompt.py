@@ -62,7 +62,7 @@ class Prompt(ModalScreen[str]):
         """Nothing is offered yet."""
         self.query_one("#offers").display = False
         field = self.query_one(Input)
-        field.focus()
+        self.set_focus(field)
         field.cursor_position = len(self._value)
         self._offer_for(self._value)
 
