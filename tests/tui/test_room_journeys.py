@@ -197,6 +197,7 @@ async def test_proposals_are_accepted_and_refused_in_one_list(rich: str, tmp_pat
         await pilot.press("x")
         await until(lambda: not rows.keys, pilot)
         assert await _value(rich, state, second) == "refused"
+        assert not pilot.app.undos  # taking it back would make it hold
         await until(lambda: "No proposals" in seen(pilot.app), pilot)
 
 

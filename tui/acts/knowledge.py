@@ -73,17 +73,13 @@ def _past(place: Place) -> str | None:
     return None if states and not states & {"active", "proposed", ""} else "it was not put away"
 
 
-def _there(place: Place) -> str | None:
-    return None if _active(place) is None or _proposed(place) is None else "it was put away already"
-
-
 def _restore(subject: Subject) -> tuple[str, dict[str, Any]]:
     return "knowledge.restore", {"id": subject["memory"]}
 
 
 command("knowledge.accept", "a", scopes=("knowledge",), arguments={"id": "memory"}, enabled=_proposed, footer="accept", order=10,
         help="Accept the proposal: from now on it is found, and told to runs.")  # fmt: skip
-command("knowledge.refuse", "x", scopes=("knowledge",), arguments={"id": "memory"}, enabled=_proposed, undo=_restore, footer="refuse", order=11,
+command("knowledge.refuse", "x", scopes=("knowledge",), arguments={"id": "memory"}, enabled=_proposed, footer="refuse", order=11,
         help="Refuse the proposal; it is not proposed again.")  # fmt: skip
 command("knowledge.up", "+", scopes=("knowledge",), name="knowledge.vote", arguments={"id": "memory"}, fixed={"word": "up"}, enabled=_active,
         footer="helps", order=20, title="knowledge: vote up", help="It helps: as much as a run that went well.")  # fmt: skip
@@ -91,7 +87,7 @@ command("knowledge.down", "-", scopes=("knowledge",), name="knowledge.vote", arg
         footer="does not", order=21, title="knowledge: vote down", help="It does not help: as much as a run that went badly.")  # fmt: skip
 command("knowledge.restore", "r", scopes=("knowledge",), arguments={"id": "memory"}, enabled=_past, footer="bring back", order=22,
         help="Bring back what was deleted, refused or superseded.")  # fmt: skip
-command("knowledge.delete", "delete", scopes=("knowledge",), arguments={"id": "memory"}, enabled=_there,
+command("knowledge.delete", "delete", scopes=("knowledge",), arguments={"id": "memory"}, enabled=_active,
         undo=_restore, loses=lambda place: f"{', '.join(s.label for s in place.subjects)}: no run is told of it any more. Its history stays.",
         help="Delete the item: nobody finds it any more.")  # fmt: skip
 
