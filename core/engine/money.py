@@ -7,7 +7,7 @@ a program with a login of its own works as it does for the person.
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 ALERT_PAUSE = 60.0
 """Seconds between two looks at alerts that are to be told."""
+LOOK_AHEAD = 10.0
+"""Seconds before a budget begins anew from which on its beginning is waited for: more than between two looks."""
 GRACE_AFTER_REFUSAL = 30.0
 """Seconds that an agent has to end by itself after its model was refused."""
 
@@ -44,9 +46,13 @@ class Money:
     _watch: engine_side.GatewayWatch | None = None
     _watching: "asyncio.Task[None] | None" = None
     _interrupting: set["asyncio.Task[None]"] = field(default_factory=set)
+    _reset: asyncio.TimerHandle | None = None
+    """Rings when the next budget that a task waits for begins anew."""
 
     async def close(self, *, runs_go_on: bool) -> None:
         """Leave the gateway to the runs that go on, or end it with the engine when nobody needs it."""
+        if self._reset:
+            self._reset.cancel()
         for task in [self._watching, *self._interrupting]:
             if task:
                 task.cancel()
@@ -121,6 +127,18 @@ class Money:
                 task.add_done_callback(self._interrupting.discard)
         if await self.runtime.persist(engine_side.wake):
             self.runtime.bell.ring("task")
+        await self._look_again_at_the_reset()
+
+    async def _look_again_at_the_reset(self) -> None:
+        """What waits for a new period goes on as it begins, not with the look after it."""
+        moment = await self.runtime.persist(engine_side.next_reset)
+        if self._reset:
+            self._reset.cancel()
+            self._reset = None
+        seconds = (moment - datetime.now(UTC)).total_seconds() if moment else LOOK_AHEAD
+        if seconds < LOOK_AHEAD:
+            loop = asyncio.get_running_loop()
+            self._reset = loop.call_later(max(seconds, 0.0) + 0.05, self.runtime.bell.ring, "budget")
 
     async def tell_alerts(self) -> None:
         """Deliver the alerts that are due, for as long as the engine runs."""

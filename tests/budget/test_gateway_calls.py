@@ -244,6 +244,25 @@ async def test_a_model_that_nobody_knows_is_refused_with_the_remedy(house: House
     assert (charge["basis"], charge["cost_micro"]) == ("imputed", 10 * 100 + 10 * 500)
 
 
+async def test_a_subscription_counts_tokens_and_no_dollars(house: House) -> None:
+    await house.db.execute("update service set kind = 'quota', prices = '{}'")
+    await house.db.execute("select pg_notify('qd', 'service')")
+
+    async def free() -> bool:
+        async with await house.messages({"in": 500, "out": 20}) as answer:
+            assert answer.status == 200
+        charge = await house.charge()
+        return (charge["cost_micro"], charge["tokens"]) == (0, 520)
+
+    await until(free)
+    used = 520 * await house.db.fetchval("select count(*) from charge")
+    await set_budget(house.db, "service", "main", used + 600, unit="tokens", period="5h")
+    async with await house.messages({"in": 500, "out": 20}) as answer:
+        assert (answer.status, "is used up" in await answer.text()) == (402, True)
+    await set_budget(house.db, "service", "main", used + 6000, unit="tokens", period="5h")
+    assert await free()
+
+
 async def test_counting_tokens_is_free(house: House) -> None:
     body = {"model": "m", "messages": []}
     async with house.http.post(

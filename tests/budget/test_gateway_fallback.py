@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import asyncpg
 import pytest
 
 from core.budget import engine_side
+from storage.queries import budget_runs
 from storage.queries.budget_runs import Refused
 from tests.budget.gate import (
     add_runs,
@@ -259,6 +261,36 @@ async def test_an_increase_of_the_stand_in_wakes_what_waits_for_the_service(pair
     assert await engine_side.wake(pair.db) == 0
     await set_budget(pair.db, "service", "cheap", 5)
     assert await engine_side.wake(pair.db) == 1
+
+
+async def test_a_new_month_wakes_what_waits_to_the_second_and_so_does_an_override(pair: Pair) -> None:
+    await pair.db.execute("update service set suspended = true where name = 'cheap'")
+    await pair.db.execute("update budget set zone = 'America/New_York'")
+    await set_budget(pair.db, "service", "main", 0.00001)
+    await pair.reload()
+
+    async def refused() -> bool:
+        return (await pair.ask())[0] == 402
+
+    await until(refused)
+    assert await pair.db.fetchval("select exhausted_until > now() from service where name = 'main'")
+    task = await pair.db.fetchval("update task set status = 'waiting', wait = 'budget' returning number")
+    rule = await pair.db.fetchval("select id from budget where key = 'main'")
+    ends = await pair.db.fetchval("select ends from account where key = 'main' order by ends desc limit 1")
+    waits = Refused("budget", "used up", "main", rule, "main", need=9)
+    await pair.db.execute("update account set spent = hard, ceiling = hard")
+    for wakes in (False, True):
+        await engine_side.wait(pair.db, task, waits)
+        await pair.db.execute("update task set status = 'waiting', wait = 'budget'")
+        at = ends if wakes else ends - timedelta(seconds=1)
+        assert await budget_runs.wake(pair.db, at) == wakes
+    await engine_side.wait(pair.db, task, waits)
+    await pair.db.execute("update task set status = 'waiting', wait = 'budget'")
+    assert await engine_side.wake(pair.db) == 0
+    await pair.db.execute("select budget_override($1, 'main', 1000000)", rule)
+    assert await engine_side.wake(pair.db) == 1
+    assert await pair.db.fetchval("select exhausted_until from service where name = 'main'") is None
+    await pair.db.execute("update account set spent = 0")
 
 
 async def test_a_stand_in_that_could_not_help_before_wakes_nobody(pair: Pair) -> None:
