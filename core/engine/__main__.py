@@ -41,6 +41,7 @@ def main() -> int:
     """Run the engine until it is told to stop. The exit codes are those of `qd`."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    os.umask(os.umask(0o077) | 0o002)  # what is made here is never the whole world's to change
     paths = resolve_paths(os.environ)
     try:
         lock = hold_lock(paths.engine_lock)

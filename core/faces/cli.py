@@ -1,6 +1,7 @@
 """The command line: reads the words, invokes the command, writes the result. It knows of no command in particular."""
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -22,6 +23,8 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 LONGEST_MESSAGE = 2000
 """Characters of an error that are told."""
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says where a disk or a quota is full."""
 _NOT_NARROWING = frozenset({"follow", "limit", "order", "tail"})
 """Options of a list that leave out nothing for what it holds."""
 
@@ -56,11 +59,19 @@ def main(argv: Sequence[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return _reader_left()
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _reader_left()
+        _tell(_no_room(error), edge, as_json=wants_json(argv))
+        return QuarterdeckError.exit_code
     return code
 
 
 async def run(argv: Sequence[str], edge: Edge) -> int:
-    """Run one command line; returns the exit code. Only a reader that left and an interrupt come out as exceptions."""
+    """Run one command line; returns the exit code. Only a reader that left, a full disk and an interrupt come out as
+    exceptions.
+    """
     as_json = wants_json(argv)
     try:
         return await _serve(parse(argv), edge)
@@ -69,7 +80,10 @@ async def run(argv: Sequence[str], edge: Edge) -> int:
         return error.exit_code
     except BrokenPipeError:
         raise
-    except Exception as error:  # noqa: BLE001 - the outermost boundary: a bug becomes a sentence and a report
+    except Exception as error:
+        # The outermost boundary: a bug becomes a sentence and a report.
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise
         _tell(_report(error, edge), edge, as_json=as_json)
         return QuarterdeckError.exit_code
 
@@ -92,10 +106,6 @@ async def _serve(request: Request, edge: Edge) -> int:
     entry = request.command
     validated(entry, request.arguments)  # before anything is opened or asked
     paths = resolve_paths(environ)
-    if entry.name == "serve":
-        from core.faces.welcome import show_in_browser
-
-        return await show_in_browser(edge, environ, request.arguments, as_json=request.options.json)
     if entry.name == "serve":
         from core.faces.welcome import show_in_browser
 
@@ -294,6 +304,11 @@ def _report(error: Exception, edge: Edge) -> QuarterdeckError:
     except (OSError, ValueError) as trouble:
         return QuarterdeckError(f"internal error ({name}); no report could be written ({trouble})", "please report it")
     return QuarterdeckError(f"internal error ({name}); the report is in {where}", "please send it to the makers")
+
+
+def _no_room(error: OSError) -> QuarterdeckError:
+    where = error.filename or "where the output goes"
+    return QuarterdeckError(f"there is no room left: {error.strerror} ({where})", "make room, then try again")
 
 
 def _crash_file(paths: Paths) -> Path:

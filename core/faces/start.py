@@ -7,6 +7,8 @@ from typing import Any
 
 def main() -> int:
     """Run `qd` with the arguments of this process; returns its exit code."""
+    _fill_streams()
+    os.umask(os.umask(0o077) | 0o002)  # whatever the caller's is: what we make is never the whole world's to change
     if sys.argv[1:] in (["--version"], ["-V"]):
         from core import VERSION
 
@@ -19,6 +21,13 @@ def main() -> int:
         return run_cli(sys.argv[1:])
     except KeyboardInterrupt:
         return 130
+
+
+def _fill_streams() -> None:
+    """Put the null device in the place of streams that the caller has closed: no file of ours may become one of them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - as long as the process; pathlib takes 3 ms
 
 
 def screen() -> Any:

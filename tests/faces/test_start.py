@@ -1,6 +1,7 @@
 """The real `qd`, as a process."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -124,3 +125,37 @@ def test_a_folder_that_is_gone_is_a_sentence(qd: CommandLine, tmp_path: Path) ->
 def test_any_locale_can_show_everything(qd: CommandLine, locale: str) -> None:
     assert qd_process(qd, "settings", "set", "engine.max_parallel", "\u202e5", LC_ALL=locale).returncode == 2
     assert qd_process(qd, "settings", "list", LC_ALL=locale).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+def test_output_that_nobody_takes_ends_in_a_sentence_or_in_silence(qd: CommandLine) -> None:
+    words = f"exec {shlex.join(QD)} agent list --json"
+    for redirection, code, said in (
+        (">/dev/full", 1, "there is no room left"),
+        (">&-", 0, ""),
+        ("<&- 2>&-", 0, ""),
+    ):
+        done = subprocess.run(
+            ["sh", "-c", f"{words} {redirection}"],
+            cwd=qd.cwd,
+            env=qd.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, (redirection, done.stderr)
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_what_is_made_is_never_the_whole_world_s_to_change(qd: CommandLine, tmp_path: Path) -> None:
+    code = """if True:
+        import pathlib, sys, core.faces.start
+        sys.argv[1:] = ["help"]
+        core.faces.start.main()
+        pathlib.Path("made").mkdir()
+    """
+    subprocess.run(
+        [sys.executable, "-P", "-c", code], env=qd.environ, cwd=tmp_path, umask=0, check=True, capture_output=True
+    )
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o775
