@@ -72,7 +72,7 @@ async def test_from_a_project_to_what_is_merged(crew: Site) -> None:
         # It runs, and asks.
         await crew.until(lambda: crew.sql.fetchval("select exists (select 1 from question where status = 'open')"))
         await pilot.press("1")
-        await shows(pilot, "asks", "Which greeting?")
+        await shows(pilot, "1 inbox · 1 needs you", "? asks", "Which greeting?")
         await pilot.press("a", "1")
         await crew.until(lambda: crew.sql.fetchval("select answer = 'yes' from question where status = 'answered'"))
 
