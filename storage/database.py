@@ -126,7 +126,14 @@ class Database:
             asyncpg.ConnectionDoesNotExistError,
         ) as error:
             raise unreachable(error) from error
+        except asyncpg.InsufficientResourcesError as error:
+            text = " ".join(str(error).split())
+            raise UnavailableError(
+                f"the database has no room to go on ({text})", "make room; see `qd doctor`"
+            ) from error
         except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            if isinstance(error, ValueError):  # a value that no server could take: the caller's, not the connection's
+                raise
             # The second is what asyncpg says of a connection whose server has said farewell and not hung up yet.
             raise unreachable(error) from error
 

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Iterable
 
+import asyncpg
+
 from config.errors import UnavailableError
 from storage.database import Database
 
@@ -40,5 +42,5 @@ class Bell:
     async def _send(self, topics: Iterable[str]) -> None:
         try:
             await self._db.ring(*topics)
-        except UnavailableError:
+        except (UnavailableError, asyncpg.PostgresError):
             return

@@ -6,12 +6,17 @@ spools hold it.
 """
 
 import asyncio
+import logging
 from dataclasses import dataclass
+
+import asyncpg
 
 from config.errors import UnavailableError
 from core.engine.bell import Bell
 from storage.database import Database
 from storage.queries.engine import Shipment, ship
+
+log = logging.getLogger("qd.engine")
 
 
 class OvertakenError(Exception):
@@ -35,7 +40,9 @@ class Shipper:
         self._waiting = asyncio.Event()
 
     async def ship(self, shipment: Shipment) -> None:
-        """Store events. Raises :class:`OvertakenError` when they do not follow what the database has."""
+        """Store events. Raises :class:`OvertakenError` when they do not follow what the database has, and what the
+        database says of them when it will never take them.
+        """
         order = _Order(shipment, asyncio.get_running_loop().create_future())
         self._orders.append(order)
         self._waiting.set()
@@ -70,18 +77,17 @@ class Shipper:
         return list(batch.values())
 
     async def _store(self, batch: list[_Order]) -> None:
-        """Try until the database takes it. When the reply of a commit was lost, the numbers tell that it is stored."""
-        delay = 0.05
-        again = False
-        while True:
-            try:
-                async with self._db.connection() as connection:
-                    moved = await ship(connection, [order.shipment for order in batch], again=again)
-                break
-            except UnavailableError:
-                again = True
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 1.0)
+        try:
+            moved = await self._insist(batch)
+        except Exception as error:  # noqa: BLE001 - what one run has said must not keep back what the others say
+            if len(batch) > 1:
+                for order in batch:
+                    await self._store([order])
+                return
+            log.error("run %s has events that the database does not take: %r", batch[0].shipment.run, error)  # noqa: TRY400
+            if not batch[0].done.done():
+                batch[0].done.set_exception(error)
+            return
         for order in batch:
             if order.done.done():
                 continue
@@ -90,3 +96,16 @@ class Shipper:
             else:
                 order.done.set_exception(OvertakenError())
         self._bell.ring("event", *(f"run:{number}" for number in moved))
+
+    async def _insist(self, batch: list[_Order]) -> set[int]:
+        """Try until the database takes it. When the reply of a commit was lost, the numbers tell that it is stored."""
+        delay = 0.05
+        again = False
+        while True:
+            try:
+                async with self._db.connection() as connection:
+                    return await ship(connection, [order.shipment for order in batch], again=again)
+            except (UnavailableError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+                again = True
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 1.0)

@@ -246,8 +246,10 @@ async def ship(connection: asyncpg.Connection, shipments: Sequence[Shipment], *,
         rows = await connection.fetch(
             """
             update run r set shipped_out = u.out, shipped_err = u.err, events = r.events + u.n, adoptions = 0,
-                   cost_usd = r.cost_usd + u.cost, tokens_input = r.tokens_input + u.t0, tokens_output = r.tokens_output + u.t1,
-                   tokens_cache_read = r.tokens_cache_read + u.t2, tokens_cache_write = r.tokens_cache_write + u.t3
+                   cost_usd = least(r.cost_usd + u.cost, 99999999),
+                   tokens_input = least(r.tokens_input + u.t0, 1e18::bigint), tokens_output = least(r.tokens_output + u.t1, 1e18::bigint),
+                   tokens_cache_read = least(r.tokens_cache_read + u.t2, 1e18::bigint),
+                   tokens_cache_write = least(r.tokens_cache_write + u.t3, 1e18::bigint)
               from unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::int[], $6::numeric[],
                           $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])
                    as u (run, before, out, err, n, cost, t0, t1, t2, t3)

@@ -56,6 +56,9 @@ def step(words: list[str]) -> None:  # noqa: C901 - one case a step
                 step(rest)
         case ["prompt", name]:
             Path(name).write_text(Path(os.environ["QD_PROMPT_FILE"]).read_text())
+        case ["spend", usd, times]:
+            for _ in range(int(times)):
+                step(["spend", usd])
         case ["spend", usd]:
             say("usage", "", model="scripted", tokens={"input": 10, "output": 5}, cost_usd=float(usd))
         case ["flood", size]:

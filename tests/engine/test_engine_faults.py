@@ -200,3 +200,44 @@ async def test_the_events_of_a_deleted_task_go_and_those_of_others_stay(crew: Si
     await crew.until(lambda: crew.sql.fetchval("select not exists (select 1 from event where run = $1)", gone))
     assert await crew.events(tasks[1], "message")
     assert await crew.sql.fetchval("select events from run where number = $1", stays) > 0
+
+
+async def test_a_run_whose_events_the_database_never_takes_ends_alone(crew: Site) -> None:
+    await crew.project()
+    await crew.sql.execute("alter table event add constraint no_poison check (text <> 'poison') not valid")
+    other = await crew.add("count 100 0.02; write other.txt yes")
+    await crew.said(other, "line 1")
+    poisoned = await crew.add("say poison; write made.txt yes", max_attempts=1)
+    await crew.reaches(poisoned, "failed")
+    await crew.reaches(other, "completed")
+    assert await crew.reason(poisoned) == "an internal error; see the engine's log"
+    process = crew.hosts[0].process
+    assert process is not None
+    assert process.returncode is None
+    await crew.balanced()
+
+
+async def test_a_full_disk_of_the_database_holds_runs_up_and_ends_none(crew: Site) -> None:
+    await crew.project()
+    await crew.sql.execute(
+        """create table disk_is_full (); create function no_room() returns trigger language plpgsql as $$
+           begin if to_regclass('disk_is_full') is null then return new; end if;
+             raise exception 'No space left on device' using errcode = 'disk_full'; end $$;
+           create trigger no_room before insert on event for each row execute function no_room()"""
+    )
+    task = await crew.add("say hello; write made.txt yes")
+    begun = "select folder from run where task = $1 and status = 'running'"
+    await crew.until(lambda: crew.sql.fetchval(begun, task))
+    folder = await crew.sql.fetchval(begun, task)
+    await crew.until(lambda: crew.ended(folder))
+    await crew.sql.execute("drop table disk_is_full")
+    await crew.reaches(task, "completed")
+    assert [row["text"] for row in await crew.events(task, "message")] == ["hello"]
+    await crew.balanced()
+
+
+async def test_an_agent_that_says_it_cost_a_fortune_harms_nobody(crew: Site) -> None:
+    await crew.project()
+    task = await crew.add("spend 1000000 150; spend 1000000; write made.txt yes")
+    await crew.reaches(task, "completed")
+    assert await crew.sql.fetchval("select cost_usd from run where task = $1", task) == 99_999_999
