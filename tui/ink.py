@@ -194,6 +194,9 @@ _TO_ASCII = {
 @lru_cache(maxsize=4096)
 def _style(palette: Palette, tone: str, ground: str) -> Style:
     words = tone.split()
+    if "upright" in words:  # a bar: reversed, what is filled would be empty
+        words.remove("upright")
+        ground = "ground" if palette.ansi else ground
     name = words[0] if words else "text"
     if name in ("bold", "reverse", "underline", "italic", "strike"):
         words, name = ["text", *words], "text"

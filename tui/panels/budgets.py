@@ -120,7 +120,8 @@ def bar(row: Line, at: Rows, width: int) -> Sequence[Part]:
     if not row.limit:
         return [("", "")]
     soft = None if row.soft is None else float(row.soft)
-    return limit_bar(at.ink, float(row.spent), float(row.reserved), float(row.limit), soft, width)
+    drawn = limit_bar(at.ink, float(row.spent), float(row.reserved), float(row.limit), soft, width)
+    return [(text, f"{tone} upright") for text, tone in drawn]
 
 
 def _bar(row: Line, at: Rows) -> Sequence[Part]:

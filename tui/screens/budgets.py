@@ -152,7 +152,7 @@ def _sum_name(row: Sum, at: Rows) -> Sequence[Part]:
 
 def _sum_bar(row: Sum, at: Rows) -> Sequence[Part]:
     most = max((other.cost_usd for other in at.rows.values()), default=Decimal(0))
-    return at.ink.bar(float(row.cost_usd / most), 12, "run")[:1] if most and row.cost_usd else [("", "")]
+    return at.ink.bar(float(row.cost_usd / most), 12, "run upright")[:1] if most and row.cost_usd else [("", "")]
 
 
 def _sum(name: str) -> Any:

@@ -79,6 +79,12 @@ class Framed(_Base):
             self._titled = text
             self.border_title = text
 
+    def notify_style_update(self) -> None:
+        """Another theme: the title has other colours."""
+        super().notify_style_update()
+        if self.is_mounted:
+            self.title_now()
+
     def watch_has_focus(self, has_focus: bool) -> None:
         """The title shows who has the keys."""
         super().watch_has_focus(has_focus)
