@@ -13,7 +13,7 @@ from core.tasks import waiting
 from core.tasks.edit import Edit, check_dates, edit_task, first_date
 from core.tasks.place import project_at
 from core.tasks.states import TaskStatus
-from storage.database import Role
+from storage.database import Principal, Role
 from storage.queries import reviews
 from storage.queries import tasks as rows
 from storage.queries.guard import transact
@@ -22,6 +22,8 @@ _CLEARABLE = Literal["description", "agent", "after", "path", "not-before", "dea
 _NOTHING: Mapping[str, Any] = {
     "description": "", "agent": "", "after": (), "path": [], "not-before": None, "deadline": None, "max-cost": None,
 }  # fmt: skip
+MOST_BY_RUN = 50
+"""Tasks that one run of an agent may add."""
 _FIELDS = {"path": "paths", "not-before": "not_before", "max-cost": "max_cost_usd"}
 
 
@@ -72,7 +74,7 @@ async def add(
     text = _read(ctx, description)
 
     async def work(connection: asyncpg.Connection) -> TaskView:
-        item = {
+        item: dict[str, Any] = {
             "project": project or await _project_here(ctx, connection),
             "title": title,
             "description": text,
@@ -88,6 +90,9 @@ async def add(
             "cron": cron,
             "on_failure": on_failure,
         }
+        if ctx.who.role is Role.AGENT:
+            await _check_room(connection, ctx.who)
+            item["extra"] = {"run": ctx.who.run}
         [added] = await rows.add_many(connection, [item])
         return await _view(connection, added.number)
 
@@ -295,6 +300,14 @@ async def wait(
     if not task:
         raise UsageError("task wait needs a TASK", "name one or more")
     return views(TaskView, await waiting.wait_for(ctx.db, ctx.who, task, timeout, ctx.note))
+
+
+async def _check_room(connection: asyncpg.Connection, who: Principal) -> None:
+    """An agent that goes round in circles must not fill the queue."""
+    if await rows.added_by_run(connection, who.run or 0, who.task or 0) >= MOST_BY_RUN:
+        raise ConflictError(
+            f"this run has added {MOST_BY_RUN} tasks, and may add no more", "say in your last message what is left"
+        )
 
 
 def _check_retry(number: int, held: asyncpg.Record | None, ctx: Context) -> None:

@@ -26,7 +26,7 @@ _DETAILS = {
     "pattern": ("slug", "category", "projects", "stacks", "description", "template", "example"),
     "decision": ("type", "question", "chosen", "alternatives", "reasoning", "outcome", "outcome_note", "lesson",
                  "repeat", "pull_request", "feedback", "resolved_at"),
-    "lesson": ("type", "error", "context", "command", "fix", "worked", "rule"),
+    "lesson": ("type", "error", "context", "command", "fix", "worked", "rule", "signature"),
 }  # fmt: skip
 
 
@@ -51,6 +51,8 @@ async def export_lines(connection: asyncpg.Connection) -> list[str]:
     for memory in sorted(found, key=lambda one: one.id):
         structured = memory.category in _DETAILS
         details = await rows.details(connection, memory.category, memory.number) if structured else None
+        if details is not None and memory.category == "lesson":
+            details["signature"] = await rows.signature_of(connection, memory.number)
         lines.append(json.dumps(_line(memory, details), ensure_ascii=False, sort_keys=True, default=str))
     return lines
 
@@ -90,7 +92,7 @@ async def take_in(connection: asyncpg.Connection, entry: Entry) -> str:
     number = await _insert(connection, columns)
     details = None if entry.details is None else dict(entry.details)
     if details is not None and entry.kind == "lesson":
-        details |= {"corpus": columns["corpus"], "signature": signature(details["type"], details["error"])}
+        details = {"signature": signature(details["type"], details["error"]), **details, "corpus": columns["corpus"]}
     if details is not None and not await rows.insert_details(connection, entry.kind, number, details):
         await savepoint.rollback()
         return "skipped"
@@ -133,6 +135,8 @@ def _line(memory: Memory, details: Mapping[str, Any] | None) -> dict[str, Any]:
         line["details"] = {name: details[name] for name in _DETAILS[memory.category]}
         if (at := line["details"].get("resolved_at")) is not None:
             line["details"]["resolved_at"] = at.isoformat()
+        if "signature" in line["details"]:
+            line["details"]["signature"] = str(line["details"]["signature"])
     return line
 
 
@@ -173,6 +177,8 @@ def _entry(line: Mapping[str, Any]) -> Entry:
         details = {name: given[name] for name in _DETAILS[kind] if name in given}
         if details.get("resolved_at"):
             details["resolved_at"] = datetime.fromisoformat(details["resolved_at"])
+        if "signature" in details:
+            details["signature"] = UUID(str(details["signature"]))
     superseded = line.get("superseded_by")
     return Entry(
         UUID(str(line["id"])),

@@ -232,6 +232,12 @@ async def details(connection: asyncpg.Connection, kind: str, memory: int) -> dic
     return {name: value for name, value in dict(row or {}).items() if name not in ("memory", "corpus", "signature")}
 
 
+async def signature_of(connection: asyncpg.Connection, memory: int) -> UUID:
+    """By what the trouble of a lesson is recognised."""
+    digest: UUID = await connection.fetchval("select signature from lesson where memory = $1", memory)
+    return digest
+
+
 async def update_details(connection: asyncpg.Connection, kind: str, memory: int, columns: Mapping[str, Any]) -> None:
     """Set columns of a structured kind."""
     if columns:

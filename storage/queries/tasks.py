@@ -130,6 +130,14 @@ async def list_numbers(
     return [row["number"] for row in rows]
 
 
+async def added_by_run(connection: asyncpg.Connection, run: int, task: int) -> int:
+    """How many tasks the agent of a run has added; they are younger than its own, ``task``."""
+    count: int = await connection.fetchval(
+        "select count(*) from task_body where task > $2 and extra @> jsonb_build_object('run', $1::bigint)", run, task
+    )
+    return count
+
+
 async def resolve(connection: asyncpg.Connection, names: Sequence[TaskName]) -> list[int]:
     """The numbers of these tasks, in this order, each once. Raises :class:`NotFoundError` naming the first that is unknown."""
     ids = [name for name in names if isinstance(name, UUID)]

@@ -160,6 +160,30 @@ async def test_an_export_taken_in_twice_or_elsewhere_is_the_same(quay: Quay) -> 
         await quay.do("knowledge.import", file=str(quay.folder / "bad.jsonl"))
 
 
+async def test_what_nobody_used_for_long_is_found_when_asked_for_and_told_to_nobody_by_itself(quay: Quay) -> None:
+    await quay.project("app", {"a": "x\n"})
+    old = await quay.do("lesson.add", error="berth overflow", fix="check the length", project="app")
+    kept = await quay.do("knowledge.add", text=("Check every berth.",), category="standard", project="app")
+    await quay.sql.execute("update memory set created_at = created_at - interval '200 days'")
+    assert (await quay.do("learn", consolidate=True)).cold == 1
+    assert await quay.found("berth overflow") == ["berth overflow", "Check every berth."]
+    task = await quay.task("Mend the berth overflow")
+    told = [item.number for item in (await quay.do("context", task=task, now=True)).items]
+    assert told == [kept.number]
+    assert (await quay.do("knowledge.show", id=old.number)).cold
+
+
+async def test_two_changes_of_a_person_to_the_same_file_are_both_kept_by_an_export(quay: Quay) -> None:
+    await quay.project("app", {"a": "x\n"})
+    for number in range(2):
+        added = await quay.do("lesson.add", error=f"changed {'x' * number}", project="app")
+        await quay.do("knowledge.vote", id=added.number, word="up")
+    await quay.sql.execute("update lesson set error = 'A person changed a'")  # known by the patch, not by these words
+    await quay.do("knowledge.export", file=quay.folder / "all.jsonl")
+    await quay.sql.execute("delete from memory")
+    assert (await quay.do("knowledge.import", file=str(quay.folder / "all.jsonl"))).added == 2
+
+
 async def test_a_removed_project_takes_its_knowledge_with_it(quay: Quay) -> None:
     await quay.project("app", {"a": "x\n"})
     await quay.do("knowledge.add", text=("only here",), project="app")

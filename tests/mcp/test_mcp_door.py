@@ -64,6 +64,18 @@ async def test_a_successor_starts_after_the_agent_s_own_task(crew: Crew) -> None
     assert f"task #{crew.tasks['app']}" in row["actor"]
 
 
+async def test_a_run_that_goes_round_in_circles_does_not_fill_the_queue(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.commands.task.MOST_BY_RUN", 2)
+    for number in range(2):
+        assert (await crew.use("create_task", title=f"more {number}"))[0]
+    good, text = await crew.use("create_task", title="and more")
+    assert not good
+    assert "may add no more" in text
+    assert (await crew.use("create_task", "other", title="of another run"))[0]
+
+
 async def test_agents_of_a_project_talk_to_each_other_and_say_who_they_are(crew: Crew) -> None:
     second = await crew.quay.task("Another work", "app")
     run = await crew.quay.run(second, "running")
