@@ -22,10 +22,15 @@ PATIENCE_SECONDS = 45.0
 
 
 def has_terminal(edge: "Edge") -> bool:
-    """Whether there is somebody to look at a screen, and a terminal that can show one; a browser is as good."""
+    """Whether there is somebody to look at a screen, and a terminal that can show one (Textual draws on standard error); a browser is as good."""
     if edge.environ.get("TEXTUAL_DRIVER", "").endswith(":WebDriver"):
         return True
-    return edge.stdin.isatty() and edge.stdout.isatty() and edge.environ.get("TERM", "") not in ("", "dumb")
+    return (
+        edge.stdin.isatty()
+        and edge.stdout.isatty()
+        and edge.stderr.isatty()
+        and edge.environ.get("TERM", "") not in ("", "dumb")
+    )
 
 
 async def welcome(edge: "Edge", environ: Mapping[str, str], options: "Globals") -> int:

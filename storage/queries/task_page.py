@@ -93,3 +93,9 @@ async def folder_of(connection: asyncpg.Connection, task: int) -> str | None:
         "select folder from run where task = $1 order by attempt desc limit 1", task
     )
     return folder
+
+
+async def has_review(connection: asyncpg.Connection, task: int) -> bool:
+    """Whether a change of the task was ever to be judged by a person."""
+    found: bool = await connection.fetchval("select exists (select 1 from review where task = $1)", task)
+    return found

@@ -55,6 +55,8 @@ class Shown:
     context: tuple[Item, ...] = field(default=())
     told: bool = False
     """Whether the paper of what it was told is on this host."""
+    reviewed: bool = False
+    """Whether there is a review of it, open or decided."""
 
 
 class TaskScreen(PanedScreen):
@@ -103,7 +105,9 @@ class TaskScreen(PanedScreen):
         runs: list[Run] = await store.ask("run.list", task=number, limit=1000)
         questions: list[Question] = await store.ask("question.list", status="all", task=number, limit=200)
 
-        async def rest(db: asyncpg.Connection) -> tuple[Neighbourhood, list[AuditRow], tuple[Round, ...], str | None]:
+        async def rest(
+            db: asyncpg.Connection,
+        ) -> tuple[Neighbourhood, list[AuditRow], tuple[Round, ...], str | None, bool]:
             changes = await audit.list_audit(
                 db, actor=None, since=None, kind="task", key=str(number), before=None, limit=200
             )
@@ -112,13 +116,14 @@ class TaskScreen(PanedScreen):
                 changes,
                 await task_page.rounds_of(db, number),
                 await task_page.folder_of(db, number),
+                await task_page.has_review(db, number),
             )
 
-        graph, changes, rounds, folder = await store.read(rest)
+        graph, changes, rounds, folder, reviewed = await store.read(rest)
         items = await asyncio.to_thread(read_context, Path(folder)) if folder else None
         return Shown(
-            task, tuple(runs), graph, tuple(changes), tuple(questions), rounds, tuple(items or ()), items is not None
-        )
+            task, tuple(runs), graph, tuple(changes), tuple(questions), rounds, tuple(items or ()), items is not None, reviewed
+        )  # fmt: skip
 
     def on_fresh(self, message: Fresh) -> None:
         """Show what was loaded."""
@@ -151,6 +156,11 @@ class TaskScreen(PanedScreen):
                 [("  ", ""), *line]
                 for line in words(task.reason, width - 2, "warn" if task.status != "failed" else "bad")
             ]
+        for question in shown.questions:
+            if question.status == "open":
+                asks = words(f"asks: {question.text}", width - 4, "ask")
+                sign: Part = (f"  {ink.glyph('ask')} ", "ask")
+                lines += [[sign if n == 0 else ("    ", ""), *line] for n, line in enumerate(asks[:6])]
         lines += [[], *self._facts(task, width), []]
         if task.description.strip():
             lines += [heading(ink, "what is wanted", width), *words(task.description, width)]
@@ -277,11 +287,10 @@ class TaskScreen(PanedScreen):
         """Why there is no review to open."""
         if self.shown is None or not self.shown.runs:
             return "nothing was made yet that could be reviewed"
-        return (
-            None
-            if any(run.files_changed or run.status == "succeeded" for run in self.shown.runs)
-            else "nothing was made yet that could be reviewed"
-        )
+        if self.shown.reviewed:
+            return None
+        merged = self.shown.task.status == "completed"
+        return "it was merged without a review" if merged else "nothing was made yet that could be reviewed"
 
 
 def timeline(shown: Shown) -> list[tuple[datetime, str, str, str]]:

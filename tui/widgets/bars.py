@@ -157,12 +157,12 @@ class Footer(Bar):
         if app.pending is not None:
             parts += [(" ".join(app.pending.begun) + " ", "focus bold"), (self.ink.glyph("more") + " ", "dim")]
             place = app.place()
-            for keys, entry in app.pending.next.items():
+            for keys, entry in sorted(app.pending.next.items(), key=lambda item: (item[0].isdigit(), item[0].lower())):
                 if why_not(entry, place) is not None:
                     continue
                 parts += [
                     (f" {keys} ", "focus bold"),
-                    (entry.label(place) if entry.label else entry.footer or entry.title, "text"),
+                    (entry.label(place) if entry.label else entry.footer or _short(entry.title), "text"),
                     (" ", ""),
                 ]
         return parts if width else []
@@ -201,3 +201,10 @@ class Footer(Bar):
         for keys_, name in tail:
             parts += [(keys_, "focus bold"), (f" {name}", "dim"), ("  ", "")]
         return parts
+
+
+def _short(title: str) -> str:
+    """What an action does, without saying that it opens or moves."""
+    for noun in ("open: ", "move: ", "task: "):
+        title = title.removeprefix(noun)
+    return title
