@@ -58,6 +58,14 @@ async def test_a_run_is_metered_and_its_cost_is_the_ledgers(metered: tuple[Site,
     assert not await crew.sql.fetchval("select count(*) from charge where status = 'reserved'")
     wrong = [dict(row) for row in await crew.sql.fetch("select * from budget_reconcile()") if row["n"]]
     assert not wrong
+    token = await crew.sql.fetchval("select count(*) from run_token where revoked_at is null")
+    assert token == 0, "the token ends with its run"
+    for path in crew.hosts[0].home.rglob("*"):
+        if path.is_file():
+            text = path.read_bytes()
+            assert KEY.encode() not in text, path
+            assert b"sk-the-person-s-own" not in text, path
+            assert "secrets" not in path.name or path.stat().st_mode & 0o077 == 0, path
 
 
 async def test_a_task_waits_for_its_budget_and_goes_on_when_there_is_more(metered: tuple[Site, str, list[str]]) -> None:
