@@ -173,6 +173,51 @@ async def test_what_needs_the_person_rings_once(day: str, world_environ: dict[st
         assert b"\x1b]2;(6) Quarterdeck\x07" in line.output
 
 
+async def test_what_agents_and_repositories_say_moves_nothing_on_the_terminal(
+    day: str, world_environ: dict[str, str]
+) -> None:
+    import asyncpg
+
+    evil = "\x1b]52;c;cm0gLXJm\x07\x1b]0;owned\x07\x1b[2J\x1b[?1049l\x1bc\x9b5n\x1b[6n\u202efdp\U00018d09[bold]x[/bold]\r\x08end"
+    connection = await asyncpg.connect(day)
+    await connection.execute("alter table task_body disable trigger user")
+    await connection.execute("update task_body set title = $1, description = $1, reason = $1 where task = 4", evil)
+    await connection.execute("update project set name = $1, stack = $1 where id = 'quay'", evil)
+    await connection.execute(
+        "insert into event (run, seq, at, kind, text) select number, 50, now(), 'output', $1 from run where task = 4",
+        evil,
+    )
+    await connection.execute(
+        "insert into question (run, task, project, ref, text, options) select number, task, project, 'new', $1, jsonb_build_array($1::text) from run where task = 4",
+        evil,
+    )
+    await connection.close()
+    with terminal(world_environ | {"QD_DATABASE_URL": day}, "--readonly", size=(120, 40)) as line:
+        line.wait("need you", 60)
+        line.wait("]52;c;cm0gLXJm")
+        line.send(":4\r")
+        line.wait("what is wanted")
+        line.send("L")
+        line.wait("run 4.1")
+        line.wait("[bold]x[/bold]")
+        line.send("Q")
+        assert line.ended() == 0
+        sent = bytes(line.output)
+        left = sent.index(b"\x1b[?1049l")
+        for obeyed in (
+            b"\x1b]52",
+            b"\x1b]0;",
+            b"\x1b[2J",
+            b"\x1bc",
+            b"\x9b5n",
+            b"\x1b[6n",
+            "\u202e".encode(),
+            "\U00018d09".encode(),
+            b"\x08",
+        ):
+            assert obeyed not in sent[:left].replace(b"\xe2\x90\x9b", b""), obeyed
+
+
 def test_quiet_hours_go_over_midnight() -> None:
     from datetime import time as clock
 

@@ -207,7 +207,7 @@ class FormScreen(Dialog[Any]):
         lines: list[list[tuple[str, str]]] = []
         problem = self._said or self._wrong(self._at)
         several = (
-            {True: " Several: parted by ' ; '.", False: " Several: parted by commas."}[field.by_semicolon]
+            {True: "; several are parted by ' ; '", False: "; several are parted by commas"}[field.by_semicolon]
             if field.repeated
             else ""
         )
