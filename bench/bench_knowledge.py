@@ -72,13 +72,14 @@ async def _asking(env: Environment) -> list[Figure]:
     return [
         at_most("search, 1 project of 20, 100,000 items, p50", percentile(one, 50), "ms", 10),
         at_most("search, 1 project of 20, 100,000 items, p99", percentile(one, 99), "ms", 30),
-        at_least("its recall@10 against exact", recall, "", 0.97),
+        at_least("its recall@10 against exact BM25 and exact cosine", min(recall), "", 0.97),
         Figure("by words alone, p50", percentile(words, 50), "ms"),
         Figure("by words alone, p99", percentile(words, 99), "ms"),
         Figure("HNSW index of 100,000 vectors made in", built, "s"),
         Figure("search in all projects (HNSW), p50", percentile(everywhere, 50), "ms"),
         Figure("search in all projects (HNSW), p99", percentile(everywhere, 99), "ms"),
-        at_least("its recall@10 against exact", recall_all, "", 0.97),
+        at_least("its recall@10 of vectors against exact cosine", recall_all[1], "", 0.97),
+        Figure("its words, scored as exact BM25 without the most frequent terms", recall_all[0], ""),
         at_most("filtered HNSW searches that came back short", short, "", 0),
         Figure("context for a task, p50", percentile(told, 50), "ms"),
         at_most("context for a task, p99", percentile(told, 99), "ms", 150),
@@ -107,12 +108,12 @@ async def _context_times(db: Database, questions: Sequence[str]) -> list[float]:
     return times[10:]
 
 
-async def _recall(db: Database, questions: Sequence[str], project: str | None, ready: Ready) -> float:
-    """Share of what search takes from both legs for its ten best that is as good as the ten best of exact BM25 and exact cosine.
+async def _recall(db: Database, questions: Sequence[str], project: str | None, ready: Ready) -> tuple[float, float]:
+    """Of words and of vectors, the share of the ten best that is as good as the ten best of exact BM25 and of exact cosine.
 
     The same function stands in several projects: what is as good as the tenth counts, not which copy it is.
     """
-    shares = []
+    by_words, by_vectors = [], []
     for question in questions[:100]:
         async with db.transaction(WHO) as connection:
             corpora = await items.known_corpora(connection, project)
@@ -136,9 +137,9 @@ async def _recall(db: Database, questions: Sequence[str], project: str | None, r
                 corpora,
                 world.literal(vector),
             )
-        shares.append(_as_good([match.score for match in words], [row["score"] for row in exact_words]))
-        shares.append(_as_good([similarity for _, similarity in near], [row["score"] for row in exact_near]))
-    return statistics.fmean(shares)
+        by_words.append(_as_good([match.score for match in words], [row["score"] for row in exact_words]))
+        by_vectors.append(_as_good([similarity for _, similarity in near], [row["score"] for row in exact_near]))
+    return statistics.fmean(by_words), statistics.fmean(by_vectors)
 
 
 def _as_good(ours: Sequence[float], exact: Sequence[float]) -> float:
