@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from storage.migrate import migrate
 from storage.server import ensure_server, server_dsn
 from storage.server.server import server_status
 from tests.budget.gate import (
+    GatewayProcess,
     account,
     add_runs,
     add_service,
@@ -189,6 +191,27 @@ async def test_a_gateway_of_other_settings_is_replaced_when_the_engine_comes_bac
         assert (again, other != pid) == (url, True)
     finally:
         assert await engine_side.stop_gateway(paths)
+
+
+async def test_a_gateway_whose_folder_is_gone_ends(migrated_database: str, tmp_path: Path) -> None:
+    boot = boot_for(migrated_database, tmp_path / "home")
+    process = GatewayProcess(boot)
+    await process.start()
+    shutil.rmtree(boot.paths.state)
+    assert process.process is not None
+    assert await asyncio.wait_for(process.process.wait(), 60) == 0
+
+
+async def test_a_gateway_that_cannot_start_says_why_in_a_sentence(tmp_path: Path) -> None:
+    boot = boot_for("postgresql://nobody@127.0.0.1:9/none", tmp_path)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "core.budget.gateway"),
+        stdin=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"QD_HOME": str(tmp_path), "PATH": os.environ["PATH"]},
+    )
+    _, said = await asyncio.wait_for(process.communicate(boot.to_json().encode() + b"\n"), 60)
+    assert (process.returncode, said.startswith(b"gateway: the database cannot be reached")) == (6, True), said
 
 
 async def test_the_watch_goes_on_after_a_gateway_could_not_be_started(migrated_database: str, tmp_path: Path) -> None:

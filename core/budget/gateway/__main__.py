@@ -13,7 +13,7 @@ import sys
 
 from config.errors import QuarterdeckError
 from core.budget.gateway.boot import Boot
-from core.budget.gateway.process import only_one, serve
+from core.budget.gateway.process import only_one, serve, until_unwanted
 from core.secrets.store import open_store
 
 PR_SET_DUMPABLE = 4
@@ -25,8 +25,8 @@ def main() -> int:
     try:
         hide_memory()
         boot = Boot.from_json(sys.stdin.readline())
-        with only_one(boot.paths):
-            asyncio.run(_run(boot))
+        with only_one(boot.paths) as lock:
+            asyncio.run(_run(boot, lock))
     except QuarterdeckError as error:
         print(f"gateway: {error.sentence()}", file=sys.stderr)
         return error.exit_code
@@ -42,13 +42,18 @@ def hide_memory() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-async def _run(boot: Boot) -> None:
+async def _run(boot: Boot, lock: int) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     gc.freeze()  # what is here now stays: the collector need not look at it with every burst of calls
-    await serve(boot, open_store(boot.paths, os.environ), stop)
+    watch = asyncio.create_task(until_unwanted(boot.paths, lock, stop))
+    try:
+        await serve(boot, open_store(boot.paths, os.environ), stop)
+    finally:
+        stop.set()
+        await watch
 
 
 if __name__ == "__main__":

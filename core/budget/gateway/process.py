@@ -6,8 +6,8 @@ import fcntl
 import json
 import os
 import socket
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 from zlib import crc32
 
 import aiohttp
@@ -35,8 +35,8 @@ CONNECTIONS = 8
 
 
 @contextlib.contextmanager
-def only_one(paths: Paths) -> Any:
-    """Be the one gateway of a state folder. Raises ConflictError when there is one."""
+def only_one(paths: Paths) -> Iterator[int]:
+    """Be the one gateway of a state folder; the lock that says so. Raises ConflictError when there is one."""
     paths.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(paths.state / "gateway.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -44,9 +44,24 @@ def only_one(paths: Paths) -> Any:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConflictError(f"a gateway serves {paths.state} already") from None
-        yield
+        yield handle
     finally:
         os.close(handle)
+
+
+async def until_unwanted(paths: Paths, lock: int, stop: asyncio.Event, seconds: float = 2.0) -> None:
+    """Tell the gateway to end once its state folder is gone: nobody could find it there any more, or end it."""
+    while not stop.is_set():
+        try:
+            there = os.stat(paths.state / "gateway.lock")  # noqa: PTH116 - beside fstat
+        except OSError:
+            there = None
+        if there is None or not os.path.samestat(there, os.fstat(lock)):
+            stop.set()
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await stop.wait()
 
 
 async def serve(boot: Boot, store: SecretStore, stop: asyncio.Event, book: PriceBook | None = None) -> None:
