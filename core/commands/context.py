@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from config.errors import NotFoundError
 from core.commands.shown import Column
-from core.commands.table import Context, command
+from core.commands.table import Context, Tool, command
 from core.commands.values import TaskRef
 from core.knowledge import context as told_rows
 from core.knowledge.context import Told
@@ -63,7 +63,17 @@ class ContextView:
     warnings: tuple[WarningView, ...]
 
 
-@command("context", role=Role.VIEWER)
+@command(
+    "context",
+    role=Role.VIEWER,
+    tool=Tool(
+        "get_context",
+        ("task",),
+        "Read again what you were told of this project before you began, with where each item comes from; or what the agent"
+        " of another task of this project was told.",
+        own=("task",),
+    ),
+)
 async def context(
     ctx: Context,
     task: Annotated[TaskRef, "Number (42, #42) or id"],
@@ -88,6 +98,8 @@ async def context(
             return _view(
                 found.number, told_rows.of_record(found.project, found.number, row), f"{found.number}.{latest[1]}"
             )
+        if ctx.who.role is Role.AGENT:
+            raise NotFoundError(f"no run of task #{found.number} was told anything", "search for what you need")
         project = await projects.find_project(connection, found.project)
         if project is None:
             raise NotFoundError(f"there is no project {found.project}", "see `qd project list`")

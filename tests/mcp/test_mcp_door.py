@@ -14,11 +14,12 @@ from core.commands.table import all_commands
 from core.mcp import tools
 from core.mcp.door import Door
 from storage.database import Principal, Role
+from tests.knowledge.test_knowledge_context import tell
 from tests.mcp.mcp_kit import Crew
 
 NAMES = {
     "search_knowledge", "create_task", "list_tasks", "report_progress", "record_decision", "record_lesson",
-    "ask_supervisor", "send_message",
+    "ask_supervisor", "send_message", "get_context",
 }  # fmt: skip
 
 
@@ -40,7 +41,7 @@ def test_every_command_for_agents_stands_where_tools_are_looked_for() -> None:
     assert {offer.tool.name for offer in offered} == NAMES
     assert "$ref" not in json.dumps([offer.listed() for offer in offered])
     person = {offer.tool.name for offer in tools.offers(Principal("p", Role.VIEWER))}
-    assert person == {"search_knowledge", "list_tasks"}, "a viewer reads"
+    assert person == {"search_knowledge", "list_tasks", "get_context"}, "a viewer reads"
 
 
 async def test_an_agent_may_use_its_tools_and_no_other_command(crew: Crew) -> None:
@@ -62,6 +63,23 @@ async def test_a_successor_starts_after_the_agent_s_own_task(crew: Crew) -> None
     row = await crew.quay.sql.fetchrow("select actor, role from audit where kind = 'task' order by id desc limit 1")
     assert row["role"] == "qd_agent"
     assert f"task #{crew.tasks['app']}" in row["actor"]
+
+
+async def test_an_agent_reads_again_what_it_was_told_and_not_what_another_project_s_was(crew: Crew) -> None:
+    assert await crew.use("get_context") == (
+        False,
+        f"no run of task #{crew.tasks['app']} was told anything; search for what you need",
+    )
+    for name in ("app", "other"):
+        await crew.quay.do("lesson.add", error=f"the work on {name} broke", fix=f"mend {name}", project=name)
+        await tell(crew.quay, crew.tasks[name], crew.runs[name])
+    good, text = await crew.use("get_context")
+    assert good
+    assert "mend app" in text
+    assert "<data " in text
+    good, text = await crew.use("get_context", task=crew.tasks["other"])
+    assert not good
+    assert "mend other" not in text
 
 
 async def test_a_run_that_goes_round_in_circles_does_not_fill_the_queue(

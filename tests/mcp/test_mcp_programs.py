@@ -102,7 +102,7 @@ async def test_a_person_s_program_gets_the_tools_under_the_person_s_role(quay: Q
                 else None
             )
             assert added is None or not added.is_error
-    assert names["viewer"] == {"search_knowledge", "list_tasks"}
+    assert names["viewer"] == {"search_knowledge", "list_tasks", "get_context"}
     assert {"create_task", "record_lesson", "record_decision", "send_message"} <= names["supervisor"]
     [lesson] = [one for one in await quay.do("lesson.list") if one.title == "x is wrong"]
     assert lesson.source.startswith("user:"), "it is the person's word"
