@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from core.faces.cli import Edge
     from core.faces.words import Globals
 
+NO_ENGINE = "QD_NO_ENGINE"
+"""Variable that keeps the screen from starting an engine of this host: it shows one elsewhere."""
 PATIENCE_SECONDS = 45.0
 """How long the demonstration leaves a question to the person at the screen before it goes on by itself."""
 
@@ -45,7 +47,7 @@ async def welcome(edge: "Edge", environ: Mapping[str, str], options: "Globals") 
         readonly=options.readonly,
         low_bandwidth=options.low_bandwidth,
         theme=options.theme or "",
-        starts_engine=options.database_url is None,  # it shows an engine elsewhere: to look is not to join
+        starts_engine=options.database_url is None and not environ.get(NO_ENGINE),  # to look is not to join
     )
     return code
 
@@ -94,8 +96,9 @@ async def show_in_browser(
     from core.faces.plain import json_text
     from core.faces.start import server
 
+    elsewhere = environ.get("QD_DATABASE_URL") != edge.environ.get("QD_DATABASE_URL")
     async with server().serving(
-        environ,
+        {**environ, NO_ENGINE: "1"} if elsewhere else environ,
         port=int(arguments.get("port", PORT)),
         public_url=str(arguments.get("public_url") or ""),
         readonly=bool(arguments.get("readonly")),

@@ -36,8 +36,9 @@ class Served:
 
 @pytest.fixture
 async def served(seen_day: str, world_environ: dict[str, str]) -> AsyncIterator[Served]:
-    environ = world_environ | {"QD_DATABASE_URL": seen_day, "TMUX": "x,1,0", "NO_COLOR": ""}
+    environ = world_environ | {"TMUX": "x,1,0", "NO_COLOR": ""}
     words = [sys.executable, "-P", "-m", "core.faces.start", "serve", "--port", "0", "--readonly", "--json"]
+    words += ["--database-url", seen_day]
     process = await asyncio.create_subprocess_exec(
         *words, cwd=ROOT, env=environ, stdout=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
     )
@@ -98,6 +99,7 @@ async def test_the_screen_is_seen_and_driven_in_a_browser(served: Served, browse
         [screen] = served.screens()
         assert "QD_DATABASE_URL" not in " ".join(screen.cmdline())
         assert "TMUX" not in screen.environ()
+        assert screen.environ()["QD_NO_ENGINE"] == "1", "an engine elsewhere is looked at"
     async with asyncio.timeout(15):
         while served.screens():
             await asyncio.sleep(0.05)
