@@ -57,7 +57,9 @@ async def learn_from_reverts(connection: asyncpg.Connection, project: str, rever
     for revert in reverts:
         back = await rows.reverted_by(connection, project, revert.undoes) if revert.undoes else None
         task = back[0] if back else await _task(connection, project, revert)
-        if not await rows.note_revert(connection, project, revert.commit, revert.undoes, task) or task is None:
+        if task is None:
+            continue  # not ours, or not known to be yet: its pull request may still be learned from
+        if not await rows.note_revert(connection, project, revert.commit, revert.undoes, task):
             continue
         run = await rows.merged_run(connection, task)
         if run is None:

@@ -264,6 +264,24 @@ async def test_a_revert_debits_what_its_run_was_told_and_a_revert_of_it_gives_it
     assert (await quay.do("decision.show", id=decision.number)).details["outcome"] == "success"
 
 
+async def test_a_revert_of_a_pull_request_counts_also_where_it_was_seen_before_the_pull_request(
+    quay: Quay, hub: Hub
+) -> None:
+    repo = await harbour(quay, hub)
+    task = await quay.task("Fix the berth overflow")
+    lesson = await quay.do("lesson.add", error="berth overflow", fix="delete the berth", project="app")
+    run = await quay.run(task, "running")
+    await tell(quay, task, run)
+    await quay.end(run, "succeeded")
+    merge = repo.commit({"src/berths.py": "x = 1\n"}, message="Fix it (#9)")
+    repo.commit({"src/berths.py": "y = 2\n"}, message='Revert "Fix it" (#10)\n\nReverts acme/app#9')
+    assert (await quay.do("learn")).reverted == 0, "nobody knows yet whose work that was"
+    hub.pull(9, "Fix it", merged=RECENT, branch=f"qd/{task}-fix", merge_commit_sha=merge)
+    assert (await quay.do("learn", project="app", from_prs=True)).reverted == 1
+    shown = await quay.do("lesson.show", id=lesson.number)
+    assert (shown.uses, shown.wins) == (1, 0)
+
+
 # ── consolidation ──
 
 

@@ -82,3 +82,6 @@ async def test_a_poisoned_memory_is_found_and_told_to_nobody_within_five_runs(cr
     task = await crew.add("Write the notice last", agent="apprentice")
     await crew.reaches(task, "completed")
     assert poison.number not in [item.number for item in (await crew.do("context", task=task)).items]
+    done = {row["name"] for row in await crew.sql.fetch("select name from upkeep")}
+    assert done == {"consolidation", "reverts"}, "the engine keeps the memory by itself"
+    assert "knowledge was not kept" not in crew.logs()
