@@ -24,6 +24,8 @@ from; reciprocal ranks (k from 5 to 60, any weight) came out below it on each of
 """
 POOL = 100
 """Candidates that each leg brings, at least."""
+SHORTLIST = 60
+"""Candidates whose outcome and age are looked at, at least: a weight can make up for a third of a score."""
 HALF_LIFE_DAYS = 365.0
 """Age at which what was said counts a twentieth less; what is read from a repository is as old as its commit and does
 not fade.
@@ -84,10 +86,7 @@ async def search(
             mode = "words and meaning"
             by_meaning = await rows.match_vectors(connection, model, vector, corpora, pool, filters)
     fused = fuse([(match.memory, match.score) for match in by_words], by_meaning)
-    standings = await rows.standings(connection, list(fused))
-    at = now or datetime.now(UTC)
-    scored = [(score * weight(standings[number], at), number) for number, score in fused.items() if number in standings]
-    best = _without_twins(sorted(scored, reverse=True), standings)[:limit]
+    best = await _weighed(connection, fused, now or datetime.now(UTC), limit)
     found = await items.by_number(connection, [number for _, number in best])
     coverage = {match.memory: match.coverage for match in by_words}
     similarity = dict(by_meaning)
@@ -104,6 +103,21 @@ async def search(
         if number in found
     )
     return Found(hits, mode)
+
+
+async def _weighed(
+    connection: asyncpg.Connection, fused: Mapping[int, float], at: datetime, limit: int
+) -> list[tuple[float, int]]:
+    """The best by score and weight. A few times as many as are wanted are looked at; all of them where twins fill the first places."""
+    order = sorted(fused, key=lambda number: (-fused[number], number))
+    best: list[tuple[float, int]] = []
+    for count in (max(SHORTLIST, 4 * limit), len(order)):
+        standings = await rows.standings(connection, order[:count])
+        scored = [(fused[number] * weight(known, at), number) for number, known in standings.items()]
+        best = _without_twins(sorted(scored, key=lambda one: (-one[0], one[1])), standings)[:limit]
+        if len(best) == limit or count >= len(order):
+            break
+    return best
 
 
 def fuse(words: Sequence[tuple[int, float]], meaning: Sequence[tuple[int, float]]) -> Mapping[int, float]:
