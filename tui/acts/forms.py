@@ -9,7 +9,6 @@ from tui.actions import Place, action
 from tui.forms import form_of
 from tui.giving import names_of, outcome
 from tui.ink import plain
-from tui.screens.forms import FormScreen, known_of
 
 _TASKS = 300
 """Tasks that are offered."""
@@ -35,6 +34,8 @@ async def _filled_in(
     if any(field.name in ("after", "parent") for field in form.fields):
         tasks = await app.store.ask("task.list", limit=_TASKS)
         names["task"] = [(str(task.number), task.title) for task in tasks if task.status not in ("failed", "cancelled")]
+    from tui.screens.forms import FormScreen, known_of
+
     result = await app.push_screen_wait(FormScreen(form, known_of(names)))
     if result is not None:
         app.say(outcome(command, result), "ok")

@@ -12,7 +12,6 @@ from tui.editor import edit_text, open_file
 from tui.forms import form_of
 from tui.giving import Undo, names_of, outcome
 from tui.ink import plain
-from tui.screens.forms import FormScreen, known_of
 from tui.widgets.dialogs import Option
 
 if TYPE_CHECKING:
@@ -150,6 +149,8 @@ async def edit(place: Place) -> None:
         entry = find(f"{item.category}.edit")
         before = SimpleNamespace(title=item.title, tag=item.tags, **dict(item.details or {}))
         form = form_of(entry, subject.label, fixed={"id": str(item.number)}, row=before)
+        from tui.screens.forms import FormScreen, known_of
+
         if await app.push_screen_wait(FormScreen(form, known_of({}))) is not None:
             app.say(f"#{item.number} is changed", "ok")
         return

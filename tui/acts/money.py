@@ -9,7 +9,6 @@ from tui.actions import Place, Subject, action, command
 from tui.forms import form_of
 from tui.giving import Undo, outcome
 from tui.panels.budgets import Line, amount
-from tui.screens.forms import FormScreen, known_of
 
 if TYPE_CHECKING:
     from core.commands.budget import Budget
@@ -170,6 +169,8 @@ async def _form(
     place: Place, name: str, title: str, *, names: Mapping[str, Sequence[tuple[str, str]]] | None = None
 ) -> None:
     entry = find(name)
+    from tui.screens.forms import FormScreen, known_of
+
     result = await place.app.push_screen_wait(FormScreen(form_of(entry, title), known_of(names or {})))
     if result is not None:
         place.app.say(outcome(entry, result), "ok")
@@ -196,6 +197,8 @@ async def edit_service(place: Place) -> None:
     row = await place.app.store.ask("service.show", name=place.subject["service"])
     entry = find("service.edit")
     form = form_of(entry, f"service {row.name}", fixed={"name": row.name}, row=row)
+    from tui.screens.forms import FormScreen, known_of
+
     result = await place.app.push_screen_wait(FormScreen(form, known_of({})))
     if result is not None:
         place.app.say(outcome(entry, result), "ok")

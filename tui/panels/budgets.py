@@ -3,14 +3,16 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from core.commands.budget import Budget
 from tui.actions import Subject
 from tui.ink import Part, money, plain
 from tui.widgets.charts import limit_bar
 from tui.widgets.panel import TablePanel
 from tui.widgets.rows import Column, Rows
+
+if TYPE_CHECKING:
+    from core.commands.budget import Budget
 
 _SCOPES = ("service", "day", "project", "agent", "task", "sum")
 
@@ -32,7 +34,7 @@ class Line:
     """Of a service: active, suspended, exhausted, down."""
     why: str = ""
     """Why the service is not active."""
-    budget: Budget | None = None
+    budget: "Budget | None" = None
 
     @property
     def share(self) -> float:
@@ -48,7 +50,7 @@ class Line:
         return "warn" if self.share >= 0.8 or (self.soft is not None and used >= self.soft) else "ok"
 
 
-def lines_of(budgets: Sequence[Budget], services: Sequence[Any]) -> list[Line]:
+def lines_of(budgets: "Sequence[Budget]", services: Sequence[Any]) -> list[Line]:
     """Budgets as lines, services first; what a rule for each counts is shown where it counts, not the rule."""
     states = {service.name: service for service in services}
     lines = []
@@ -151,12 +153,12 @@ class BudgetsPanel(TablePanel):
     async def load_all(self) -> Sequence[Line]:
         """The budgets in force; then what was spent today and this month."""
         store = self.deck.store
+        status = await store.ask(
+            "status"
+        )  # known already; the commands of money are read from their files only now, while others load
         budgets: list[Budget] = await store.ask("budget.list")
-        lines = lines_of(
-            [row for row in budgets if row.key != "*"] if budgets else [],
-            await store.ask("service.list") if budgets else [],
-        )
-        status = await store.ask("status")
+        services = await store.ask("service.list") if budgets else []
+        lines = lines_of([row for row in budgets if row.key != "*"], services)
         zero = Decimal(0)
         lines.append(Line("all runs", "today", "usd", status.spend.today_usd, zero, None, "sum", "today"))
         lines.append(Line("all runs", "month", "usd", status.spend.month_usd, zero, None, "sum", "month"))
