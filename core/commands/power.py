@@ -25,6 +25,9 @@ START_SECONDS = 90.0
 STOP_SECONDS = 60.0
 """How long an engine may take to end; with its runs, it waits for their grace as well."""
 
+TELL_SECONDS = 10.0
+"""How long the database may not know an engine that is just starting."""
+
 _LOOK_SECONDS = 0.05
 
 ENGINE = (sys.executable, "-P", "-m", "core.engine")
@@ -77,11 +80,15 @@ async def down(
     log = ctx.paths.logs / "engine.log"
     if not is_held(ctx.paths.engine_lock):
         return Power("stopped", None, changed=False, log=log)
-    async with ctx.db.transaction(ctx.who) as connection:
-        row = await rows.engine_by_name(connection, engine_name(ctx.paths.state))
-        if row is not None:
-            await rows.want(connection, row.id, "stop_runs" if stop_runs else "stop")
-    await ctx.db.ring("engine")
+    told_by = asyncio.get_running_loop().time() + TELL_SECONDS
+    while is_held(ctx.paths.engine_lock) and not await _tell(ctx, "stop_runs" if stop_runs else "stop"):
+        if asyncio.get_running_loop().time() >= told_by:
+            pid = _lock_pid(ctx.paths.engine_lock)
+            raise ConflictError(
+                f"the engine of this state folder (pid {pid}) works on another database than this command",
+                f"name that one with --database-url, or end the engine: kill {pid}",
+            )
+        await asyncio.sleep(_LOOK_SECONDS)
     grace = ctx.settings.run.interrupt_seconds + ctx.settings.run.terminate_seconds
     try:
         async with asyncio.timeout(STOP_SECONDS + (grace if stop_runs else 0)):
@@ -93,6 +100,17 @@ async def down(
             f"wait for it, or see {log}",
         ) from None
     return Power("stopped", None, changed=True, log=log)
+
+
+async def _tell(ctx: Context, wanted: str) -> bool:
+    """Tell the engine that holds the lock what it is to do; False while the database does not know it."""
+    row = await _row(ctx)
+    if row is None or row.pid != _lock_pid(ctx.paths.engine_lock):
+        return False
+    async with ctx.db.transaction(ctx.who) as connection:
+        await rows.want(connection, row.id, wanted)
+    await ctx.db.ring("engine")
+    return True
 
 
 async def _row(ctx: Context) -> rows.EngineRow | None:

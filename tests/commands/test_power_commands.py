@@ -1,6 +1,7 @@
 """`qd up`, `qd down`, `qd status` and `qd doctor` with a real engine, in a process of its own."""
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from config.paths import resolve_paths
 from tests.command_line import CommandLine
 
 
@@ -70,6 +72,22 @@ async def test_an_engine_that_was_killed_is_started_again(powered: CommandLine) 
     assert again["changed"] is True
     assert again["pid"] != pid
     assert (await powered("status", "--json")).json["engine"]["pid"] == again["pid"]
+
+
+async def test_an_engine_of_another_database_is_not_said_to_have_been_told(
+    powered: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.commands.power.TELL_SECONDS", 0.1)
+    lock = resolve_paths(powered.environ).engine_lock
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as held:
+        held.write("999999999\n")
+        held.flush()
+        fcntl.flock(held, fcntl.LOCK_EX)
+        outcome = await powered("down")
+    lock.unlink()
+    assert outcome.code == 5
+    assert "pid 999999999) works on another database" in outcome.err
 
 
 async def test_an_engine_that_cannot_start_says_why(powered: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
