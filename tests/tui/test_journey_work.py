@@ -134,7 +134,7 @@ async def test_rejecting_asks_and_says_what_is_lost(harbour: World) -> None:
         await pilot.press("X")
         await write(pilot, "we do without")
         await pilot.press("enter", "y")
-        await shows(pilot, "rejected")
+        await shows(pilot, "✗ rejected")
         assert await harbour.sql.fetchval("select status || ': ' || note from review") == "rejected: we do without"
         assert await harbour.sql.fetchval("select status::text from task where number = 1") == "cancelled"
         await pilot.press("m")
