@@ -6,16 +6,24 @@ over them takes 30 to 60 ms: longer than a key may take. So they are set aside o
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _STANDS_SECONDS = 1.5
 """How long after the first connection everything that stays has been made."""
 
+_MOST_SECONDS = 5.0
+"""So long a database is waited for."""
+
 
 @asynccontextmanager
 async def settled_heap(ready: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """While the block runs: set aside what lives a moment after ``ready``; give it back at the end."""
+    """While the block runs: set aside what lives a moment after ``ready``; give it back at the end. From then on garbage is collected."""
     waiting = asyncio.create_task(_set_aside(ready), name="heap of the screen")
     try:
         yield
@@ -26,8 +34,25 @@ async def settled_heap(ready: Callable[[], Awaitable[None]]) -> AsyncIterator[No
         gc.unfreeze()
 
 
+def held(begin: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Collect nothing while the screen is being loaded, since all of that stays; whatever comes of it, collect again after the end."""
+
+    @wraps(begin)
+    async def held_(*args: P.args, **more: P.kwargs) -> T:
+        gc.disable()
+        try:
+            return await begin(*args, **more)
+        finally:
+            gc.enable()
+
+    return held_
+
+
 async def _set_aside(ready: Callable[[], Awaitable[None]]) -> None:
-    await ready()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_MOST_SECONDS):
+            await ready()
     await asyncio.sleep(_STANDS_SECONDS)
     gc.collect()
     gc.freeze()
+    gc.enable()

@@ -10,9 +10,11 @@ from pathlib import Path
 from config.errors import UsageError
 from config.paths import Paths, resolve_paths
 from core.commands.table import Context
+from tui.litter import held, settled_heap
 from tui.store import Opener, Store
 
 
+@held
 async def open_screen(
     environ: Mapping[str, str],
     cwd: Path,
@@ -47,7 +49,6 @@ async def open_screen(
     from tui.app import Choices, QuarterdeckApp
     from tui.keymap import read_keymap
     from tui.lifeline import Lifeline
-    from tui.litter import settled_heap
 
     plain = registry()
     known = registry(read_keymap(paths.config / "keymap.toml", plain.actions))
