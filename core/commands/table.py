@@ -242,9 +242,12 @@ def commands(noun: str) -> list[Command]:
     """The commands of a noun, in the order of their declaration. Raises :class:`NotFoundError` for an unknown noun."""
     if noun not in NOUNS:
         raise NotFoundError(f"there is no command {noun!r}", "see `qd help`")
+    place = {module: number for number, module in enumerate(NOUNS[noun])}
     for module in NOUNS[noun]:
         import_module(module)
-    return [entry for entry in _TABLE.values() if entry.noun == noun]
+    # by their place in the table, whichever module happened to be imported first
+    found = [entry for entry in _TABLE.values() if entry.noun == noun]
+    return sorted(found, key=lambda entry: place.get(entry.function.__module__, len(place)))
 
 
 def find(name: str) -> Command:
