@@ -28,6 +28,7 @@ from tui.screens.base import BaseScreen
 from tui.store import Connection, Fresh, Store, Trouble
 from tui.type_ahead import TypeAhead
 from tui.widgets.dialogs import Ask, Choose, Confirm, Option, Read
+from tui.widgets.lines import Lines
 from tui.widgets.scroll_bar import choose_scroll_bar
 
 TALL = 36
@@ -348,7 +349,10 @@ class QuarterdeckApp(App[int]):
 
     def learn_projects(self, projects: "list[Any]") -> None:
         """Know the colours and names of the projects."""
-        self._colours = {project.id: project.colors.primary for project in projects}
+        before, self._colours = self._colours, {project.id: project.colors.primary for project in projects}
+        if before != self._colours and self.screen_stack:
+            for lines in self.screen.query(Lines):
+                lines.repaint()  # others name projects too, and may have been painted before
         self.lifeline.names["project"] = list(self._colours)
 
     async def learn_names(self) -> None:
