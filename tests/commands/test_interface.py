@@ -161,7 +161,7 @@ def test_an_object_has_its_fields(kind: type[Any], names: str) -> None:
 
 def test_a_task_is_in_one_of_these_states() -> None:
     assert [state.value for state in TaskStatus] == (
-        "pending blocked waiting in_progress review completed failed cancelled".split()
+        ["pending", "blocked", "waiting", "in_progress", "review", "completed", "failed", "cancelled"]
     )
 
 
