@@ -33,7 +33,7 @@ run: setup  ## start everything and show the program at its work
 	@$(BIN)/python -P -m core.faces.first
 
 test: setup-dev  ## the whole test suite
-	@$(BIN)/python -P -m pytest -n 2 --dist worksteal -q $(ARGS)
+	@$(BIN)/python -P -m pytest -n 3 --dist worksteal -q $(ARGS)
 
 lint: setup-dev  ## formatting, lint, types, import contracts
 	@$(BIN)/ruff format --check .

@@ -86,7 +86,13 @@ class Database:
                 reset=_no_reset,
                 server_settings=settings,
             )
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        ) as error:
             raise unreachable(error) from error
         return cls(pool, dsn, bound)
 

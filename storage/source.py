@@ -57,7 +57,13 @@ class Source:
             await ensure_server(self.paths)
         try:
             await migrate(self.dsn)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        ) as error:
             raise unreachable(error) from error
 
 

@@ -287,7 +287,7 @@ class Store:
                 self._lose(str(error))
                 raise unreachable(error) from error
             raise QuarterdeckError(f"the database refuses: {one_line(str(error))}") from error
-        except (OSError, asyncpg.InterfaceError) as error:
+        except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             self._lose(str(error))
             raise unreachable(error) from error
         self.as_of = self.now()

@@ -5,6 +5,7 @@ gates were run on. A checkout of the base is brought forward when it is clean, a
 is not.
 """
 
+import asyncio
 import re
 import shlex
 from collections.abc import Iterator
@@ -29,6 +30,10 @@ _MOVED = re.compile(
     r"^\[rejected\]|fetch first|non-fast-forward|failed to update ref|cannot lock ref|incorrect old value|stale info"
 )
 _IN_THE_WAY = re.compile(r"unstaged changes|staged changes|working tree|currently checked out", re.IGNORECASE)
+_HALF_MADE = re.compile(r"worktrees/\S*/(HEAD|commondir|gitdir)|worktrees/\S+: ")
+"""git reads what all worktrees stand on when it takes a push, also of one that is just being made or removed."""
+_PAUSES = (0.1, 0.3, 1.0, 3.0)
+"""Seconds."""
 _GOING_ON = {
     "MERGE_HEAD": "merge", "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert", "sequencer": "cherry-pick",
     "rebase-apply": "rebase", "rebase-merge": "rebase",
@@ -123,9 +128,13 @@ async def _land_here(worktree: Worktree, target: Target, commit: str) -> None:
         if checkout.branch == target.branch and checkout.path == main_tree:
             await _bring_forward(worktree, checkout, target, commit)
             return
-    pushed = await _push(repo, target, str(repo.git_dir), _RECEIVE, commit, {})
-    if pushed.status == 0:
-        return
+    for pause in (*_PAUSES, None):
+        pushed = await _push(repo, target, str(repo.git_dir), _RECEIVE, commit, {})
+        if pushed.status == 0:
+            return
+        if pause is None or not _HALF_MADE.search(pushed.stderr):
+            break
+        await asyncio.sleep(pause)
     reason = _REASON.search(pushed.text)
     if reason is None:
         raise GitError("push", pushed.status, last_lines(pushed.stderr))

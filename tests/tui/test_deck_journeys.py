@@ -276,7 +276,7 @@ async def test_every_place_opens_and_comes_back(day: str, tmp_path: Path) -> Non
             ("gs", "engine.max_parallel"),
             ("ga", "builtin"),
             ("gu", "audit trail"),
-            ("6", "Knowledge"),
+            ("6", "who was told"),
         ):
             await pilot.press(*keys)
             await until(lambda words=words: words in seen(pilot.app), pilot)

@@ -14,7 +14,7 @@ def test_keys_that_come_all_at_once_reach_what_they_are_meant_for(day: str, worl
         line.send("q")
         line.wait("3 queue · 22")
         line.wait(lambda: "README" not in line.text().splitlines()[3])
-        line.send("/lantern\r")
+        line.send("3/lantern\r")
         line.wait("3 queue · 8 match")
         line.send("\x1b")
         line.wait("3 queue · 22")

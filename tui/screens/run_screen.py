@@ -100,7 +100,7 @@ class RunScreen(BaseScreen):
         """Begin to load."""
         self.query_one(QuestionBar).display = False
         self._show_tab()
-        self._about = self.deck.store.subscribe(self, ("run", "task", "question", "review"), self._load)
+        self._about = self.deck.store.subscribe(self, ("run", "run-input", "task", "question", "review"), self._load)
 
     def on_unmount(self) -> None:
         """Load no more."""
