@@ -86,7 +86,7 @@ async def test_input_to_an_agent_without_stdin_is_refused(crew: Crew) -> None:
 
 async def test_interrupt_reaches_the_agent(crew: Crew) -> None:
     kept = await crew.python(
-        "signal.signal(signal.SIGINT, lambda *_: (say('interrupted'), sys.exit(3)))\nsay('ready')\ntime.sleep(1000)"
+        "signal.signal(signal.SIGINT, lambda *_: (os.write(1, b'interrupted\\n'), sys.exit(3)))\nsay('ready')\ntime.sleep(1000)"
     )
     await kept.says(b"ready")
     await client.interrupt(kept.socket)

@@ -105,7 +105,7 @@ async def test_stopping_ends_connections_and_tells_whether_there_was_a_server(ho
     assert await stop_server(paths)
     assert not await stop_server(paths)
     assert server_status(paths) is None
-    assert not alive(first.pid)
+    wait_for(lambda: not alive(first.pid), "the server is gone")  # it has no command any more a moment before it ends
     connection.terminate()
     second = await ensure_server(paths)
     assert second.pid != first.pid
