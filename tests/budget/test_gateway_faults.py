@@ -107,6 +107,32 @@ async def test_calls_go_on_after_the_database_was_killed_while_they_flowed(tmp_p
             await db.close()
 
 
+async def test_a_settle_that_the_server_forgot_in_a_crash_is_entered_again(tmp_path: Path) -> None:
+    with temporary_home() as home:
+        server, slow = paths_in(home), {"wal_writer_delay": "10s"}  # what nobody waits for is not on the disk soon
+        await ensure_server(server, slow)
+        dsn = server_dsn(server)
+        await migrate(dsn)
+        db = await connect(dsn)
+        (run,) = await add_runs(db)
+        async with stand_in() as provider, aiohttp.ClientSession() as http:
+            await add_service(db, "main", provider.url, usd=1)
+            token = await token_for(dsn, run)
+            async with gateway(boot_for(dsn, tmp_path, lease_seconds=6), "main") as url:
+                assert await work(url, token, http, 1, stream=False) == [200]
+                await until(lambda: db.fetchval("select status = 'settled' from charge"))
+                os.kill(server_status(server).pid, signal.SIGKILL)
+                await until(lambda: server_status(server) is None)
+                await ensure_server(server, slow)
+                db = await connect(dsn)
+                assert await db.fetchval("select status from charge") == "reserved", "the crash forgot nothing"
+                await nothing_open(db)
+                charge = await db.fetchrow("select status, basis, cost_micro from charge")
+                assert tuple(charge) == ("settled", "measured", 20 * 2 + 20 * 10)
+        assert await books(db) == {}
+        await db.close()
+
+
 async def test_a_stream_under_way_is_settled_although_its_connections_were_cut(
     migrated_database: str, tmp_path: Path
 ) -> None:

@@ -1,7 +1,8 @@
 """The gateway's dealings with the ledger: reserve with patience, settle without fail, keep the lease.
 
 A settle is never lost with the database: it is tried again until it is stored or the gateway ends, and then the sweep
-presumes it.
+presumes it. Since a settle only lowers what is held against a budget, it does not wait for the disk; it is remembered until the next
+heartbeat, whose commit does, and a server that crashed in between is told again. A reserve always waits.
 """
 
 import asyncio
@@ -9,7 +10,6 @@ import hashlib
 import logging
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,7 @@ import asyncpg
 from config.errors import UnavailableError
 from storage.database import Database
 from storage.queries import budget
-from storage.queries.budget import Ask, Basis, Bearer, Final, Grant, Tokens
+from storage.queries.budget import Ask, Bearer, Grant, Settlement
 
 log = logging.getLogger(__name__)
 
@@ -31,19 +31,6 @@ LAST_SECONDS = 10.0
 
 RETRY = 0.25
 """Seconds between two looks at a budget that is busy, where no settle of this gateway wakes the call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """How a charge ends."""
-
-    charge: UUID
-    status: Final
-    cost: int = 0
-    tokens: Tokens | None = None
-    basis: Basis = "measured"
-    note: str | None = None
-    model: str | None = None
 
 
 class Books:
@@ -60,6 +47,9 @@ class Books:
         self._pending = 0
         self._give_up_at: float | None = None
         self._held: set[UUID] = set()
+        """Charges that the database may have as reserved."""
+        self._unproved: dict[UUID, Settlement] = {}
+        """What was settled since the last heartbeat."""
         self.topics: set[str] = set()
         """What changed since the bell was last rung."""
         self.changed = asyncio.Event()
@@ -71,7 +61,7 @@ class Books:
             while not stop.is_set():
                 try:
                     async with self._db.connection() as connection:
-                        await budget.heartbeat(connection, self._gateway, self._lease)
+                        await self._beat(connection)
                         while await budget.sweep(connection):
                             self._ring("budget")
                         for stray in await budget.strays(connection, self._gateway, tuple(self._held)):
@@ -83,6 +73,17 @@ class Books:
                 await _wait(stop, self._lease.total_seconds() / 3)
             self._give_up_at = asyncio.get_running_loop().time() + LAST_SECONDS
         self._group = None
+
+    async def _beat(self, connection: asyncpg.Connection) -> None:
+        """Renew the lease; settle again what the server has forgotten in a crash. What it still knows is on its disk once the beat is."""
+        known = dict(self._unproved)
+        forgotten = await budget.unsettled(connection, tuple(known)) if known else ()
+        await budget.heartbeat(connection, self._gateway, self._lease)
+        for charge in known:
+            del self._unproved[charge]
+        for charge in forgotten:
+            self.settle(known[charge])
+        self._held.difference_update(known.keys() - forgotten)
 
     async def resign(self) -> None:
         """The lease is over at once: what is still reserved counts as spent."""
@@ -194,16 +195,7 @@ class Books:
             for attempt in range(10_000):
                 try:
                     async with self._db.connection() as connection:
-                        await budget.settle(
-                            connection,
-                            item.charge,
-                            item.status,
-                            item.cost,
-                            item.tokens,
-                            basis=item.basis,
-                            note=item.note,
-                            model=item.model,
-                        )
+                        await budget.settle_soon(connection, item)
                     break
                 except UnavailableError:
                     if self._give_up_at is not None and asyncio.get_running_loop().time() > self._give_up_at:
@@ -216,7 +208,7 @@ class Books:
                     # taken for a stray, and counts in full once this gateway is gone.
                     log.exception("charge %s could not be settled", item.charge)
                     return
-            self._held.discard(item.charge)
+            self._unproved[item.charge] = item
         finally:
             self._pending -= 1
         self._ring("budget", "charge")

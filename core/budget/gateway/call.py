@@ -20,13 +20,13 @@ from aiohttp import web
 from config.errors import UnavailableError
 from config.settings import GatewaySettings
 from core.budget.gateway import headers
-from core.budget.gateway.books import Books, Settlement
+from core.budget.gateway.books import Books
 from core.budget.gateway.circuit import Trouble, trouble_in_stream, trouble_of
 from core.budget.gateway.journal import Journal
 from core.budget.gateway.routing import Quote, Services, serves, unpriced
 from core.budget.wire import Demand, Reader, Refusal, Wire
 from core.budget.wire.base import dump
-from storage.queries.budget import Basis, Bearer, Grant, Service, Tokens
+from storage.queries.budget import Basis, Bearer, Grant, Service, Settlement, Tokens
 
 UNDER_WAY = 256
 """Tokens that a provider may generate before it notices that nobody listens any more: a second of a fast model."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
-from core.budget.gateway.books import Settlement
 from core.knowledge.secrets import redact
+from storage.queries.budget import Settlement
 
 MOST = 1_000_000
 """Bytes of a body that are written."""
