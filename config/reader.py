@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from config.errors import NotFoundError, UsageError
 from config.paths import Paths
-from config.settings import Settings
+from config.settings import Group, Settings, help_of
 
 FILE_ONLY = frozenset({"database_url"})
 """Keys that must be known before the database is."""
@@ -73,17 +73,23 @@ def settings_from(file: Mapping[str, Any], live: Mapping[str, Any]) -> Settings:
     return Settings.model_validate(nested)
 
 
-def known_keys() -> dict[str, tuple[Any, str]]:
-    """Every key with its default and what it is for."""
-    keys: dict[str, tuple[Any, str]] = {}
+def known_keys() -> dict[str, Any]:
+    """Every key with its default."""
+    keys: dict[str, Any] = {}
     for name, outer in Settings.model_fields.items():
         default = outer.get_default(call_default_factory=True)
-        if isinstance(default, BaseModel):
-            for inner, field in type(default).model_fields.items():
-                keys[f"{name}.{inner}"] = (field.default, field.description or "")
+        if isinstance(default, Group):
+            keys |= {f"{name}.{inner}": field.default for inner, field in type(default).model_fields.items()}
         else:
-            keys[name] = (default, outer.description or "")
+            keys[name] = default
     return keys
+
+
+def about_key(key: str) -> str:
+    """What a known key is for."""
+    group, _, name = key.rpartition(".")
+    held: type[Group] = type(Settings.model_fields[group].default) if group else Settings
+    return help_of(held).get(name, "")
 
 
 def check_value(key: str, value: Any) -> Any:
@@ -103,7 +109,7 @@ def check_value(key: str, value: Any) -> Any:
     except ValidationError as error:
         what = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise UsageError(
-            f"{key} = {_shown(value)}: {what[:1].lower() + what[1:]}", f"the default is {json.dumps(keys[key][0])}"
+            f"{key} = {_shown(value)}: {what[:1].lower() + what[1:]}", f"the default is {json.dumps(keys[key])}"
         ) from None
     return getattr(getattr(checked, group) if group else checked, name)
 

@@ -1,6 +1,10 @@
 """What a person may set: every key with its type, its default and what it is for."""
 
+import ast
+import inspect
 import re
+from functools import cache
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -9,7 +13,22 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 class Group(BaseModel):
     """Settings that belong together. The line below each field is its help."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@cache
+def help_of(group: type[Group]) -> dict[str, str]:
+    """The help of each field of a group: the line below it. Read from the source when asked for, since few programs ask and all start."""
+    body = ast.parse(inspect.getsource(group)).body[0].body  # type: ignore[attr-defined]
+    return {
+        field.target.id: inspect.cleandoc(line.value.value)
+        for field, line in pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(line, ast.Expr)
+        and isinstance(line.value, ast.Constant)
+        and isinstance(line.value.value, str)
+    }
 
 
 class EngineSettings(Group):

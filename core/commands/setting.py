@@ -4,7 +4,16 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from config.errors import UsageError
-from config.reader import FILE_ONLY, check_value, known_keys, parse_value, read_config, settings_from, value_of
+from config.reader import (
+    FILE_ONLY,
+    about_key,
+    check_value,
+    known_keys,
+    parse_value,
+    read_config,
+    settings_from,
+    value_of,
+)
 from core.commands.shown import Column
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Text
@@ -98,9 +107,9 @@ async def _settings(ctx: Context) -> list[Setting]:
             value=_shown(key, value_of(now, key)),
             default=default,
             source="database" if key in live else "file" if key in file else "default",
-            help=words,
+            help=about_key(key),
         )
-        for key, (default, words) in known_keys().items()
+        for key, default in known_keys().items()
     ]
 
 

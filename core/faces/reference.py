@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from config.reader import known_keys
+from config.reader import about_key, known_keys
 from core.commands.table import ABOUT, NOUNS, Command, commands
 from core.faces.help import options_of, usage
 
@@ -82,9 +82,9 @@ def _settings() -> str:
     lines = [_MARK, "", "# Settings", ""]
     lines += ["In `config.toml` each group is a table; `qd settings set KEY VALUE` sets a key live.", ""]
     lines += ["| key | default | what it is |", "|---|---|---|"]
-    for key, (default, words) in known_keys().items():
+    for key, default in known_keys().items():
         shown = "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
-        lines.append(f"| `{key}` | {shown} | {_cell(words)} |")
+        lines.append(f"| `{key}` | {shown} | {_cell(about_key(key))} |")
     return "\n".join([*lines, ""])
 
 
