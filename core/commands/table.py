@@ -253,9 +253,10 @@ def commands(noun: str) -> list[Command]:
 def find(name: str) -> Command:
     """The command ``noun.verb``. Raises :class:`NotFoundError`."""
     noun = name.rpartition(".")[0]
-    for entry in commands(noun):
-        if entry.name == name:
-            return entry
+    for module in NOUNS.get(noun, ()):
+        import_module(module)
+        if name in _TABLE:
+            return _TABLE[name]
     raise NotFoundError(
         f"there is no command {name.replace('.', ' ')!r}",
         f"see `qd help {noun}`" if noun else "see `qd help`",

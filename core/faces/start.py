@@ -1,5 +1,6 @@
 """The entry of `qd`: nothing heavy is loaded here, so that `qd --version` answers at once."""
 
+import gc
 import os
 import sys
 from typing import Any
@@ -16,8 +17,10 @@ def main() -> int:
         return 0
     _check_rooms()
     try:
+        gc.disable()  # what is loaded now stays: a collector that walks it over and over finds nothing
         from core.faces.cli import main as run_cli
 
+        gc.enable()
         return run_cli(sys.argv[1:])
     except KeyboardInterrupt:
         return 130
