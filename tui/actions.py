@@ -7,6 +7,7 @@ Where an action may be used is a matter of *scopes*. A :class:`Place` has the sc
 thing under its cursor belongs to (a question has a ``question``, a ``run``, a ``task`` and a ``project``), of its screen, and ``app``; nearest first.
 """
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -271,19 +272,29 @@ def registry(keymap: Sequences | None = None) -> Registry:
 def clashes(known: Registry) -> list[str]:
     """Keys that mean two things in one place, hide a sequence, or put something destructive under a hand, each as a sentence."""
     found: list[str] = []
-    pairs = [(keys, known.actions[id_]) for id_, sequences in known.keys.items() for keys in sequences]
-    for n, (keys, one) in enumerate(pairs):
-        if one.destructive and keys in GUARDED:
-            found.append(f"{one.id} destroys something and must not be on {show_keys((keys,))}")
-        for other_keys, other in pairs[n + 1 :]:
-            if one.id == other.id or not _meet(one, other):
-                continue
-            if keys == other_keys:
-                found.append(f"{show_keys((keys,))} is both {one.id} and {other.id}")
-            elif keys.startswith(other_keys + " ") or other_keys.startswith(keys + " "):
-                short, long = sorted((keys, other_keys), key=len)
-                found.append(f"{show_keys((short,))} hides {show_keys((long,))} ({one.id}, {other.id})")
+    alike: defaultdict[str, list[tuple[str, Action]]] = defaultdict(list)
+    """By the first key: only what begins alike can clash."""
+    for id_, sequences in known.keys.items():
+        for keys in sequences:
+            entry = known.actions[id_]
+            if entry.destructive and keys in GUARDED:
+                found.append(f"{id_} destroys something and must not be on {show_keys((keys,))}")
+            first = alike[keys.partition(" ")[0]]
+            found += filter(None, (_clash(*other, keys, entry) for other in first))
+            first.append((keys, entry))
     return found
+
+
+def _clash(keys: str, one: Action, other_keys: str, other: Action) -> str:
+    """In which way two actions cannot be told apart; empty where they can."""
+    if one.id == other.id or not _meet(one, other):
+        return ""
+    if keys == other_keys:
+        return f"{show_keys((keys,))} is both {one.id} and {other.id}"
+    short, long = sorted((keys, other_keys), key=len)
+    if long.startswith(short + " "):
+        return f"{show_keys((short,))} hides {show_keys((long,))} ({one.id}, {other.id})"
+    return ""
 
 
 def _meet(one: Action, other: Action) -> bool:

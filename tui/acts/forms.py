@@ -6,7 +6,6 @@ from typing import Any
 from config.errors import QuarterdeckError
 from core.commands.table import find
 from tui.actions import Place, action
-from tui.forms import form_of
 from tui.giving import names_of, outcome
 from tui.ink import plain
 
@@ -24,6 +23,8 @@ async def _filled_in(
     row: Any = None,
 ) -> Any | None:
     """Have a form filled in and sent; the result of the command, None when the person left."""
+    from tui.forms import form_of
+
     app = place.app
     command = find(name)
     form = form_of(command, title, fixed=fixed, before=before, row=row)

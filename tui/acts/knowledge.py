@@ -9,7 +9,6 @@ from config.errors import QuarterdeckError
 from core.commands.table import find
 from tui.actions import Place, Subject, action, command
 from tui.editor import edit_text, open_file
-from tui.forms import form_of
 from tui.giving import Undo, names_of, outcome
 from tui.ink import plain
 from tui.widgets.dialogs import Option
@@ -146,11 +145,12 @@ async def edit(place: Place) -> None:
     assert app.store.context is not None
     item = await app.store.ask("knowledge.show", id=subject["memory"])
     if item.category in ("lesson", "decision"):
+        from tui.forms import form_of
+        from tui.screens.forms import FormScreen, known_of
+
         entry = find(f"{item.category}.edit")
         before = SimpleNamespace(title=item.title, tag=item.tags, **dict(item.details or {}))
         form = form_of(entry, subject.label, fixed={"id": str(item.number)}, row=before)
-        from tui.screens.forms import FormScreen, known_of
-
         if await app.push_screen_wait(FormScreen(form, known_of({}))) is not None:
             app.say(f"#{item.number} is changed", "ok")
         return

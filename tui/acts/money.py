@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from core.commands.table import find
 from tui.actions import Place, Subject, action, command
-from tui.forms import form_of
 from tui.giving import Undo, outcome
 from tui.panels.budgets import Line, amount
 
@@ -168,8 +167,10 @@ command(
 async def _form(
     place: Place, name: str, title: str, *, names: Mapping[str, Sequence[tuple[str, str]]] | None = None
 ) -> None:
-    entry = find(name)
+    from tui.forms import form_of
     from tui.screens.forms import FormScreen, known_of
+
+    entry = find(name)
 
     result = await place.app.push_screen_wait(FormScreen(form_of(entry, title), known_of(names or {})))
     if result is not None:
@@ -193,12 +194,13 @@ async def add_service(place: Place) -> None:
         enabled=lambda place: None if place.subject and "service" in place.subject.names else "it is no service")  # fmt: skip
 async def edit_service(place: Place) -> None:
     """Change the service, in a form."""
+    from tui.forms import form_of
+    from tui.screens.forms import FormScreen, known_of
+
     assert place.subject is not None
     row = await place.app.store.ask("service.show", name=place.subject["service"])
     entry = find("service.edit")
     form = form_of(entry, f"service {row.name}", fixed={"name": row.name}, row=row)
-    from tui.screens.forms import FormScreen, known_of
-
     result = await place.app.push_screen_wait(FormScreen(form, known_of({})))
     if result is not None:
         place.app.say(outcome(entry, result), "ok")

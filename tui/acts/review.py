@@ -5,20 +5,25 @@ from typing import TYPE_CHECKING, Any
 from config.errors import QuarterdeckError, UsageError
 from tui.actions import Place, action, command
 from tui.ink import plain
-from tui.notes import Note
-from tui.widgets.diff_view import DiffView
 from tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
     from tui.screens.review_screen import ReviewScreen
+    from tui.widgets.diff_view import DiffView, Spot
 
 
 def _screen(place: Place) -> "ReviewScreen":
     return place.screen  # type: ignore[return-value]
 
 
-def _view(place: Place) -> DiffView:
-    return place.screen.query_one(DiffView)
+def _view(place: Place) -> "DiffView":
+    return place.screen.query_one("DiffView")  # type: ignore[return-value]
+
+
+def _keep(place: Place, spot: "Spot", text: str) -> None:
+    from tui.notes import Note
+
+    _screen(place).keep(Note(spot.path, spot.side, spot.number, spot.text[:500], text.strip()))
 
 
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -172,7 +177,7 @@ async def note(place: Place) -> None:
     about = plain(spot.text).strip()[:200]
     text = await place.app.ask_text(f"note on {plain(spot.path)}:{spot.number}", about, old.replace("\n", " "))
     if text is not None:
-        screen.keep(Note(spot.path, spot.side, spot.number, spot.text[:500], text.strip()))
+        _keep(place, spot, text)
 
 
 @action("review.note-editor", "g e", scopes=("diff",), enabled=_on_line)
@@ -186,7 +191,7 @@ def note_editor(place: Place) -> None:
         raise QuarterdeckError("the database is not there yet")
     old = next((found.text for found in screen.notes if found.key == spot.key), "")
     text = edit_text(place.app, context.environ, old)
-    screen.keep(Note(spot.path, spot.side, spot.number, spot.text[:500], text.strip()))
+    _keep(place, spot, text)
 
 
 # ── judging ─────────────────────────────────────────────────────────────────────────────────────────────────────────
