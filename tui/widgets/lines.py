@@ -91,8 +91,12 @@ class Lines(ScrollView, can_focus=True):
     def set_length(self, lines: int) -> None:
         """How many lines there are."""
         if lines != self.virtual_size.height:
-            self.virtual_size = Size(0, lines)
-            self._scroll_update(self.virtual_size)  # the scroll bar comes and goes with it, not with the next layout
+            size = Size(0, lines)
+            if self.styles.auto_dimensions:
+                self.virtual_size = size
+            else:  # what it holds does not change its size, so that the screen need not be laid out anew
+                self.set_reactive(Lines.virtual_size, size)
+            self._scroll_update(size)  # the scroll bar comes and goes with it, not with the next layout
 
     def repaint(self) -> None:
         """Paint what differs from what was painted last."""
