@@ -9,7 +9,8 @@ import pytest
 from textual.widget import Widget
 
 from storage.queries import screen as queries
-from tests.tui.screen_kit import at_the_screen, seen, settled, type_, until
+from tests.tui.screen_kit import at_the_screen, screen_on, seen, settled, type_, until
+from tui.panels.queue import QueuePanel
 from tui.widgets.rows import Rows
 
 
@@ -140,3 +141,25 @@ async def test_the_order_of_work_is_state_then_priority_then_what_ended_last(see
     finally:
         await connection.close()
     assert found == (3, 4, 7, 5, 6, 8, 19, 17, 14, 15, 16, 18, 9, 10, 12, 11, 13, 20, 2, 1, 22, 21)
+
+
+async def test_a_cursor_that_is_moved_before_the_rows_are_there_is_where_it_was_sent(
+    day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = asyncio.Event()
+    queued = QueuePanel.load_keys
+
+    async def late(self: QueuePanel) -> Any:
+        await there.wait()
+        return await queued(self)
+
+    monkeypatch.setattr(QueuePanel, "load_keys", late)
+    app = screen_on(day, tmp_path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(lambda: app.store.state == "live", pilot)
+        await pilot.press("3", "j", "j")
+        there.set()
+        await settled(pilot)
+        rows = app.screen.query_one("#queue", Rows)
+        assert (rows.loaded, rows.at) == (True, 2)
+        assert rows.row() is not None

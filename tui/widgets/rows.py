@@ -5,6 +5,7 @@ left; where the pane is narrow the columns of the lowest rank go first. The curs
 """
 
 import bisect
+import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -153,7 +154,12 @@ class Rows(Lines):
                 subscription.refresh(superseded=True)
 
     async def _load_keys(self) -> tuple[tuple[Hashable, ...], Mapping[Hashable, Any] | None]:
-        return tuple(await self.load_keys()), None
+        keys = tuple(await self.load_keys())
+        if self.loaded:
+            return keys, None
+        return keys, await self.load_rows(
+            keys[: (_AROUND + 1) * self.room]
+        )  # nobody waits for rows and then again for what is in them
 
     async def _load_window(self) -> Mapping[Hashable, Any]:
         first, last = self._seen()
@@ -215,11 +221,11 @@ class Rows(Lines):
 
     def jump(self, to: int | None) -> None:
         """Move the cursor to a row counted from 1, or to the last."""
-        self.go(len(self.keys) - 1 if to is None else to - 1)
+        self.go(sys.maxsize if to is None else to - 1)
 
     def go(self, to: int) -> None:
-        """Put the cursor on a row."""
-        self._at = max(0, min(to, len(self.keys) - 1))
+        """Put the cursor on a row; on one that is still being loaded, as soon as it is there."""
+        self._at = max(0, min(to, len(self.keys) - 1) if self.loaded else to)
         self.bring_into_view(self._at)
         self.changed()
         self.repaint()
