@@ -119,9 +119,8 @@ class QuarterdeckApp(App[int]):
         return await load_pulse(self.store)
 
     async def _load_wishes(self) -> ScreenSettings:
-        """What the settings say of the screen; ones that a newer program has written are as good as none."""
-        found = {row.key.removeprefix("screen."): row.value for row in await self.store.ask("settings.list")}
-        return ScreenSettings(**{name: found[name] for name in ScreenSettings.model_fields if name in found})
+        """What the settings say of the screen."""
+        return (await self.store.settings()).screen
 
     def on_fresh(self, message: Fresh) -> None:
         """Another state of the whole, or other settings."""

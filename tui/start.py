@@ -1,17 +1,26 @@
 """Starts the screen: decides what the terminal can show before anything is drawn, runs the app, gives the terminal back."""
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
-from config.errors import UsageError
+from config.errors import QuarterdeckError, UsageError
 from config.paths import Paths, resolve_paths
 from core.commands.table import Context
+from core.faces.opening import open_context
 from tui.litter import held, settled_heap
-from tui.store import Opener, Store
+
+Opener = Callable[[], AbstractAsyncContextManager[Context]]
+
+_TOOLKIT = ("textual.css.styles", "textual.widget", "textual.screen", "textual.theme", "textual.app")
+_TURNS = 3
+"""Turns of the event loop from an answer of the database to the next question."""
+_SCREEN = ("tui.memory", "tui.themes", "tui.keymap", "tui.store", "tui.app", "tui.lifeline", "tui.screens.deck")
 
 
 @held
@@ -33,46 +42,48 @@ async def open_screen(
     which shows itself before that. ``beside``: work that goes on meanwhile; what it returns is said. Raises
     :class:`UsageError` for a keymap that is wrong.
     """
-    from tui.themes import choose_theme, shows_unicode
-
     paths = context.paths if context else resolve_paths(environ)
-    slow = low_bandwidth or environ.get("QD_LOW_BANDWIDTH", "") not in ("", "0")
-    from tui.memory import Memory
+    async with _given(context) if context else _ahead(paths, environ, cwd) as opener:
+        await _load(*_TOOLKIT, *_SCREEN, "tui.actions")
+        from tui.actions import MODULES, clashes, registry
 
-    memory = Memory(paths.state / "screen.json")
-    wanted = theme or memory.get("theme", "")
-    shown = choose_theme(wanted, environ)
-    if shown == "mono":
-        os.environ.pop("NO_COLOR", None)  # resolved into our own theme; Textual's filter would blacken it
+        await _load(*MODULES)
+        from tui.app import Choices, QuarterdeckApp
+        from tui.keymap import read_keymap
+        from tui.lifeline import Lifeline
+        from tui.memory import Memory
+        from tui.store import Store
+        from tui.themes import choose_theme, shows_unicode
 
-    from tui.actions import clashes, registry
-    from tui.app import Choices, QuarterdeckApp
-    from tui.keymap import read_keymap
-    from tui.lifeline import Lifeline
-
-    plain = registry()
-    known = registry(read_keymap(paths.config / "keymap.toml", plain.actions))
-    if wrong := clashes(known):
-        raise UsageError(f"the keymap does not work out: {wrong[0]}", f"see {paths.config / 'keymap.toml'}")
-    store = Store(
-        _given(context) if context else _opener(paths, environ, cwd), readonly=readonly, pace=1.0 if slow else 0.1
-    )
-    lifeline = Lifeline(
-        paths.logs,
-        starts_engine=starts_engine and context is None,
-        on_terminal=True,
-    )
-    choices = Choices(shown, shows_unicode(environ), readonly, slow, memory.get("dense", True))
-    _log_to(paths.logs / "screen.log")
-    app = QuarterdeckApp(store, known, choices, memory, lifeline, beside)
-    async with settled_heap(store.ready):
-        await app.run_async(mouse=not slow)
+        slow = low_bandwidth or environ.get("QD_LOW_BANDWIDTH", "") not in ("", "0")
+        memory = Memory(paths.state / "screen.json")
+        shown = choose_theme(theme or memory.get("theme", ""), environ)
+        if shown == "mono":
+            os.environ.pop("NO_COLOR", None)  # resolved into our own theme; Textual's filter would blacken it
+        known = registry(read_keymap(paths.config / "keymap.toml", registry().actions))
+        if wrong := clashes(known):
+            raise UsageError(f"the keymap does not work out: {wrong[0]}", f"see {paths.config / 'keymap.toml'}")
+        store = Store(opener, readonly=readonly, pace=1.0 if slow else 0.1)
+        lifeline = Lifeline(paths.logs, starts_engine=starts_engine and context is None, on_terminal=True)
+        choices = Choices(shown, shows_unicode(environ), readonly, slow, memory.get("dense", True))
+        _log_to(paths.logs / "screen.log")
+        app = QuarterdeckApp(store, known, choices, memory, lifeline, beside)
+        async with settled_heap(store.ready):
+            await app.run_async(mouse=not slow)
     if lifeline.hung_up:
         forget_terminal()
     if lifeline.report:
         print(lifeline.report, file=sys.stderr)
         return 1
     return app.return_code or 0
+
+
+async def _load(*modules: str) -> None:
+    """Load modules one after the other; between them goes on whatever waits for the database."""
+    for module in modules:
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        import_module(module)
 
 
 def _log_to(file: Path) -> None:
@@ -94,20 +105,38 @@ def forget_terminal() -> None:
         os.dup2(nowhere, stream)
 
 
-def _opener(paths: Paths, environ: Mapping[str, str], cwd: Path) -> Opener:
+@asynccontextmanager
+async def _ahead(paths: Paths, environ: Mapping[str, str], cwd: Path) -> AsyncIterator[Opener]:
+    """Connects to the database at once, while the screen is still being loaded; who asks first gets that connection, later ones their own."""
+
+    async def enter() -> tuple[AbstractAsyncContextManager[Context], Context]:
+        opened = open_context(paths, environ, cwd=cwd)
+        return opened, await opened.__aenter__()
+
+    begun = [asyncio.create_task(enter(), name="first connection of the screen")]
+
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Context]:
-        from core.faces.opening import open_context
-
-        async with open_context(paths, environ, cwd=cwd) as context:
+    async def opener() -> AsyncIterator[Context]:
+        opened, context = await (begun.pop() if begun else enter())
+        try:
             yield context
+        finally:
+            await opened.__aexit__(None, None, None)
 
-    return opened
+    try:
+        yield opener
+    finally:
+        for task in begun:  # nobody asked
+            task.cancel()
+            with suppress(asyncio.CancelledError, QuarterdeckError):
+                opened, _ = await task
+                await opened.__aexit__(None, None, None)
 
 
-def _given(context: Context) -> Opener:
+@asynccontextmanager
+async def _given(context: Context) -> AsyncIterator[Opener]:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Context]:
         yield replace(context)
 
-    return opened
+    yield opened

@@ -24,6 +24,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from config.errors import QuarterdeckError, UnavailableError
+from config.settings import Settings
 from core.commands.table import Context, find, invoke, utc_now
 from core.faces.plain import one_line
 from storage.database import Principal, Role, unreachable
@@ -195,6 +196,15 @@ class Store:
         """What a query of :mod:`storage.queries` answers, as the person at the screen; at most ten seconds long."""
         return await self._guarded(self._read(query))
 
+    async def settings(self) -> Settings:
+        """The settings as they are now; commands are given with them from then on."""
+        from storage.source import load_settings
+
+        held = self._open_context()
+        settings = await self._guarded(load_settings(held.db, held.who, held.paths, held.environ))
+        self._context = replace(held, settings=settings)
+        return settings
+
     async def _read(self, query: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         context = self._open_context()
         async with context.db.transaction(context.who) as connection:
@@ -250,16 +260,9 @@ class Store:
             entry.outcome, entry.said = "refused", error.sentence()
             raise
         entry.outcome = "done"
-        await self._settings_may_have_changed(name)
+        if name.startswith("settings."):
+            await self.settings()
         return result
-
-    async def _settings_may_have_changed(self, name: str) -> None:
-        if name.startswith("settings.") and self._context:
-            from storage.source import load_settings
-
-            held = self._context
-            settings = await self._guarded(load_settings(held.db, held.who, held.paths, held.environ))
-            self._context = replace(held, settings=settings)
 
     # ── behind the scenes ───────────────────────────────────────────────────────────────────────────────────────────
 
