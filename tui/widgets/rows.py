@@ -209,6 +209,8 @@ class Rows(Lines):
 
     def marked(self) -> tuple[Subject, ...]:
         """What is marked, in the order of the table; only rows that are loaded can be."""
+        if not self.marks:  # asked for with every key: nobody pays for a long table then
+            return ()
         return tuple(self.subject_of(self.rows[key]) for key in self.keys if key in self.marks and key in self.rows)
 
     def move(self, by: int) -> None:
