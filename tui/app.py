@@ -175,15 +175,27 @@ class QuarterdeckApp(App[int]):
     # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def on_event(self, event: events.Event) -> None:
-        """Keys go to the registry first, unless somebody is being written to or a dialog is open."""
-        if isinstance(event, events.Key) and not event.is_forwarded and self.ahead.takes(event):
-            return
-        if isinstance(event, events.Key) and not event.is_forwarded and self._ours() and self.press(key_name(event)):
+        """Keys one after the other: see :meth:`take_key`."""
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            if not self.ahead.takes(event):
+                await self.take_key(event)
             return
         if isinstance(event, events.Resize):
             event = self.lifeline.sized(event)
             self.set_class(event.size.height >= TALL, "-tall")
         await super().on_event(event)
+
+    async def take_key(self, key: events.Key) -> None:
+        """Give a key to the registry first, unless somebody is being written to or a dialog is open."""
+        if self._ours():
+            if self.press(key_name(key)):
+                return
+            await super().on_event(key)
+            return
+        screen = self.screen
+        target = self.focused or screen
+        await super().on_event(key)
+        self.ahead.follow(target, screen)
 
     def _ours(self) -> bool:
         if isinstance(self.screen, ModalScreen):
@@ -290,6 +302,14 @@ class QuarterdeckApp(App[int]):
         result = super().push_screen(screen, *args, **more)
         if isinstance(screen, Screen):
             screen.call_after_refresh(self.ahead.release)
+        return result
+
+    def pop_screen(self) -> Any:
+        """Take the screen on top away. Where a dialog was that an action has asked, the action may open something else."""
+        answered = isinstance(self.screen, ModalScreen)
+        result = super().pop_screen()
+        if answered and any(worker.group == "actions" and worker.is_running for worker in self.workers):
+            self.ahead.begin()
         return result
 
     def _refuse(self, entry: Action, error: QuarterdeckError) -> None:
