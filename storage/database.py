@@ -8,7 +8,7 @@ actor never changes and whose claims are hot, opens a pool that is bound as a wh
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -95,6 +95,13 @@ class Database:
         ) as error:
             raise unreachable(error) from error
         return cls(pool, dsn, bound)
+
+    async def warm(self) -> None:
+        """Connect as often as the pool may, ahead of the moment when all of it is wanted at once. Raises :class:`UnavailableError`."""
+        async with AsyncExitStack() as stack:
+            await asyncio.gather(
+                *(stack.enter_async_context(self.connection()) for _ in range(self._pool.get_max_size()))
+            )
 
     async def close(self) -> None:
         """Close the pool, within a few seconds even when a connection hangs."""

@@ -3,7 +3,9 @@
 It holds no logic of the product: everything that changes anything is a command of the table, given through the store.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -31,6 +33,8 @@ from tui.widgets.dialogs import Ask, Choose, Confirm, Option, Read
 from tui.widgets.lines import Lines
 from tui.widgets.scroll_bar import choose_scroll_bar
 
+PICTURE_SECONDS = 0.3
+"""So long an empty screen waits for what is in it, at most."""
 TALL = 36
 """From so many lines on the roomy density puts blank lines around what panels show."""
 
@@ -90,6 +94,8 @@ class QuarterdeckApp(App[int]):
         self.grab: Callable[[str], bool] | None = None
         """Takes the next keys in place of the registry, until it answers False: the jump mode."""
         self.ahead = TypeAhead(self)
+        self.pictured = False
+        """Whether anything was painted yet."""
         self._beside = beside
         self._colours: dict[str, str | None] = {}
 
@@ -104,8 +110,17 @@ class QuarterdeckApp(App[int]):
         self.store.subscribe(self, TOPICS, self._load_pulse)
         self.store.subscribe(self, ("settings",), self._load_wishes, swept=False)
         open_place(self, "deck")
+        self.run_worker(self._first_picture(), group="picture")
         if self._beside is not None:
-            self.run_worker(self._attend(self._beside), name="beside")
+            self.run_worker(self._attend(self._beside), group="beside")
+
+    async def _first_picture(self) -> None:
+        """Paint once what is there, in place of an empty frame and then one panel after the other: a slow line has to carry it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PICTURE_SECONDS):
+                await self.store.filled()
+        self.pictured = True
+        self.screen.refresh(layout=True)
 
     async def _attend(self, work: Callable[[], Awaitable[str]]) -> None:
         self.say(await work(), "note")
@@ -140,7 +155,7 @@ class QuarterdeckApp(App[int]):
         """The database is gone, or back."""
         self.repaint_bars()
         if message.state == "live":
-            self.run_worker(giving.begin(self), name="begin", exclusive=True)
+            self.run_worker(giving.begin(self), group="begin", exclusive=True)
 
     @property
     def readonly(self) -> bool:
@@ -187,6 +202,11 @@ class QuarterdeckApp(App[int]):
 
     async def take_key(self, key: events.Key) -> None:
         """Give a key to the registry first, unless somebody is being written to or a dialog is open."""
+        if (
+            key_name(key) in self.registry.keys["screen.redraw"]
+        ):  # whatever is open: who else writes on the terminal does not ask
+            self.screen.refresh()
+            return
         if self._ours():
             if self.press(key_name(key)):
                 return

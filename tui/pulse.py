@@ -29,10 +29,21 @@ class Pulse:
 
 async def load_pulse(store: "Store") -> Pulse:
     """Read how everything stands."""
-    status = await store.ask("status")
-    queue = await store.ask("queue.show")
-    needs = await store.read(
-        lambda c: rows.needs(c, store.now(), stalled_seconds=STALLED_SECONDS, failed_days=FAILED_DAYS)
+    status, settings = await load_status(store), await store.settings()
+    return Pulse(status, settings.queue.paused, settings.engine.max_parallel, await load_needs(store))
+
+
+async def load_status(store: "Store") -> Status:
+    """How everything stands, in figures: one load for all who show some of them."""
+    found: Status = await store.once("status", lambda: store.ask("status"))
+    return found
+
+
+async def load_needs(store: "Store") -> tuple[rows.Need, ...]:
+    """What needs the person, the most urgent first; as :func:`load_status`."""
+    return await store.once(
+        "needs",
+        lambda: store.read(
+            lambda c: rows.needs(c, store.now(), stalled_seconds=STALLED_SECONDS, failed_days=FAILED_DAYS)
+        ),
     )
-    limit = store.context.settings.engine.max_parallel if store.context else 0
-    return Pulse(status, queue.paused, limit, needs)

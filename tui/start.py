@@ -9,7 +9,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from config.errors import QuarterdeckError, UsageError
+from config.errors import QuarterdeckError, UnavailableError, UsageError
 from config.paths import Paths, resolve_paths
 from core.commands.table import Context
 from core.faces.opening import open_context
@@ -17,7 +17,27 @@ from tui.litter import held, settled_heap
 
 Opener = Callable[[], AbstractAsyncContextManager[Context]]
 
-_TOOLKIT = ("textual.css.styles", "textual.widget", "textual.screen", "textual.theme", "textual.app")
+_TOOLKIT = (
+    *(
+        "rich.style",
+        "rich.text",
+        "rich.console",
+        "rich.segment",
+        "textual.geometry",
+        "textual.color",
+        "textual.css.model",
+    ),
+    *(
+        "textual.css.styles",
+        "textual.strip",
+        "textual.events",
+        "textual._compositor",
+        "textual.widget",
+        "textual.screen",
+    ),
+    *("textual.binding", "textual.command", "textual.theme", "textual.app"),
+)
+"""In small pieces."""
 _TURNS = 3
 """Turns of the event loop from an answer of the database to the next question."""
 _SCREEN = ("tui.memory", "tui.themes", "tui.keymap", "tui.store", "tui.app", "tui.lifeline", "tui.screens.deck")
@@ -111,7 +131,10 @@ async def _ahead(paths: Paths, environ: Mapping[str, str], cwd: Path) -> AsyncIt
 
     async def enter() -> tuple[AbstractAsyncContextManager[Context], Context]:
         opened = open_context(paths, environ, cwd=cwd)
-        return opened, await opened.__aenter__()
+        context = await opened.__aenter__()
+        with suppress(UnavailableError):
+            await context.db.warm()
+        return opened, context
 
     begun = [asyncio.create_task(enter(), name="first connection of the screen")]
 

@@ -132,11 +132,15 @@ class Store:
         self._told = _Told()
         self._context: Context | None = None
         self._subscriptions: list[Subscription] = []
-        self._loads: set[asyncio.Task[None]] = set()
+        self._loads: set[asyncio.Task[Any]] = set()
+        self._shared: dict[str, tuple[int, asyncio.Task[Any]]] = {}
+        self._heard = 0
+        """How many bells were heard."""
         self._wake = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
         self._ready = asyncio.Event()
+        self._filled = asyncio.Event()
         self.now = now
         self.readonly = readonly
         self.state: State = "opening"
@@ -180,11 +184,25 @@ class Store:
         """Wait for the first connection."""
         await self._ready.wait()
 
+    async def filled(self) -> None:
+        """Wait until everything that was wanted at first has been loaded."""
+        await self._filled.wait()
+
     # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def ask(self, name: str, /, **arguments: Any) -> Any:
         """The answer of a command that only reads. Raises the errors of :mod:`config.errors`."""
         return await self._guarded(invoke(self._open_context(), name, arguments))
+
+    async def once(self, name: str, load: Callable[[], Awaitable[T]]) -> T:
+        """What ``load`` answers. Between two bells it is asked once for all who call it by this name: nothing has changed."""
+        held = self._shared.get(name)
+        if held is None or held[0] != self._heard or (held[1].done() and (held[1].cancelled() or held[1].exception())):
+            task = asyncio.create_task(_run(load), name=f"{name} for all")
+            held = self._shared[name] = (self._heard, task)
+            self._loads.add(task)
+            task.add_done_callback(self._loads.discard)
+        return await asyncio.shield(held[1])
 
     async def stream(self, name: str, /, **arguments: Any) -> AsyncIterator[Any]:
         """The items of a streaming command that only reads."""
@@ -344,6 +362,7 @@ class Store:
                     await asyncio.sleep(0.25)
 
     def _hear(self, topics: frozenset[str]) -> None:
+        self._heard += 1
         rung = False
         for subscription in self._subscriptions:
             if subscription.topics & topics or ("*" in topics and "*" in subscription.topics):
@@ -358,6 +377,8 @@ class Store:
             self._wake.clear()
             soonest: float | None = None
             now = time.monotonic()
+            if self._subscriptions and all(s.loaded or s.asleep for s in self._subscriptions):
+                self._filled.set()
             for subscription in list(self._subscriptions):
                 if not subscription._dirty or subscription.asleep or subscription._task is not None:  # noqa: SLF001
                     continue
@@ -410,6 +431,10 @@ class Trouble:
 
     words: str
     at: float = field(default=0.0, compare=False)
+
+
+async def _run(load: Callable[[], Awaitable[T]]) -> T:
+    return await load()
 
 
 def _belongs(to: MessagePump, screen: Screen[Any]) -> bool:

@@ -17,9 +17,9 @@ Order = Literal["work", "newest", "priority", "project", "status", "cost", "upda
 
 _RANK = """(case t.status when 'in_progress' then 0 when 'review' then 1 when 'waiting' then 2 when 'pending' then 3 when 'blocked' then 4
                   when 'failed' then 5 else 6 end::bigint << 56)
-              + case when t.finished_at is null then (9 - t.priority)::bigint << 52 else -(date_part('epoch', t.finished_at) * 1e5)::bigint end"""
-"""The order of work as one whole number, which sorts three times as fast as its parts: the state; then by priority what is unfinished, the newest first
-what is finished."""
+              + case when t.finished_at is null then ((9 - t.priority)::bigint << 52) + t.number else -(date_part('epoch', t.finished_at) * 1e5)::bigint end"""
+"""The order of work as one whole number, which sorts three times as fast as its parts: the state; then what is unfinished by priority and number, what is finished
+the newest first."""
 
 _WORDS = "'#' || t.number || ' ' || b.title || ' ' || t.project || ' ' || t.agent"
 

@@ -71,6 +71,21 @@ class Terminal:
         with self._lock:
             return "\n".join(self.screen.display)
 
+    def cells(self) -> list[list[Any]]:
+        """What is seen, with colours and all, cell by cell."""
+        with self._lock:
+            columns = range(self.screen.columns)
+            return [[self.screen.buffer[line][column] for column in columns] for line in range(self.screen.lines)]
+
+    def quiet(self, seconds: float = 0.25, most: float = 30) -> None:
+        """Wait until nothing has been written for a while."""
+        end, size, since = time.monotonic() + most, -1, time.monotonic()
+        while time.monotonic() - since < seconds:
+            if len(self.output) != size:
+                size, since = len(self.output), time.monotonic()
+            assert time.monotonic() < end, "it writes on and on"
+            time.sleep(0.02)
+
     def send(self, keys: str) -> None:
         """Type."""
         os.write(self.master, keys.encode())

@@ -87,6 +87,23 @@ def test_the_size_that_is_told_last_is_the_one_that_the_terminal_has(monkeypatch
     assert line.sized(Resize(Size(300, 2), Size(300, 2))).size == Size(300, 2), "a browser says itself how large it is"
 
 
+def test_what_is_painted_bit_by_bit_is_what_is_painted_at_once(seen_day: str, world_environ: dict[str, str]) -> None:
+    with terminal(world_environ | {"QD_DATABASE_URL": seen_day}, "--readonly", size=(120, 40)) as line:
+        _seen(line)
+        line.wait("22")
+        for keys in ("3jjj", "z", "z", "\x06G", "gt", "/lantern\r", "\x1b", "\r", "jj", "\t", "q", "?", "\x1b", "2j", ":budget list\r", "\x1b", "4", "kkk",
+                     "G", "\r", "kk", "q", "1j", "\x0f", "\x1b", "gcmono\r", "gcdark\r", "gb", "j", "q", "gk", "q"):  # fmt: skip
+            line.send(keys)
+            line.quiet()
+            bit_by_bit, written = line.cells(), len(line.output)
+            line.send("\x0c")
+            line.wait(lambda seen=written: len(line.output) > seen + 5000)
+            line.quiet()
+            assert line.cells() == bit_by_bit, f"after {keys!r}:\n{line.text()}"
+        line.send("Q")
+        assert line.ended() == 0
+
+
 def test_nothing_is_written_while_nothing_happens(seen_day: str, world_environ: dict[str, str]) -> None:
     with terminal(world_environ | {"QD_DATABASE_URL": seen_day}, "--readonly", size=(120, 40)) as line:
         _seen(line)

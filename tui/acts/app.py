@@ -98,6 +98,12 @@ async def undo(place: Place) -> None:
     await giving.undo(place.app)
 
 
+@action("screen.redraw", "ctrl+l", title="redraw")
+def redraw(place: Place) -> None:
+    """Paint everything anew, after something else has written on the terminal."""
+    place.app.screen.refresh()
+
+
 @action("theme.choose", "g c")
 async def theme(place: Place) -> None:
     """Choose the colours."""

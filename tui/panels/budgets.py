@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tui.actions import Subject
 from tui.ink import Part, money, plain
+from tui.pulse import load_status
 from tui.widgets.charts import limit_bar
 from tui.widgets.panel import TablePanel
 from tui.widgets.rows import Column, Rows
@@ -153,9 +154,7 @@ class BudgetsPanel(TablePanel):
     async def load_all(self) -> Sequence[Line]:
         """The budgets in force; then what was spent today and this month."""
         store = self.deck.store
-        status = await store.ask(
-            "status"
-        )  # known already; the commands of money are read from their files only now, while others load
+        status = await load_status(store)  # the commands of money are read from their files only now, while others load
         budgets: list[Budget] = await store.ask("budget.list")
         services = await store.ask("service.list") if budgets else []
         lines = lines_of([row for row in budgets if row.key != "*"], services)

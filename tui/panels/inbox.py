@@ -10,7 +10,7 @@ from textual.strip import Strip
 from storage.queries.screen import Need
 from tui.actions import Subject
 from tui.ink import Part, age, plain
-from tui.pulse import FAILED_DAYS, STALLED_SECONDS, TOPICS
+from tui.pulse import TOPICS, load_needs
 from tui.widgets.panel import TablePanel
 from tui.widgets.rows import Column, Rows
 
@@ -68,11 +68,7 @@ class InboxPanel(TablePanel):
 
     async def load_all(self) -> Sequence[Need]:
         """What needs the person, without what was put aside."""
-        from storage.queries import screen as queries
-
-        found = await self.deck.store.read(
-            lambda c: queries.needs(c, self.deck.store.now(), stalled_seconds=STALLED_SECONDS, failed_days=FAILED_DAYS)
-        )
+        found = await load_needs(self.deck.store)
         aside = set(self.deck.memory.get("aside", []))
         return [need for need in found if aside_key(need) not in aside]
 

@@ -1,9 +1,10 @@
 """What every full screen has: the status line, the banner of trouble, its body, the footer; and what it tells the registry of actions."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from textual.app import ComposeResult
+from textual.geometry import Region
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -40,6 +41,15 @@ class BaseScreen(Screen[None]):
     def body(self) -> Iterable[Widget]:
         """The widgets of the screen, from top to bottom."""
         return ()
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """As Textual has it, but a screen that is laid out anew is painted only where something has moved: it shows nothing of its own."""
+        return super().refresh(*regions, repaint=repaint and not layout, layout=layout, recompose=recompose)
+
+    def _compositor_refresh(self) -> None:
+        """As Textual has it, from the first picture on: see the app's ``_first_picture``."""
+        if self.deck.pictured:
+            super()._compositor_refresh()
 
     def on_screen_suspend(self) -> None:
         """Another place is on top: what is not seen loads and paints nothing. Behind a dialog it goes on."""
