@@ -205,7 +205,7 @@ class QuarterdeckApp(App[int]):
         if (
             key_name(key) in self.registry.keys["screen.redraw"]
         ):  # whatever is open: who else writes on the terminal does not ask
-            self.screen.refresh()
+            self.redraw()
             return
         if self._ours():
             if self.press(key_name(key)):
@@ -216,6 +216,12 @@ class QuarterdeckApp(App[int]):
         target = self.focused or screen
         await super().on_event(key)
         self.ahead.follow(target, screen)
+
+    def redraw(self) -> None:
+        """Draw and paint everything anew."""
+        for screen in self.screen_stack:
+            for widget in (screen, *screen.query()):
+                widget.refresh()
 
     def _ours(self) -> bool:
         if isinstance(self.screen, ModalScreen):

@@ -101,7 +101,7 @@ async def undo(place: Place) -> None:
 @action("screen.redraw", "ctrl+l", title="redraw")
 def redraw(place: Place) -> None:
     """Paint everything anew, after something else has written on the terminal."""
-    place.app.screen.refresh()
+    place.app.redraw()
 
 
 @action("theme.choose", "g c")
