@@ -25,7 +25,7 @@ from core.budget.engine_side import issue_token
 from core.budget.gateway.boot import Boot, record_file
 from core.secrets import FileStore, service_key
 from storage.database import Database, Principal, Role
-from storage.queries import services as rows
+from storage.queries import limits, services
 
 MODEL = "claude-haiku-4-5"
 STAMP = re.compile(rb"<(\d+)>")
@@ -200,9 +200,9 @@ async def seed(dsn: str, url: str) -> str:
                    select qd_uuid7(), number, 1, 'p', 'a', $1, 1, 'm', '/f', 'running' from task returning number""",
                 engine,
             )
-            await rows.insert_service(connection, "main", {"provider": "anthropic", "base_url": url})
+            await services.insert_service(connection, "main", {"provider": "anthropic", "base_url": url})
             for scope, key in (("service", "main"), ("project", "p")):
-                await rows.set_budget(connection, scope, key, "usd", "month", 10**15, None)
+                await limits.set_budget(connection, scope, key, "usd", "month", 10**15, None)
             token: str = await issue_token(connection, run)
             return token
     finally:

@@ -18,7 +18,7 @@ from core.budget.forecast import period_end
 from core.budget.outliers import line_of, why_out
 from core.secrets.store import SecretStore
 from storage.database import Database, Principal
-from storage.queries import budget, services, spending
+from storage.queries import budget, limits, spending
 
 DESTINATIONS = "alerts.url"
 
@@ -72,7 +72,7 @@ async def look(connection: asyncpg.Connection, now: datetime | None = None) -> i
 
 async def _forecasts(connection: asyncpg.Connection, now: datetime) -> int:
     new = 0
-    rows = [row for scope in ("service", "project") for row in await services.list_budgets(connection, scope)]
+    rows = [row for scope in ("service", "project") for row in await limits.list_budgets(connection, scope)]
     for row in rows:
         if row.unit != "usd" or row.period != "month" or row.hard is None or row.ends is None or row.spent >= row.hard:
             continue

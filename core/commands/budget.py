@@ -16,9 +16,8 @@ from core.commands.shown import Column
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line
 from storage.database import Role
-from storage.queries import budget
-from storage.queries import services as rows
-from storage.queries.services import BudgetRow, RuleRow, Unit
+from storage.queries import alerts, limits
+from storage.queries.limits import BudgetRow, RuleRow, Unit
 
 Scope = Annotated[Literal["service", "project", "task", "agent", "day"], "what is limited"]
 Key = Annotated[Line, "name of the service, project or agent, number of the task; * for each of them; - for the day"]
@@ -96,7 +95,7 @@ class Check:
 async def list_budgets(ctx: Context, *, scope: Scope | None = None) -> list[Budget]:
     """List the budgets with what is left of them."""
     async with ctx.db.transaction(ctx.who) as connection:
-        return [_shown(row) for row in await rows.list_budgets(connection, scope)]
+        return [_shown(row) for row in await limits.list_budgets(connection, scope)]
 
 
 @command("budget.set", role=Role.SUPERVISOR)
@@ -123,8 +122,8 @@ async def set_budget(
     Without --period a task's limit is for all of it, a day's for the day, and any other for the month. What is not
     given stays as it is.
     """
-    limits: dict[Unit, Decimal | None] = {"usd": usd, "tokens": tokens, "calls": calls, "runs": runs}
-    given = {name: value for name, value in limits.items() if value is not None}
+    bounds: dict[Unit, Decimal | None] = {"usd": usd, "tokens": tokens, "calls": calls, "runs": runs}
+    given = {name: value for name, value in bounds.items() if value is not None}
     if len(given) > 1 or (not given and unit is None):
         raise UsageError("a budget has one limit", "give one of --usd, --tokens, --calls, --runs, or --unit")
     which, hard = next(iter(given.items())) if given else (unit, None)
@@ -138,10 +137,10 @@ async def set_budget(
     if scope == "day" and span != "day":
         raise UsageError("the budget of the day is per day", "leave --period out")
     async with ctx.db.transaction(ctx.who) as connection:
-        old = next(iter(await rows.find_rules(connection, scope, whose, which, span)), None)
+        old = next(iter(await limits.find_rules(connection, scope, whose, which, span)), None)
         if not (given or soft is not None or no_hard or old):
             raise UsageError("a budget has one limit", "give one of --usd, --tokens, --calls, --runs, or --soft")
-        rule = await rows.set_budget(
+        rule = await limits.set_budget(
             connection,
             scope,
             whose,
@@ -153,7 +152,7 @@ async def set_budget(
             starts_on=starts_on or (old.starts_on if old else 1),
             thresholds=sorted(set(threshold)) or None,
         )
-        done = _shown(next(row for row in await rows.list_budgets(connection, scope) if row.id == rule))
+        done = _shown(next(row for row in await limits.list_budgets(connection, scope) if row.id == rule))
     await ctx.db.ring("budget", "service")
     return done
 
@@ -173,7 +172,7 @@ async def override_budget(
         row = await _find(connection, scope, _plain(key), unit, period)
         if row.hard is None:
             raise ConflictError(f"the budget of {scope} {key} has no limit to go beyond", "there is nothing to do")
-        if not await rows.override_budget(connection, row.id, row.key, amount_of(unit, amount)):
+        if not await limits.override_budget(connection, row.id, row.key, amount_of(unit, amount)):
             raise ConflictError(
                 f"nothing has been spent of the budget of {scope} {key}", "raise it with `qd budget set`"
             )
@@ -193,10 +192,10 @@ async def remove_budget(
 ) -> Budget:
     """Remove a limit. The ledger stays."""
     async with ctx.db.transaction(ctx.who) as connection:
-        found = await rows.find_rules(connection, scope, _plain(key), unit, period)
+        found = await limits.find_rules(connection, scope, _plain(key), unit, period)
         rule = _only(found, scope, key, unit)
-        row = next(row for row in await rows.list_budgets(connection, scope) if row.id == rule.id)
-        await rows.remove_budget(connection, rule.id)
+        row = next(row for row in await limits.list_budgets(connection, scope) if row.id == rule.id)
+        await limits.remove_budget(connection, rule.id)
     await ctx.db.ring("budget", "service")
     return _shown(row)
 
@@ -207,7 +206,7 @@ async def list_alerts(
 ) -> list[Alert]:
     """List what a person should know about money, the newest first."""
     async with ctx.db.transaction(ctx.who) as connection:
-        found = await rows.list_alerts(connection, unseen=not every)
+        found = await alerts.list_alerts(connection, unseen=not every)
     return [
         Alert(row.id, row.at, row.kind, row.text, row.seen_by, row.delivered_at, row.failure, row.attempts)
         for row in found
@@ -220,8 +219,8 @@ async def see_alerts(
 ) -> list[Alert]:
     """Take alerts out of the inbox."""
     async with ctx.db.transaction(ctx.who) as connection:
-        await rows.see_alerts(connection, list(alert) or None, ctx.who.actor)
-        found = await rows.list_alerts(connection, unseen=True)
+        await alerts.see_alerts(connection, list(alert) or None, ctx.who.actor)
+        found = await alerts.list_alerts(connection, unseen=True)
     await ctx.db.ring("alert")
     return [
         Alert(row.id, row.at, row.kind, row.text, row.seen_by, row.delivered_at, row.failure, row.attempts)
@@ -232,8 +231,10 @@ async def see_alerts(
 @command("budget.check", role=Role.VIEWER)
 async def check_books(ctx: Context) -> list[Check]:
     """Check the books: that what is spent and reserved is the sum of the ledger, and nothing is beyond its limit."""
+    from storage.queries.budget import reconcile
+
     async with ctx.db.transaction(ctx.who) as connection:
-        return [Check(what, wrong) for what, wrong in (await budget.reconcile(connection)).items()]
+        return [Check(what, wrong) for what, wrong in (await reconcile(connection)).items()]
 
 
 async def _checked_key(ctx: Context, scope: str, key: str) -> str:
@@ -260,7 +261,7 @@ async def _checked_key(ctx: Context, scope: str, key: str) -> str:
 
 
 async def _find(connection: asyncpg.Connection, scope: str, key: str, unit: str, period: str | None) -> BudgetRow:
-    found = [row for row in await rows.list_budgets(connection, scope, key) if row.unit == unit]
+    found = [row for row in await limits.list_budgets(connection, scope, key) if row.unit == unit]
     return _only([row for row in found if period in (None, row.period)], scope, key, unit)
 
 

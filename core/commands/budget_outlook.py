@@ -16,9 +16,9 @@ from core.commands.shown import Column
 from core.commands.table import Context, command
 from core.commands.values import Slug, TaskRef
 from storage.database import Role
-from storage.queries import services as rows
-from storage.queries import spending
-from storage.queries.services import BudgetRow, usd
+from storage.queries import charges, limits, spending
+from storage.queries.charges import usd
+from storage.queries.limits import BudgetRow
 
 Like = Literal["its project and agent", "its project", "all tasks"]
 LIKE: tuple[Like, ...] = ("its project and agent", "its project", "all tasks")
@@ -103,7 +103,7 @@ async def forecast(ctx: Context) -> list[Forecast]:
     now = ctx.now()
     found: list[Forecast] = []
     async with ctx.db.transaction(ctx.who) as connection:
-        budgets = [row for row in await rows.list_budgets(connection) if row.unit == "usd" and row.period == "month"]
+        budgets = [row for row in await limits.list_budgets(connection) if row.unit == "usd" and row.period == "month"]
         known = {(row.scope, row.key) for row in budgets}
         found += [
             await _outlook(connection, row.scope, row.key, row, row.ends, now)
@@ -113,7 +113,7 @@ async def forecast(ctx: Context) -> list[Forecast]:
         month = (now.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
         found += [
             await _outlook(connection, "project", total.name, None, month, now)
-            for total in await rows.sum_charges(connection, "project", now - timedelta(days=31))
+            for total in await charges.sum_charges(connection, "project", now - timedelta(days=31))
             if total.name and ("project", total.name) not in known
         ]
     return found

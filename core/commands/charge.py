@@ -15,8 +15,8 @@ from core.commands.shown import Column
 from core.commands.table import Context, command
 from core.commands.values import Line, Slug, TaskRef, Time, Usd
 from storage.database import Role
-from storage.queries import services as rows
-from storage.queries.services import ChargeRow, micro, usd
+from storage.queries import charges
+from storage.queries.charges import ChargeRow, micro, usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ async def list_charges(
             if number is None:
                 raise NotFoundError(f"there is no task {task}", "see `qd task list`")
         assert not isinstance(number, UUID)
-        found = await rows.list_charges(
+        found = await charges.list_charges(
             connection, service=service, project=project, task=number, since=since, limit=limit
         )
     return [_shown(row) for row in found]
@@ -121,7 +121,7 @@ async def sum_charges(
 ) -> list[Sum]:
     """Sum up what was spent, the dearest first."""
     async with ctx.db.transaction(ctx.who) as connection:
-        found = await rows.sum_charges(connection, by, since)
+        found = await charges.sum_charges(connection, by, since)
     return [
         Sum(
             row.name,
@@ -152,13 +152,13 @@ async def add_charge(
     charge = uuid4()
     async with ctx.db.transaction(ctx.who) as connection:
         project = await _project_of(connection, project, task)
-        outcome, key = await rows.manual_charge(
+        outcome, key = await charges.manual_charge(
             connection, charge, service, project, task, micro(amount), note, ctx.who.actor
         )
         if outcome == "unknown":
             raise NotFoundError(f"there is no service {service!r}", "see `qd service list`")
         if outcome == "granted":
-            row = await rows.find_charge(connection, charge)
+            row = await charges.find_charge(connection, charge)
             assert row is not None
             added = _shown(row)
     if outcome != "granted":

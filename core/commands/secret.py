@@ -12,7 +12,7 @@ from core.commands.table import Context, command
 from core.commands.values import Line, Slug
 from core.secrets import SHARED, open_store
 from storage.database import Role
-from storage.queries import services as rows
+from storage.queries import secrets
 
 LONGEST = 20_000
 """Characters of a secret."""
@@ -47,7 +47,7 @@ async def set_secret(ctx: Context, name: Name, *, project: Project = None) -> Se
         check_key(value)
     store = open_store(ctx.paths, ctx.environ)
     async with ctx.db.transaction(ctx.who) as connection:
-        await rows.mark_secret(connection, project or SHARED, name)
+        await secrets.mark_secret(connection, project or SHARED, name)
         await asyncio.to_thread(store.put, name, value, project or SHARED)
     await ctx.db.ring("secret")
     return Secret(name, project, ctx.now(), store.place)
@@ -58,7 +58,7 @@ async def list_secrets(ctx: Context, *, project: Project = None) -> list[Secret]
     """List which secrets exist: all, or those that a project may use."""
     place = open_store(ctx.paths, ctx.environ).place
     async with ctx.db.transaction(ctx.who) as connection:
-        found = await rows.list_secrets(connection, project)
+        found = await secrets.list_secrets(connection, project)
     return [Secret(name, owner or None, at, place) for owner, name, at in found]
 
 
@@ -67,7 +67,7 @@ async def remove_secret(ctx: Context, name: Name, *, project: Project = None) ->
     """Remove a secret. What uses it fails from now on."""
     store = open_store(ctx.paths, ctx.environ)
     async with ctx.db.transaction(ctx.who) as connection:
-        marked = await rows.unmark_secret(connection, project or SHARED, name)
+        marked = await secrets.unmark_secret(connection, project or SHARED, name)
         removed = await asyncio.to_thread(store.remove, name, project or SHARED)
     if not (marked or removed):
         raise NotFoundError(f"there is no secret {name!r}", "see `qd secret list`")

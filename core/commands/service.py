@@ -15,9 +15,9 @@ from core.commands.service_views import Name, Service, find_service, shown_servi
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line, Slug
 from storage.database import Role
-from storage.queries import services as rows
+from storage.queries import limits, secrets, services
 from storage.queries.budget import add_alert
-from storage.queries.services import micro
+from storage.queries.charges import micro
 
 Provider = Literal["anthropic", "openai", "gemini", "other"]
 Limit = Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=6)]
@@ -62,7 +62,7 @@ async def add_service(
     async with ctx.db.transaction(ctx.who) as connection:
         if fallback:
             await find_service(connection, fallback)
-        if fallback == name or not await rows.insert_service(connection, name, columns):
+        if fallback == name or not await services.insert_service(connection, name, columns):
             raise ConflictError(f"there is a service {name} already", "choose another name")
         await _limit(connection, name, budget, zone=zone, starts_on=starts_on)
         if key:
@@ -77,8 +77,8 @@ async def add_service(
 async def list_services(ctx: Context) -> list[Service]:
     """List the services with what they have spent in this period."""
     async with ctx.db.transaction(ctx.who) as connection:
-        keys = {name for project, name, _ in await rows.list_secrets(connection, None) if not project}
-        return [shown_service(row, keys) for row in await rows.list_services(connection)]
+        keys = {name for project, name, _ in await secrets.list_secrets(connection, None) if not project}
+        return [shown_service(row, keys) for row in await services.list_services(connection)]
 
 
 @command("service.show", role=Role.VIEWER)
@@ -135,7 +135,7 @@ async def edit_service(
             columns["base_url"] = _checked_url(address, provider or before.provider)
         if fallback:
             await find_service(connection, fallback)
-            loop = await rows.fallback_loop(connection, name, fallback)
+            loop = await services.fallback_loop(connection, name, fallback)
             if loop:
                 raise ConflictError(
                     f"the fallbacks would go in a circle: {' → '.join(loop)}", "choose another fallback"
@@ -143,7 +143,7 @@ async def edit_service(
         if limits:  # before the row: a reserve takes the lock of the rules first, too
             await _limit(connection, name, budget, no_budget, time_zone, starts_on)
         if columns:
-            await rows.update_service(connection, name, columns)
+            await services.update_service(connection, name, columns)
         if key:
             await _keep_key(ctx, connection, name, key)
         after = await view_service(ctx, connection, name)
@@ -183,16 +183,16 @@ async def remove_service(ctx: Context, name: Name) -> Service:
 
     async with ctx.db.transaction(ctx.who) as connection:
         before = await view_service(ctx, connection, name)
-        calls = await rows.open_charges(connection, name)
+        calls = await services.open_charges(connection, name)
         if calls:
             raise ConflictError(
                 f"{calls} calls to service {name} are under way", f"`qd service suspend {name}` and wait for them"
             )
-        await rows.remove_service(connection, name)
-        secrets = await rows.list_secrets(connection, None)
-        owners = [project for project, secret, _ in secrets if secret == service_key(name)]
+        await services.remove_service(connection, name)
+        known = await secrets.list_secrets(connection, None)
+        owners = [project for project, secret, _ in known if secret == service_key(name)]
         for project in owners:
-            await rows.unmark_secret(connection, project, service_key(name))
+            await secrets.unmark_secret(connection, project, service_key(name))
     store = open_store(ctx.paths, ctx.environ)
     for project in {"", *owners}:
         store.remove(service_key(name), project)
@@ -235,9 +235,9 @@ async def _limit(
     starts_on: int | None = None,
 ) -> None:
     """Set what is given of the monthly budget; the rest of it stays."""
-    old = next(iter(await rows.find_rules(connection, "service", name, "usd", "month")), None)
+    old = next(iter(await limits.find_rules(connection, "service", name, "usd", "month")), None)
     kept = old.hard if old and not unlimited else None
-    await rows.set_budget(
+    await limits.set_budget(
         connection,
         "service",
         name,
@@ -253,13 +253,13 @@ async def _limit(
 async def _switch(ctx: Context, name: str, columns: Mapping[str, Any]) -> Service:
     async with ctx.db.transaction(ctx.who) as connection:
         before = await find_service(connection, name)
-        await rows.update_service(connection, name, columns)
+        await services.update_service(connection, name, columns)
         if columns["suspended"] and not before.suspended:
             why = f": {columns['suspended_reason']}" if columns["suspended_reason"] else ""
             text = f"service {name} is suspended{why} ({ctx.who.actor})"
             await add_alert(connection, "suspended", "service", name, text, period=ctx.now())
         if columns["suspended"] is False:
-            await rows.close_circuit(connection, name)
+            await services.close_circuit(connection, name)
         after = await view_service(ctx, connection, name)
     await ctx.db.ring("service", "budget")
     return after
@@ -294,4 +294,4 @@ async def _keep_key(ctx: Context, connection: asyncpg.Connection, service: str, 
     from core.secrets import open_store, service_key
 
     open_store(ctx.paths, ctx.environ).put(service_key(service), key)
-    await rows.mark_secret(connection, "", service_key(service))
+    await secrets.mark_secret(connection, "", service_key(service))

@@ -11,7 +11,7 @@ from core.commands.service_views import Name, Service, find_service, view_servic
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line
 from storage.database import Role
-from storage.queries import services as rows
+from storage.queries import services
 
 Price = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)]
 
@@ -48,7 +48,7 @@ async def price_service(
     async with ctx.db.transaction(ctx.who) as connection:
         before = await find_service(connection, name)
         columns = {"worst_price": prices} if model is None else {"prices": {**before.prices, model: prices}}
-        await rows.update_service(connection, name, columns)
+        await services.update_service(connection, name, columns)
         after = await view_service(ctx, connection, name)
     await ctx.db.ring("service")
     return after
@@ -70,7 +70,7 @@ async def unprice_service(
         if model is not None and model not in before.prices:
             raise NotFoundError(f"service {name} has no price for {model!r}", f"see `qd service show {name}`")
         prices = {glob: price for glob, price in before.prices.items() if glob != model}
-        await rows.update_service(connection, name, {"worst_price": None} if worst else {"prices": prices})
+        await services.update_service(connection, name, {"worst_price": None} if worst else {"prices": prices})
         after = await view_service(ctx, connection, name)
     await ctx.db.ring("service")
     return after

@@ -12,8 +12,9 @@ from config.errors import NotFoundError
 from core.commands.shown import Column
 from core.commands.table import Context
 from core.commands.values import Slug
-from storage.queries import services as rows
-from storage.queries.services import ServiceRow, usd
+from storage.queries import secrets, services
+from storage.queries.charges import usd
+from storage.queries.services import ServiceRow
 
 Name = Annotated[Slug, "name of the service"]
 
@@ -59,7 +60,7 @@ class Service:
 
 async def find_service(connection: asyncpg.Connection, name: str) -> ServiceRow:
     """The row of a service. Raises NotFoundError."""
-    found = await rows.find_service(connection, name)
+    found = await services.find_service(connection, name)
     if found is None:
         raise NotFoundError(f"there is no service {name!r}", "see `qd service list`")
     return found
@@ -67,7 +68,7 @@ async def find_service(connection: asyncpg.Connection, name: str) -> ServiceRow:
 
 async def view_service(ctx: Context, connection: asyncpg.Connection, name: str) -> Service:  # noqa: ARG001 - as all views
     """A service as people see it. Raises NotFoundError."""
-    keys = {secret for project, secret, _ in await rows.list_secrets(connection, None) if not project}
+    keys = {secret for project, secret, _ in await secrets.list_secrets(connection, None) if not project}
     return shown_service(await find_service(connection, name), keys)
 
 
