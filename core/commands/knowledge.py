@@ -215,7 +215,7 @@ async def edit(
     """Change an item. What it said before stays in its history."""
     if project and for_all:
         raise UsageError("an item is a project's or holds for all, not both", "give --project or --for-all")
-    content = _given(ctx, text)
+    content = None if text is None else ctx.given("text", text)
 
     async def work(connection: asyncpg.Connection) -> ItemView:
         memory = await find_item(connection, id, lock=True)
@@ -342,7 +342,7 @@ def _pieces(
     """(title, content, source) of each item that is to be."""
     pieces: list[tuple[str, str, str | None]] = []
     for text in texts:
-        content = redact(_given(ctx, text) or "").strip()
+        content = redact(ctx.given("text", text)).strip()
         if not content:
             raise UsageError("the text is empty", "say what is to be remembered")
         if len(content) > MOST_TEXT:
@@ -383,15 +383,9 @@ def _like(glob: str) -> str:
     return escaped.replace("**", "*").replace("*", "%").replace("?", "_")
 
 
-def _given(ctx: Context, text: str | None) -> str | None:
-    if text == "-":
-        return ctx.stdin() if ctx.stdin else ""
-    return text
-
-
 def _first_line(text: str) -> str:
     line = next((line for line in text.splitlines() if line.strip(" #=-*/\"'")), text)
-    line = " ".join(line.strip(" #=*").split())
+    line = "".join(sign for sign in " ".join(line.strip(" #=*").split()) if sign.isprintable())
     return (line if len(line) <= 120 else line[:119] + "…") or "note"
 
 

@@ -184,7 +184,7 @@ async def edit_structured(
 
 
 def _text(ctx: Context, text: str) -> str:
-    body = (ctx.stdin() if ctx.stdin else "") if text == "-" else text
+    body = ctx.given("template", text)
     if not body.strip():
         raise UsageError("the template is empty", "say what it makes")
     return body
