@@ -14,6 +14,7 @@ from config.errors import NotFoundError
 from core.integrations.github import File, GitHub, Pull, Remark
 from core.knowledge.hidden import visible
 from core.knowledge.kinds import decision_text, lesson_text, pattern_text, signature
+from core.knowledge.noise import readable, says_something
 from core.knowledge.patterns import Proposal, proposals
 from core.knowledge.secrets import redact
 from core.workspace.git import git
@@ -23,14 +24,9 @@ from storage.queries import knowledge_learning as rows
 from storage.queries import knowledge_pulls as pulls
 from storage.queries.knowledge import Draft
 
-LEAST = 12
-"""Characters that a remark must have to teach anything."""
 MOST_REMARKS = 50
 MOST_PATCH = 1500
 _BRANCH = re.compile(r"qd/(\d{1,18})-")
-_AGREEMENT = re.compile(
-    r"\W*(lgtm|looks good|nice|thanks?|thank you|great|approved?|ship it|\+1|👍|nit)\b", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +135,8 @@ def _lessons(material: Material) -> list[tuple[dict[str, Any], str | None]]:
     fixes = {file.path: file.patch for file in material.edits}
     title = material.pull.title
     for remark in material.remarks[:MOST_REMARKS]:
-        said = redact(visible(remark.body)).strip()
-        if not remark.wants or len(said) < LEAST or (len(said) < 60 and _AGREEMENT.match(said)):
+        said = redact(visible(readable(remark.body))).strip()
+        if not remark.wants or not says_something(said):
             continue
         where = f" at `{remark.path}`" if remark.path else ""
         fix = fixes.get(remark.path or "", "")

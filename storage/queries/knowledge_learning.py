@@ -18,7 +18,8 @@ class Failure:
     """A check that failed in a run, and of which nothing is written down yet."""
 
     run: int
-    attempt: int
+    round: int
+    position: int
     task: int
     title: str
     project: str
@@ -46,7 +47,7 @@ class Mend:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Changes that a person asked for, or why a change was rejected, and of which nothing is written down yet."""
+    """What a person said when they judged a change, whichever way, and of which nothing is written down yet."""
 
     review: int
     run: int
@@ -65,14 +66,14 @@ async def failures(
     project: str | None = None,
     since: datetime | None = None,
 ) -> list[Failure]:
-    """Failed checks of runs that have ended, the oldest first."""
+    """Failed checks of runs that have ended, the oldest first. Served by gate_unlearned."""
     rows = await connection.fetch(
         """
-        select r.number as run, r.attempt, r.task, b.title, r.project, g.command, g.output, r.head_commit as head
+        select r.number as run, g.round, g.position, r.task, b.title, r.project, g.command, g.output, r.head_commit as head
           from gate g join run r on r.number = g.run join task_body b on b.task = r.task
-         where g.status = 'failed' and r.status not in ('starting', 'running', 'verifying')
+         where g.status = 'failed' and not g.learned and r.status not in ('starting', 'running', 'verifying')
            and ($1::bigint is null or r.task = $1) and ($2::text is null or r.project = $2)
-           and ($3::timestamptz is null or g.at >= $3) and not exists (select 1 from sighting s where s.run = r.number)
+           and ($3::timestamptz is null or g.at >= $3)
          order by r.number, g.round, g.position limit 1000
         """,
         task,
@@ -80,6 +81,21 @@ async def failures(
         since,
     )
     return [found for row in rows if (found := from_record(Failure, row))]
+
+
+async def mark_learned(connection: asyncpg.Connection, failure: Failure) -> None:
+    """Something was made of a failed check, or nothing can be: it is not looked at again."""
+    await connection.execute(
+        "update gate set learned = true where run = $1 and round = $2 and position = $3",
+        failure.run,
+        failure.round,
+        failure.position,
+    )
+
+
+async def mark_read(connection: asyncpg.Connection, review: int) -> None:
+    """Something was made of a person's words in a review, or nothing can be: they are not looked at again."""
+    await connection.execute("update review set learned = true where number = $1", review)
 
 
 async def mends(connection: asyncpg.Connection, *, task: int | None = None, project: str | None = None) -> list[Mend]:
@@ -109,15 +125,14 @@ async def requests(
     project: str | None = None,
     since: datetime | None = None,
 ) -> list[Request]:
-    """Judgements of people with words, the oldest first."""
+    """Judgements of people with words of their own, the oldest first."""
     rows = await connection.fetch(
         """
         select v.number as review, v.run, v.task, b.title, t.project, v.status, v.note, v.actor
           from review v join task t on t.number = v.task join task_body b on b.task = v.task
-         where v.status in ('changes_requested', 'rejected') and length(trim(coalesce(v.note, ''))) >= 12
+         where v.status in ('changes_requested', 'rejected', 'approved', 'merged') and v.note <> '' and not v.engine_note and not v.learned
            and ($1::bigint is null or v.task = $1) and ($2::text is null or t.project = $2)
            and ($3::timestamptz is null or v.decided_at >= $3)
-           and not exists (select 1 from sighting s join lesson l on l.memory = s.lesson where s.run = v.run and l.type = 'review')
          order by v.number limit 1000
         """,
         task,
@@ -128,9 +143,18 @@ async def requests(
 
 
 async def lesson_by_signature(connection: asyncpg.Connection, corpus: int, digest: UUID) -> int | None:
-    """The lesson about the same trouble, whatever its state."""
+    """The lesson about the same trouble, whatever its state; where another lesson has taken its place, that one."""
     number: int | None = await connection.fetchval(
-        "select memory from lesson where corpus = $1 and signature = $2", corpus, digest
+        """
+        with recursive chain as (
+          select l.memory, 0 as depth from lesson l where l.corpus = $1 and l.signature = $2
+          union all
+          select l.memory, c.depth + 1 from chain c join memory m on m.number = c.memory and m.state = 'superseded'
+            join lesson l on l.memory = m.superseded_by where c.depth < 20)
+        select memory from chain order by depth desc limit 1
+        """,
+        corpus,
+        digest,
     )
     return number
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from core.knowledge.kinds import telling_lines
+from storage.queries import engine as engine_rows
+from storage.queries import reviews
 from tests.engine.engine_kit import Site, git, site
 from tests.knowledge.knowledge_kit import Quay
 
@@ -182,3 +185,72 @@ for file in *.txt; do
   head -n 1 "$file" | grep -q "^SPDX: MIT" || { echo "ERROR: $file has no licence line"; exit 1; }
 done
 """
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "\x1b[31m\x01\x02 \x07\x07 JFIF \x9c\x8d" * 20,
+        "PK\x03\x04" + "".join(map(chr, range(1, 32))) * 30,
+        "." * 5000,
+        "[=====>   ] 12%\r[======>  ] 13%\r",
+        " 45%|####5     | 45/100 [00:01<00:01]\n",
+        "12:01:02 INFO started\n[DEBUG] loading\n",
+        "error " * 4000,
+        "",
+    ],
+)
+async def test_output_that_says_nothing_is_no_lesson_and_is_not_looked_at_again(quay: Quay, output: str) -> None:
+    await quay.project()
+    await fail(quay, await quay.run(await quay.task("work"), "failed"), output)
+    assert (await quay.do("learn")).lessons == 0
+    assert await quay.do("lesson.list") == []
+    assert await quay.sql.fetchval("select learned from gate")
+
+
+def test_of_an_output_the_lines_are_taken_that_a_person_would_read() -> None:
+    noisy = "12:01:02 INFO started\n[====>  ] 50%\nwarn\x07ing: \x1b]0;title\x07tabs\nt.py::test_a FAILED      [ 50%]\n12:01:03 ERROR gone\n"
+    assert telling_lines(noisy) == "t.py::test_a FAILED      [ 50%]\n12:01:03 ERROR gone"
+    assert telling_lines("loading\r\x1b[2Kwarn\x07ing: tabs\n") == "loading\nwarning: tabs"
+
+
+@pytest.mark.parametrize(
+    ("status", "note", "lesson"),
+    [
+        ("changes_requested", "Use tabs.", True),
+        ("rejected", "金額は整数で", True),
+        ("approved", "Use tabs.", True),
+        ("merged", "Looks good, but use cents", True),
+        ("changes_requested", "ok", False),
+        ("approved", "LGTM, thank you!", False),
+        ("merged", "Nice work", False),
+    ],
+)
+async def test_what_a_person_says_of_a_change_is_a_lesson_whichever_way_they_judged(
+    quay: Quay, status: str, note: str, lesson: bool
+) -> None:
+    await quay.project()
+    task = await quay.task("Write the tariff")
+    run = await quay.run(task, "succeeded")
+    await quay.sql.execute(
+        "insert into review (task, run, status, note, actor) values ($1, $2, $3, $4, 'user:mate')",
+        task, run, status, f"{note}\x07",
+    )  # fmt: skip
+    assert (await quay.do("learn")).reviews == int(lesson)
+    assert [one.title for one in await quay.do("lesson.list")] == ([note] if lesson else [])
+    assert (await quay.do("learn")).reviews == 0, "once"
+
+
+async def test_what_the_engine_writes_into_a_review_is_no_lesson(quay: Quay) -> None:
+    await quay.project()
+    task = await quay.task("Write the tariff")
+    run = await quay.run(task, "succeeded")
+    await engine_rows.open_review(quay.sql, task, run, "main moved too often to merge by itself")
+    review = await quay.sql.fetchval("select number from review")
+    await reviews.decide(quay.sql, review, "approved", note=None, actor="user:mate")
+    assert (await quay.do("learn")).reviews == 0
+    await engine_rows.settle_review(quay.sql, review, "open", "the checkout is not clean", None)
+    await reviews.decide(quay.sql, review, "approved", note="Keep the tariff in cents", actor="user:mate")
+    await engine_rows.settle_review(quay.sql, review, "merged", None, "c" * 40)
+    assert (await quay.do("learn")).reviews == 1
+    assert [one.title for one in await quay.do("lesson.list")] == ["Keep the tariff in cents"]
