@@ -173,10 +173,9 @@ async def _lesson(
         return known, False
     title = " ".join((columns.get("rule") or columns["error"]).split())[:120]
     state: Any = "active" if active else "proposed"
-    number = await items.insert(
-        connection, Draft("lesson", title, lesson_text(columns), project, source, origin, state=state)
-    )
-    await items.insert_details(connection, "lesson", number, {**columns, "corpus": corpus, "signature": digest})
+    draft = Draft("lesson", title, lesson_text(columns), project, source, origin, state=state)
+    number = await items.insert_structured(connection, draft, {**columns, "signature": digest})
+    assert number is not None, "nobody else learns for this corpus meanwhile"
     return number, True
 
 

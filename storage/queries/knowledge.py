@@ -142,6 +142,20 @@ async def insert_details(connection: asyncpg.Connection, kind: str, memory: int,
     return bool(status == "INSERT 0 1")
 
 
+async def insert_structured(connection: asyncpg.Connection, draft: Draft, columns: Mapping[str, Any]) -> int | None:
+    """Store an item of a structured kind with its columns; None, and nothing is stored, when a unique name of theirs is taken."""
+    savepoint = connection.transaction()
+    await savepoint.start()
+    number = await insert(connection, draft)
+    if draft.kind == "lesson":
+        columns = {**columns, "corpus": await corpus_of(connection, draft.project)}
+    if await insert_details(connection, draft.kind, number, columns):
+        await savepoint.commit()
+        return number
+    await savepoint.rollback()
+    return None
+
+
 async def twin(connection: asyncpg.Connection, draft: Draft) -> int | None:
     """The number of a valid item that says the same in the same place. Served by the index memory_hash."""
     number: int | None = await connection.fetchval(

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from core.knowledge.engine_side import keep_knowledge
 from core.knowledge.kinds import telling_lines
 from storage.queries import engine as engine_rows
 from storage.queries import reviews
 from tests.engine.engine_kit import Site, git, site
-from tests.knowledge.knowledge_kit import Quay
+from tests.knowledge.knowledge_kit import Quay, engine_of
 
 APPRENTICE = Path(__file__).with_name("apprentice.py")
 
@@ -254,3 +255,68 @@ async def test_what_the_engine_writes_into_a_review_is_no_lesson(quay: Quay) -> 
     await engine_rows.settle_review(quay.sql, review, "merged", None, "c" * 40)
     assert (await quay.do("learn")).reviews == 1
     assert [one.title for one in await quay.do("lesson.list")] == ["Keep the tariff in cents"]
+
+
+@pytest.mark.parametrize("auto_merge", [True, False])
+async def test_a_new_file_made_like_its_neighbours_is_proposed_as_a_pattern_when_it_has_landed(
+    migrated_database: str, tmp_path: Path, auto_merge: bool
+) -> None:
+    files = {f"api/{name}.py": ROUTE.format(name=name, Name=name.title()) for name in ("harbour", "pilot", "tide")}
+    writer = tmp_path / "writer.sh"
+    writer.write_text(f"cat > api/buoy.py <<'X'\n{ROUTE.format(name='buoy', Name='Buoy')}X\n")
+    async with site(migrated_database) as made:
+        await made.project(auto_merge=auto_merge, files=files)
+        await made.sql.execute("insert into agent (name, adapter, command) values ('w', 'command', $1)", f"sh {writer}")
+        await made.host().start()
+        task = await made.add("Write the buoy route")
+        if not auto_merge:
+            await made.reaches(task, "review")
+            await made.do("review.approve", task=str(task))
+        await made.reaches(task, "completed")
+        await made.until(lambda: made.sql.fetchval("select exists (select 1 from learned_merge)"))
+        [pattern] = await made.do("pattern.list", project="app")
+    assert (pattern.state, pattern.source, pattern.path) == ("proposed", f"task #{task}", "api/buoy.py")
+    assert "class {{Name}}Route" in pattern.details["template"]
+
+
+async def test_what_an_engine_that_died_did_not_learn_from_is_learned_within_the_hour(quay: Quay) -> None:
+    siblings = {f"api/{name}.py": ROUTE.format(name=name, Name=name.title()) for name in ("harbour", "pilot")}
+    repo = await quay.project(files=siblings)
+    failed, landed = await quay.task("work"), await quay.task("Write the tide route")
+    await fail(quay, await quay.run(failed, "failed"), "E   AssertionError: no licence\n")
+    run = await quay.run(landed, "succeeded")
+    base = repo.git("rev-parse", "HEAD")
+    head = repo.commit({"api/tide.py": ROUTE.format(name="tide", Name="Tide")})
+    await quay.sql.execute("update run set base_commit = $2, head_commit = $3 where number = $1", run, base, head)
+    await quay.sql.execute("update task set status = 'completed', finished_at = now() where number = $1", landed)
+    async with engine_of(quay) as runtime:
+        await keep_knowledge(runtime)
+        assert [one.title for one in await quay.do("lesson.list")] == ["E AssertionError: no licence"]
+        [pattern] = await quay.do("pattern.list")
+        assert pattern.details["slug"] == "app-api-py"
+        await quay.do("knowledge.refuse", id=pattern.number)
+        await keep_knowledge(runtime)
+    assert len(await quay.sql.fetch("select 1 from memory where origin <> 'file'")) == 2, "once"
+
+
+async def test_a_repository_that_is_away_is_looked_at_the_next_time(quay: Quay) -> None:
+    repo = await quay.project(files={"api/harbour.py": "x\n", "api/pilot.py": "x\n"})
+    task = await quay.task("Write the tide route")
+    run = await quay.run(task, "succeeded")
+    base = repo.git("rev-parse", "HEAD")
+    head = repo.commit({"api/tide.py": ROUTE.format(name="tide", Name="Tide")})
+    await quay.sql.execute("update run set base_commit = $2, head_commit = $3 where number = $1", run, base, head)
+    await quay.sql.execute("update task set status = 'completed', finished_at = now() where number = $1", task)
+    repo.path.rename(quay.folder / "away")
+    away = await quay.do("learn", project="app")
+    assert away.patterns == ()
+    assert away.missed
+    (quay.folder / "away").rename(repo.path)
+    assert len((await quay.do("learn", project="app")).patterns) == 1
+    assert (await quay.do("learn", project="app")).patterns == ()
+
+
+ROUTE = (
+    "class {Name}Route:\n    name = '{name}'\n\n    def handle_{name}(self, request):\n"
+    "        return {Name}Route.render(request, '{name}')\n"
+)
