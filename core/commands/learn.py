@@ -41,7 +41,8 @@ class PullView:
 class LearnView:
     """What was learned. ``met_again``: known troubles that were met once more; ``mended``: troubles whose fix is
     known now; ``reverted``: merged work of runs that was taken back; ``contradictions``: pairs of items that say
-    opposite things; ``patterns``: proposed from what was merged here; ``worded``: items that a model has worded; ``missed``: what could not be done.
+    opposite things; ``doubted``: standards that are proposed to be taken out; ``patterns``: proposed from what was
+    merged here; ``worded``: items that a model has worded; ``missed``: what could not be done.
     """
 
     project: str | None
@@ -55,6 +56,7 @@ class LearnView:
     cold: int = 0
     contradictions: tuple[tuple[int, int], ...] = ()
     standards: tuple[int, ...] = ()
+    doubted: tuple[int, ...] = ()
     patterns: tuple[int, ...] = ()
     pulls: tuple[PullView, ...] = ()
     reverted: int = 0
@@ -121,6 +123,7 @@ async def learn(
         weighed.cold if weighed else 0,
         weighed.contradictions if weighed else (),
         weighed.standards if weighed else (),
+        weighed.doubted if weighed else (),
         merges.patterns,
         tuple(pulls),
         reverts.reverted,

@@ -1,11 +1,14 @@
 """Items that say opposite things: the same question decided differently, a rule and its reverse.
 
-Told by words alone, so it errs to the side of saying nothing; a person looks at both and keeps the one that is right.
+Told by words alone, so it errs to the side of saying nothing; a person looks at both and keeps the one that is right, or says that
+both stand.
 """
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
 
 import asyncpg
 
@@ -29,14 +32,78 @@ _EMPTY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """Two items, and why they cannot both hold."""
+    """Two items, and why they cannot both hold. ``seen_at``: when that was first written down; None: not yet."""
 
     left: Memory
     right: Memory
     why: str
+    seen_at: datetime | None = None
 
 
 async def contradictions(connection: asyncpg.Connection) -> list[Contradiction]:
+    """All pairs of which no person has said that both stand, the latest first."""
+    known = {(row["first"], row["second"]): row for row in await connection.fetch("select * from contradiction")}
+    found = []
+    for one in await _pairs(connection):
+        row = known.get(_key(one))
+        same = row is not None and row["hashes"] == _hashes(one)
+        if row is None or not same:
+            found.append(one)
+        elif row["stands_by"] is None:
+            found.append(replace(one, seen_at=row["seen_at"]))
+    return found
+
+
+async def keep(connection: asyncpg.Connection) -> list[Contradiction]:
+    """Write down which pairs there are now, with when they were first seen; which. Must run in a transaction."""
+    found = await contradictions(connection)
+    for one in found:
+        await connection.execute(
+            """insert into contradiction (first, second, why, hashes) values ($1, $2, $3, $4)
+               on conflict (first, second) do update set why = $3, hashes = $4, stands_by = null
+                where contradiction.hashes <> $4""",
+            *_key(one),
+            one.why,
+            _hashes(one),
+        )
+    open_now = [_key(one) for one in found]
+    await connection.execute(
+        """delete from contradiction c where c.stands_by is null
+              and not exists (select 1 from unnest($1::int[], $2::int[]) u (first, second) where (u.first, u.second) = (c.first, c.second))""",
+        [first for first, _ in open_now],
+        [second for _, second in open_now],
+    )
+    return found
+
+
+async def let_stand(connection: asyncpg.Connection, one: int, other: int, actor: str) -> bool:
+    """A person says that both of a pair stand; False where they do not contradict each other. It is said again when one of them
+    says something else.
+    """
+    for pair in await contradictions(connection):
+        if set(_key(pair)) == {one, other}:
+            await connection.execute(
+                """insert into contradiction (first, second, why, hashes, stands_by) values ($1, $2, $3, $4, $5)
+                   on conflict (first, second) do update set why = $3, hashes = $4, stands_by = $5""",
+                *_key(pair),
+                pair.why,
+                _hashes(pair),
+                actor,
+            )
+            return True
+    return False
+
+
+def _key(pair: Contradiction) -> tuple[int, int]:
+    first, second = sorted((pair.left.number, pair.right.number))
+    return first, second
+
+
+def _hashes(pair: Contradiction) -> list[UUID]:
+    return [one.hash for one in sorted((pair.left, pair.right), key=lambda one: one.number)]
+
+
+async def _pairs(connection: asyncpg.Connection) -> list[Contradiction]:
     """All pairs, the latest first. An item of a project is held against the project's own and those of all."""
     rows = await connection.fetch(
         """select m.number, m.kind::text as kind, c.project, coalesce(l.rule, d.chosen, m.content) as said, d.question

@@ -33,6 +33,13 @@ def placeholders(template: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(match[1] for match in _PLACEHOLDER.finditer(template)))
 
 
+def mould(template: str) -> str:
+    """A template without what its placeholders are called and how it is spaced: two with the same mould make the same."""
+    names: dict[str, int] = {}
+    numbered = _PLACEHOLDER.sub(lambda match: f"{{{{{names.setdefault(match[1], len(names) + 1)}}}}}", template)
+    return " ".join(numbered.split())
+
+
 def render(template: str, values: Mapping[str, str]) -> str:
     """The template with its placeholders filled; values are put in as they are, never looked into.
 

@@ -169,6 +169,8 @@ async def _lesson(
     digest = signature(columns["type"], told_by or columns["error"])
     await rows.lock_corpus(connection, corpus)
     known = await rows.lesson_by_signature(connection, corpus, digest)
+    if known is None:
+        known = await rows.lesson_for_all(connection, digest)
     if known is not None:
         return known, False
     title = " ".join((columns.get("rule") or columns["error"]).split())[:120]

@@ -159,6 +159,16 @@ async def lesson_by_signature(connection: asyncpg.Connection, corpus: int, diges
     return number
 
 
+async def lesson_for_all(connection: asyncpg.Connection, digest: UUID) -> int | None:
+    """The lesson about the same trouble that holds for all projects."""
+    number: int | None = await connection.fetchval(
+        """select l.memory from lesson l join memory m on m.number = l.memory join corpus c on c.id = l.corpus
+            where c.project is null and l.signature = $1 and m.state = 'active'""",
+        digest,
+    )
+    return number
+
+
 async def lock_corpus(connection: asyncpg.Connection, corpus: int) -> None:
     """Let nobody else learn for this corpus until the end of the transaction, so that the same trouble is one
     lesson.
@@ -210,26 +220,62 @@ async def close_decisions(
 
 
 @dataclass(frozen=True, slots=True)
-class PatternRow:
-    """A pattern with its record, for consolidation."""
+class Promotable:
+    """A lesson or a pattern with its record, and by what it is known: the signature of its error, or its template."""
 
     memory: int
     project: str | None
-    title: str
-    content: str
+    state: str
     uses: int
     wins: int
-    hash: UUID
+    signature: UUID | None
+    template: str | None
 
 
-async def patterns(connection: asyncpg.Connection) -> list[PatternRow]:
-    """Active patterns and lessons that somebody was told of, with their record."""
+async def promotable(connection: asyncpg.Connection) -> list[Promotable]:
+    """Lessons and patterns that hold in a project, and all that hold for all or were ever proposed to."""
     rows = await connection.fetch(
-        """select m.number as memory, c.project, m.title, m.content, m.uses, m.wins, m.hash
-             from memory m join corpus c on c.id = m.corpus
-            where m.kind in ('pattern', 'lesson') and m.state = 'active' and m.origin <> 'file' order by m.number"""
+        """select m.number as memory, c.project, m.state, m.uses, m.wins, l.signature, p.template
+             from memory m join corpus c on c.id = m.corpus left join lesson l on l.memory = m.number left join pattern p on p.memory = m.number
+            where m.kind in ('pattern', 'lesson') and (m.state = 'active' or c.project is null) and coalesce(l.memory, p.memory) is not null
+            order by m.number"""
     )
-    return [found for row in rows if (found := from_record(PatternRow, row))]
+    return [found for row in rows if (found := from_record(Promotable, row))]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """How runs ended that were told of an item; ``projects``: its own, or those whose runs were told."""
+
+    memory: int
+    kind: str
+    origin: str
+    projects: tuple[str, ...]
+    uses: int
+    wins: int
+
+
+async def records(connection: asyncpg.Connection, kinds: Sequence[str], uses: int) -> list[Record]:
+    """Items that hold, of which so many runs were told at least."""
+    rows = await connection.fetch(
+        """select m.number as memory, m.kind::text as kind, m.origin, m.uses, m.wins,
+                  case when c.project is not null then array[c.project]
+                       else array(select distinct r.project from injection i join run r on r.number = i.run where i.memory = m.number) end as projects
+             from memory m join corpus c on c.id = m.corpus
+            where m.kind::text = any($1) and m.state = 'active' and m.origin <> 'file' and m.uses >= $2 order by m.number""",
+        list(kinds),
+        uses,
+    )
+    return [Record(**{**dict(row), "projects": tuple(row["projects"])}) for row in rows]
+
+
+async def free_slug(connection: asyncpg.Connection, slug: str) -> str:
+    """A name of a pattern that is not taken: this one, or this one with a number."""
+    taken = {
+        row["slug"] for row in await connection.fetch("select slug from pattern where starts_with(slug, $1)", slug)
+    }
+    names = (slug, *(f"{slug}-{number}" for number in range(2, len(taken) + 3)))
+    return next(name for name in names if name not in taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,14 +345,47 @@ async def standard_before(connection: asyncpg.Connection, project: str | None, t
     return found is not None
 
 
-async def projects_told(connection: asyncpg.Connection, memory: int) -> Mapping[str, tuple[int, int]]:
-    """How runs of each project ended that were told of an item: (won, all)."""
-    rows = await connection.fetch(
-        """select r.project, count(*) filter (where i.credit = 'won') as won, count(*) as total
-             from injection i join run r on r.number = i.run where i.memory = $1 and i.credit is not null group by r.project""",
-        memory,
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a lesson was made a standard as. ``since``: when it came to say what it says."""
+
+    number: int
+    state: str
+    replaces: int | None
+    since: datetime
+
+
+async def standard_of_lesson(connection: asyncpg.Connection, project: str | None, lesson: int) -> Made | None:
+    """The standard that consolidation has made of a lesson, the latest, whatever became of it."""
+    row = await connection.fetchrow(
+        """select m.number, m.state, m.replaces, m.updated_at as since from memory m join corpus c on c.id = m.corpus
+            where c.project is not distinct from $1 and m.kind = 'standard' and m.origin = 'consolidation'
+              and m.source like 'lesson ' || $2::int || ', %' order by m.number desc limit 1""",
+        project,
+        lesson,
     )
-    return {row["project"]: (row["won"], row["total"]) for row in rows}
+    return from_record(Made, row)
+
+
+async def reworded_since(connection: asyncpg.Connection, lesson: int, since: datetime) -> bool:
+    """Whether the rule of a lesson was changed since. Served by the index audit_key."""
+    found = await connection.fetchval(
+        "select 1 from audit where kind = 'lesson' and key = $1::int::text and action = 'update' and after ? 'rule' and at > $2 limit 1",
+        lesson,
+        since,
+    )
+    return found is not None
+
+
+async def orphaned_standards(connection: asyncpg.Connection) -> list[tuple[int, int, str]]:
+    """Standards made of a lesson that holds no more, for its record or by a person's word: (standard, lesson, its state)."""
+    rows = await connection.fetch(
+        r"""select m.number, l.number as lesson, l.state from memory m
+             join memory l on l.number = substring(m.source from '^lesson (\d{1,9}),')::int and l.kind = 'lesson' and l.corpus = m.corpus
+            where m.kind = 'standard' and m.origin = 'consolidation' and m.state = 'active' and l.state in ('deprecated', 'deleted')
+            order by m.number"""
+    )
+    return [(row["number"], row["lesson"], row["state"]) for row in rows]
 
 
 async def common_errors(connection: asyncpg.Connection, project: str | None = None) -> Sequence[Mapping[str, Any]]:

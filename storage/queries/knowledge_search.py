@@ -81,12 +81,17 @@ class Standing:
     last_used_at: datetime | None
 
 
-async def standings(connection: asyncpg.Connection, numbers: Sequence[int]) -> dict[int, Standing]:
-    """What weighs on the place of items, by number. Served by the primary key of memory."""
+async def standings(
+    connection: asyncpg.Connection, numbers: Sequence[int], project: str | None = None
+) -> dict[int, Standing]:
+    """What weighs on the place of items, by number; of a project those alone that apply to it. Served by the primary key of memory."""
     rows = await connection.fetch(
-        """select number, origin, knowledge_worth(uses, wins) as worth, hash, created_at, last_used_at
-             from memory where number = any($1::int[]) and state = 'active'""",
+        """select m.number, m.origin, knowledge_worth(m.uses, m.wins) as worth, m.hash, m.created_at, m.last_used_at
+             from memory m left join pattern p on p.memory = m.number left join project w on w.id = $2
+            where m.number = any($1::int[]) and m.state = 'active'
+              and ($2::text is null or knowledge_applies(m.kind, m.tags, p.projects, p.stacks, $2, w.stack))""",
         list(numbers),
+        project,
     )
     return {row["number"]: Standing(*list(row.values())[1:]) for row in rows}
 

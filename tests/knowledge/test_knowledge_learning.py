@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from core.knowledge.engine_side import keep_knowledge
@@ -14,6 +15,7 @@ from storage.queries import engine as engine_rows
 from storage.queries import reviews
 from tests.engine.engine_kit import Site, git, site
 from tests.knowledge.knowledge_kit import Quay, engine_of
+from tests.mcp.mcp_kit import crew_on
 
 APPRENTICE = Path(__file__).with_name("apprentice.py")
 
@@ -131,20 +133,6 @@ async def test_decisions_get_the_outcome_of_their_task(quay: Quay) -> None:
     assert (await quay.do("decision.show", id=made.number)).details["outcome"] == "success"
 
 
-async def test_what_holds_in_two_projects_is_proposed_for_all(quay: Quay) -> None:
-    for name in ("app", "other"):
-        await quay.project(name)
-        await quay.do("lesson.add", error="cents", rule="Amounts are whole cents", project=name)
-    weighed = await quay.do("learn", consolidate=True)
-    [number] = weighed.promoted
-    shown = await quay.do("knowledge.show", id=number)
-    assert (shown.state, shown.project, shown.note) == ("proposed", None, "holds in app, other")
-    assert number not in [hit.number for hit in await quay.do("knowledge.search", text="whole cents")]
-    assert (await quay.do("learn", consolidate=True)).promoted == (), "it is proposed once"
-    await quay.do("knowledge.refuse", id=number)
-    assert (await quay.do("learn", consolidate=True)).promoted == (), "and what was refused, never again"
-
-
 async def test_others_may_ask_the_database_itself(quay: Quay) -> None:
     await quay.project()
     await quay.do("knowledge.add", text=("Write tests first.",), category="standard")
@@ -169,6 +157,42 @@ async def test_others_may_ask_the_database_itself(quay: Quay) -> None:
     await quay.do("learn")
     [error] = await quay.do("metrics", view="common_errors", project="app")
     assert (error.occurrence_count, error.error_message) == (3, "Error: no berth")
+
+
+async def test_what_applies_elsewhere_is_told_to_nobody_who_asks_for_a_project(quay: Quay) -> None:
+    async with crew_on(quay) as crew:
+        await quay.sql.execute("update project set stack = 'python' where id = 'app'")
+        await quay.do("pattern.add", title="Harbour endpoint of another", template="{{x}}", for_project=("other",))
+        await quay.do("pattern.add", title="Harbour endpoint in rust", template="{{x}} {{y}}", stack=("rust",))
+        await quay.do("pattern.add", title="Harbour endpoint in python", template="{{x}} {{z}}", stack=("python",))
+        rust = await quay.do(
+            "knowledge.add", text=("Harbour endpoint: use cargo fmt",), category="standard", tag=("stack.rust",)
+        )
+        python = await quay.do(
+            "knowledge.add", text=("Harbour endpoint: use ruff",), category="standard", tag=("stack.python",)
+        )
+        rows = await quay.sql.fetch("select section, title from get_task_context('app', 'harbour endpoint')")
+        here = [("patterns", "Harbour endpoint in python"), ("standards", "Harbour endpoint: use ruff")]
+        assert sorted(map(tuple, rows)) == here
+        assert set(await quay.found("harbour endpoint", project="app")) >= {title for _, title in here}
+        ok, text = await crew.use("search_knowledge", text="harbour endpoint")
+        assert ok
+        for said in (text, " ".join(await quay.found("harbour endpoint", project="app"))):
+            assert "in python" in said
+            assert "of another" not in said
+            assert "in rust" not in said
+            assert "cargo" not in said
+        everywhere = await quay.do("knowledge.search", text="harbour endpoint")
+        assert {rust.number, python.number} <= {hit.number for hit in everywhere}, "who asks for no project finds all"
+
+
+async def test_an_unknown_project_is_an_error_and_not_everything(quay: Quay) -> None:
+    await quay.project()
+    await quay.do("knowledge.add", text=("Write tests first.",), category="standard")
+    for name in ("nosuch", None):
+        with pytest.raises(asyncpg.PostgresError, match="no project") as refused:
+            await quay.sql.fetch("select * from get_task_context($1, 'tests')", name)
+        assert refused.value.sqlstate == "QD404"
 
 
 async def fail(quay: Quay, run: int, output: str) -> None:
