@@ -37,7 +37,12 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "budget": ("core.commands.budget", "core.commands.budget_outlook"),
     "secret": ("core.commands.secret",),
     "worktree": ("core.commands.worktree",),
-    "knowledge": ("core.commands.knowledge", "core.commands.knowledge_upkeep", "core.commands.knowledge_weighed"),
+    "knowledge": (
+        "core.commands.knowledge",
+        "core.commands.knowledge_states",
+        "core.commands.knowledge_upkeep",
+        "core.commands.knowledge_weighed",
+    ),
     "pattern": ("core.commands.pattern",),
     "decision": ("core.commands.decision",),
     "lesson": ("core.commands.lesson",),

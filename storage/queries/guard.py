@@ -41,9 +41,15 @@ _LISTED = frozenset({"agent", "project", "task"})
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Translate what the functions of the schema raise: QD404, QD409."""
+    """Translate what the functions and keys of the schema raise: QD404, QD409, a name that is taken."""
     try:
         yield
+    except asyncpg.UniqueViolationError as error:
+        said = re.match(r"Key \((.*)\)=\((.*)\) already exists", error.detail or "")
+        words = f"{said[1].replace('_', ' ')} {said[2]}" if said else "the same name"
+        raise ConflictError(
+            f"there is a {error.table_name} with {words} already", "choose another, or change that one"
+        ) from error
     except asyncpg.ForeignKeyViolationError as error:
         raise ConflictError("something that this refers to was deleted at the same moment", "try again") from error
     except asyncpg.PostgresError as error:
