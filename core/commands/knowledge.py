@@ -161,7 +161,7 @@ async def search(
             project=project,
             filters=Filters(category, tag, like, since, until),
             limit=limit,
-            embedder=queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)),
+            embedder=queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)).paid_by(project),
             now=ctx.now(),
             harmless=ctx.who.role is Role.AGENT,
         )

@@ -53,7 +53,8 @@ async def tell(runtime: "Runtime", work: engine_rows.Work, run: int, tree: Workt
         wanted = Work(work.project, work.number, work.title, work.description, paths, work.feedback)
 
         async def choose(connection: asyncpg.Connection) -> Told:
-            chosen = await context_for(connection, wanted, repo, budget=budget, embedder=runtime.knowing.queries)
+            embedder = runtime.knowing.queries.paid_by(work.project)
+            chosen = await context_for(connection, wanted, repo, budget=budget, embedder=embedder)
             await record(connection, run, chosen)
             return chosen
 

@@ -305,15 +305,25 @@ TEMPLATED_USE = "How a file in `%"
 """How the words of the templates begin, which a model may replace."""
 
 
-async def templated_rules(connection: asyncpg.Connection, limit: int) -> list[tuple[int, str]]:
-    """Lessons whose rule a template has worded, the latest first: number and all that it says."""
+@dataclass(frozen=True, slots=True)
+class Templated:
+    """An item that a template has worded, with all that it says."""
+
+    memory: int
+    project: str | None
+    text: str
+
+
+async def templated_rules(connection: asyncpg.Connection, limit: int) -> list[Templated]:
+    """Lessons whose rule a template has worded, the latest first."""
     rows = await connection.fetch(
-        """select m.number, m.content from lesson l join memory m on m.number = l.memory
+        """select m.number as memory, c.project, m.content as text from lesson l join memory m on m.number = l.memory
+             join corpus c on c.id = m.corpus
             where m.state in ('active', 'proposed') and l.worked and l.rule like $1 order by m.number desc limit $2""",
         TEMPLATED_RULE,
         limit,
     )
-    return [(row["number"], row["content"]) for row in rows]
+    return [Templated(**row) for row in rows]
 
 
 async def still_templated(connection: asyncpg.Connection, memory: int) -> bool:
@@ -322,15 +332,16 @@ async def still_templated(connection: asyncpg.Connection, memory: int) -> bool:
     return found is not None
 
 
-async def templated_patterns(connection: asyncpg.Connection, limit: int) -> list[tuple[int, str]]:
+async def templated_patterns(connection: asyncpg.Connection, limit: int) -> list[Templated]:
     """Proposed patterns that only a template describes, the latest first."""
     rows = await connection.fetch(
-        """select m.number, m.content from pattern p join memory m on m.number = p.memory
+        """select m.number as memory, c.project, m.content as text from pattern p join memory m on m.number = p.memory
+             join corpus c on c.id = m.corpus
             where m.state = 'proposed' and p.description like $1 order by m.number desc limit $2""",
         TEMPLATED_USE,
         limit,
     )
-    return [(row["number"], row["content"]) for row in rows]
+    return [Templated(**row) for row in rows]
 
 
 async def standard_before(connection: asyncpg.Connection, project: str | None, title: str, content: str) -> bool:

@@ -189,12 +189,21 @@ async def build_index(connection: asyncpg.Connection, embedder: Embedder) -> Non
     )
 
 
-async def unembedded(
-    connection: asyncpg.Connection, embedder: int, after: int, limit: int
-) -> list[tuple[int, str, str, str | None]]:
-    """Active items without a vector of this model, beyond a number: (number, title, content, path)."""
+@dataclass(frozen=True, slots=True)
+class Unembedded:
+    """An item without a vector; of its text what a model could see."""
+
+    number: int
+    title: str
+    content: str
+    path: str | None
+    project: str | None
+
+
+async def unembedded(connection: asyncpg.Connection, embedder: int, after: int, limit: int) -> list[Unembedded]:
+    """Active items without a vector of this model, beyond a number."""
     rows = await connection.fetch(
-        """select m.number, m.title, left(m.content, 8000) as content, m.path from memory m
+        """select m.number, m.title, left(m.content, 8000) as content, m.path, c.project from memory m join corpus c on c.id = m.corpus
             where m.number > $2 and m.state = 'active' and not exists (select 1 from embedding e where e.model = $1 and
             e.memory = m.number)
             order by m.number limit $3""",
@@ -202,7 +211,7 @@ async def unembedded(
         after,
         limit,
     )
-    return [(row["number"], row["title"], row["content"], row["path"]) for row in rows]
+    return [Unembedded(**row) for row in rows]
 
 
 async def store_vectors(
