@@ -45,11 +45,7 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except asyncpg.UniqueViolationError as error:
-        said = re.match(r"Key \((.*)\)=\((.*)\) already exists", error.detail or "")
-        words = f"{said[1].replace('_', ' ')} {said[2]}" if said else "the same name"
-        raise ConflictError(
-            f"there is a {error.table_name} with {words} already", "choose another, or change that one"
-        ) from error
+        raise ConflictError(_taken(error), "choose another name, or change the one that has it") from error
     except asyncpg.ForeignKeyViolationError as error:
         raise ConflictError("something that this refers to was deleted at the same moment", "try again") from error
     except asyncpg.PostgresError as error:
@@ -60,6 +56,13 @@ def refusals() -> Iterator[None]:
         if error.sqlstate == "QD409":
             raise ConflictError(str(error.message), _remedy(str(error.message))) from error
         raise
+
+
+def _taken(error: asyncpg.UniqueViolationError) -> str:
+    """Whose name is taken, by the constraint: the value itself is hidden from roles that may not read every row."""
+    table = str(error.table_name or "thing")
+    columns = re.sub(rf"^{table}_|_?p?key$", "", str(error.constraint_name or "")).replace("_", " ")
+    return f"there is a {table} with the same {columns or 'name'} already"
 
 
 def _remedy(message: str) -> str:

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import asyncpg
 import pytest
 
 from config.errors import ConflictError, UsageError
 from storage.database import Role
-from tests.knowledge.knowledge_kit import HARBOUR, Quay
+from storage.queries.guard import transact
+from tests.knowledge.knowledge_kit import HARBOUR, WHO, Quay
 
 
 async def texts(quay: Quay, text: str) -> list[int]:
@@ -210,3 +212,14 @@ async def test_a_proposal_is_accepted_and_not_brought_back(quay: Quay) -> None:
     assert "qd knowledge accept" in str(refused.value.hint)
     with pytest.raises(UsageError):
         await quay.do("knowledge.edit", id=item.number)
+
+
+async def test_a_name_that_two_take_at_the_same_moment_is_refused_in_words(quay: Quay) -> None:
+    await quay.do("pattern.add", title="Mole", template="a")
+    item = await quay.do("knowledge.add", text=("words",))
+
+    async def work(connection: asyncpg.Connection) -> None:
+        await connection.execute("insert into pattern (memory, slug, template) values ($1, 'mole', 'b')", item.number)
+
+    with pytest.raises(ConflictError, match="there is a pattern with the same slug already"):
+        await transact(quay.db, WHO, work)
