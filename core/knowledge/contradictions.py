@@ -4,10 +4,13 @@ Told by words alone, so it errs to the side of saying nothing; a person looks at
 both stand.
 """
 
+import asyncio
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from uuid import UUID
 
 import asyncpg
@@ -112,9 +115,19 @@ async def _pairs(connection: asyncpg.Connection) -> list[Contradiction]:
               and coalesce(d.repeat, true) order by m.number desc limit $1""",
         MOST,
     )
+    pairs = await asyncio.to_thread(_opposed, rows)
+    found = await items.by_number(connection, [number for pair in pairs for number in pair[:2]])
+    return [
+        Contradiction(found[left], found[right], why) for left, right, why in pairs if {left, right} <= found.keys()
+    ]
+
+
+def _opposed(rows: Sequence[asyncpg.Record]) -> list[tuple[int, int, str]]:
+    """Which of these say opposite things, and why: (item, one that came later, why)."""
     pairs: list[tuple[int, int, str]] = []
     by_question: dict[str, list[asyncpg.Record]] = defaultdict(list)
-    by_word: dict[str, list[tuple[asyncpg.Record, frozenset[str], bool]]] = defaultdict(list)
+    rules: list[tuple[asyncpg.Record, int]] = []
+    by_word: dict[tuple[str, bool], list[int]] = defaultdict(list)
     for row in rows:
         if row["kind"] == "decision":
             key = normalise(row["question"])
@@ -128,17 +141,17 @@ async def _pairs(connection: asyncpg.Connection) -> list[Contradiction]:
         words, negative = _rule(row["said"])
         if len(words) < 2:
             continue
+        shared = Counter(chain.from_iterable(by_word[word, not negative] for word in words))
         met = {
-            other["number"]
-            for word in words
-            for other, others, is_negative in by_word[word]
-            if is_negative != negative and _near(row, other) and len(words & others) >= ALIKE * len(words | others)
+            rules[place][0]["number"]
+            for place, count in shared.items()
+            if count >= ALIKE * (len(words) + rules[place][1] - count) and _near(row, rules[place][0])
         }
         pairs += [(row["number"], number, "one says to, the other not to") for number in sorted(met, reverse=True)]
         for word in words:
-            by_word[word].append((row, words, negative))
-    found = await items.by_number(connection, [number for pair in pairs for number in pair[:2]])
-    return [Contradiction(found[left], found[right], why) for left, right, why in pairs]
+            by_word[word, negative].append(len(rules))
+        rules.append((row, len(words)))
+    return pairs
 
 
 def _near(one: asyncpg.Record, other: asyncpg.Record) -> bool:
