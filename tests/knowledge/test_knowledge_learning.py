@@ -264,6 +264,7 @@ async def test_what_a_person_says_of_a_change_is_a_lesson_whichever_way_they_jud
     assert (await quay.do("learn")).reviews == int(lesson)
     assert [one.title for one in await quay.do("lesson.list")] == ([note] if lesson else [])
     assert (await quay.do("learn")).reviews == 0, "once"
+    assert await quay.sql.fetchval("select learned from review"), "and it is not looked at again"
 
 
 async def test_what_the_engine_writes_into_a_review_is_no_lesson(quay: Quay) -> None:
