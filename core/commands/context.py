@@ -105,7 +105,7 @@ async def context(
             raise NotFoundError(f"there is no project {found.project}", "see `qd project list`")
         work = Work(found.project, found.number, found.title, found.description, tuple(found.paths))
         room = ctx.settings.knowledge.context_tokens if budget is None else budget
-        embedder = queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor))
+        embedder = queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)).paid_by(found.project)
         told = await told_rows.told_now(connection, work, project.path, project.base, room, embedder)
     return _view(found.number, told, None)
 

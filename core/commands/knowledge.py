@@ -25,6 +25,7 @@ from core.commands.shown import Column
 from core.commands.table import Context, Metavar, Tool, command
 from core.commands.values import Line, Slug, Text, Time
 from core.knowledge.secrets import redact
+from core.knowledge.standing import change_item, refuse_taken
 from storage.database import Role
 from storage.queries import knowledge as rows
 from storage.queries.guard import transact
@@ -160,8 +161,9 @@ async def search(
             project=project,
             filters=Filters(category, tag, like, since, until),
             limit=limit,
-            embedder=queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)),
+            embedder=queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)).paid_by(project),
             now=ctx.now(),
+            harmless=ctx.who.role is Role.AGENT,
         )
     return hit_views(found)
 
@@ -215,7 +217,7 @@ async def edit(
     """Change an item. What it said before stays in its history."""
     if project and for_all:
         raise UsageError("an item is a project's or holds for all, not both", "give --project or --for-all")
-    content = _given(ctx, text)
+    content = None if text is None else ctx.given("text", text)
 
     async def work(connection: asyncpg.Connection) -> ItemView:
         memory = await find_item(connection, id, lock=True)
@@ -234,59 +236,19 @@ async def edit(
             columns["tags"] = list(dict.fromkeys(tag))
         if project or for_all:
             await check_project(connection, project)
-            columns["corpus"] = await rows.corpus_of(connection, project)
-            if memory.category == "lesson":
-                await rows.update_details(connection, "lesson", memory.number, {"corpus": columns["corpus"]})
+            columns["corpus"] = corpus = await rows.corpus_of(connection, project)
+            if memory.category == "lesson" and memory.project != project:
+                signature = {"signature": await rows.signature_of(connection, memory.number)}
+                await refuse_taken(connection, "lesson", corpus, signature)
+                await rows.update_details(connection, "lesson", memory.number, {"corpus": corpus})
         if not columns:
             raise UsageError(f"nothing to change in item {memory.number}", "see `qd knowledge edit --help`")
-        await rows.update(connection, memory.number, columns)
+        await change_item(connection, memory, columns)
         return await shown_item(connection, memory.number)
 
     changed = await transact(ctx.db, ctx.who, work)
     await ctx.db.ring("knowledge")
     return changed
-
-
-@command("knowledge.delete", role=Role.SUPERVISOR, destructive=True, says="item {number} is deleted")
-async def delete(ctx: Context, id: Annotated[ItemRef, "number or id of the item"]) -> ItemView:  # noqa: A002
-    """Delete an item: nobody finds it any more. `qd knowledge restore` brings it back."""
-    return await move(ctx, id, "deleted", f"deleted by {ctx.who.actor}")
-
-
-@command("knowledge.restore", role=Role.SUPERVISOR, says="item {number} is {state}")
-async def restore(ctx: Context, id: Annotated[ItemRef, "number or id of the item"]) -> ItemView:  # noqa: A002
-    """Bring back an item that was deleted, refused, deprecated or superseded."""
-    return await move(ctx, id, "active", None)
-
-
-@command("knowledge.accept", role=Role.SUPERVISOR, says="item {number} is {state}")
-async def accept(ctx: Context, id: Annotated[ItemRef, "number or id of the proposal"]) -> ItemView:  # noqa: A002
-    """Accept a proposal: from now on it is found and told to runs."""
-    return await move(ctx, id, "active", f"accepted by {ctx.who.actor}", only="proposed")
-
-
-@command("knowledge.refuse", role=Role.SUPERVISOR, says="item {number} is {state}")
-async def refuse(ctx: Context, id: Annotated[ItemRef, "number or id of the proposal"]) -> ItemView:  # noqa: A002
-    """Refuse a proposal. It is not proposed again."""
-    return await move(ctx, id, "refused", f"refused by {ctx.who.actor}", only="proposed")
-
-
-@command("knowledge.vote", role=Role.SUPERVISOR, says="item {number}: {wins} of {uses}")
-async def vote(
-    ctx: Context,
-    id: Annotated[ItemRef, "number or id of the item"],  # noqa: A002
-    word: Annotated[Literal["up", "down"], "up: it helped; down: it did not"],
-) -> ItemView:
-    """Say whether an item helps. It counts as much as the outcome of a run."""
-
-    async def work(connection: asyncpg.Connection) -> ItemView:
-        memory = await find_item(connection, id, lock=True)
-        await rows.vote(connection, memory.number, up=word == "up")
-        return await shown_item(connection, memory.number)
-
-    voted = await transact(ctx.db, ctx.who, work)
-    await ctx.db.ring("knowledge")
-    return voted
 
 
 @command("knowledge.history", role=Role.VIEWER)
@@ -309,40 +271,13 @@ async def uses(ctx: Context, id: Annotated[ItemRef, "number or id of the item"])
     return [UseView(f"{task}.{attempt}", task, status, credit) for task, attempt, status, credit in found]
 
 
-async def move(
-    ctx: Context,
-    ref: int | Any | str,
-    state: rows.State,
-    note: str | None,
-    *,
-    kind: str | None = None,
-    only: str | None = None,
-) -> ItemView:
-    """Move an item into a state. Raises ConflictError when it is there already, or cannot get there from where it
-    is.
-    """
-
-    async def work(connection: asyncpg.Connection) -> ItemView:
-        memory = await find_item(connection, ref, kind=kind, lock=True)
-        if memory.state == state or (only and memory.state != only):
-            raise ConflictError(f"item {memory.number} is {memory.state}", f"see `qd knowledge show {memory.number}`")
-        if state == "active" and memory.origin == "file":
-            raise ConflictError(f"item {memory.number} is read from a repository", "see `qd knowledge index`")
-        await rows.set_state(connection, memory.number, state, note=note)
-        return await shown_item(connection, memory.number)
-
-    moved = await transact(ctx.db, ctx.who, work)
-    await ctx.db.ring("knowledge")
-    return moved
-
-
 def _pieces(
     ctx: Context, texts: Sequence[str], files: Sequence[Path], title: str | None
 ) -> list[tuple[str, str, str | None]]:
     """(title, content, source) of each item that is to be."""
     pieces: list[tuple[str, str, str | None]] = []
     for text in texts:
-        content = redact(_given(ctx, text) or "").strip()
+        content = redact(ctx.given("text", text)).strip()
         if not content:
             raise UsageError("the text is empty", "say what is to be remembered")
         if len(content) > MOST_TEXT:
@@ -383,15 +318,9 @@ def _like(glob: str) -> str:
     return escaped.replace("**", "*").replace("*", "%").replace("?", "_")
 
 
-def _given(ctx: Context, text: str | None) -> str | None:
-    if text == "-":
-        return ctx.stdin() if ctx.stdin else ""
-    return text
-
-
 def _first_line(text: str) -> str:
     line = next((line for line in text.splitlines() if line.strip(" #=-*/\"'")), text)
-    line = " ".join(line.strip(" #=*").split())
+    line = "".join(sign for sign in " ".join(line.strip(" #=*").split()) if sign.isprintable())
     return (line if len(line) <= 120 else line[:119] + "…") or "note"
 
 

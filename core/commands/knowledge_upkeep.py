@@ -287,7 +287,7 @@ async def _behind(row: CorpusRow) -> int | None:
 
 def _read(ctx: Context, file: str) -> str:
     if file == "-":
-        return ctx.stdin() if ctx.stdin else ""
+        return ctx.read("file")
     path = ctx.cwd / Path(file).expanduser()
     try:
         return path.read_text("utf-8")

@@ -14,6 +14,8 @@ from config.errors import ConflictError, NotFoundError
 from core.commands.shown import Column
 from core.knowledge.hidden import look
 from core.knowledge.search import Found, Hit
+from core.knowledge.standards import change_of
+from core.knowledge.standing import refuse_taken
 from storage.database import Principal, Role
 from storage.queries import knowledge as rows
 from storage.queries.knowledge import Draft, Memory
@@ -55,6 +57,8 @@ class HitView:
     path: str | None
     line: int | None
     mode: str
+    origin: str
+    cold: bool
     columns: ClassVar[tuple[Column, ...]] = (
         Column("item", "number", "key"),
         Column("score", "score"),
@@ -62,6 +66,7 @@ class HitView:
         Column("project", "project"),
         Column("title", "title"),
         Column("source", "source"),
+        Column("cold", "cold", "yes", spare=1),
         Column("text", "snippet"),
     )
     empty: ClassVar[str] = "nothing fits; search in other words, or see `qd knowledge status` for what is known"
@@ -69,7 +74,10 @@ class HitView:
 
 @dataclass(frozen=True, slots=True)
 class ItemView:
-    """An item. ``worth`` is 0 to 1: how runs ended that were told of it; 0.5 before anything is known."""
+    """An item. ``worth`` is 0 to 1: how runs ended that were told of it; 0.5 before anything is known. ``doubt``: why it is
+    proposed to be taken out; ``replaces``: the item whose place a proposal takes; ``change``: what accepting a proposed standard
+    changes of the standards file now, as a diff.
+    """
 
     number: int
     id: UUID
@@ -94,7 +102,11 @@ class ItemView:
     wins: int
     worth: float
     last_used_at: datetime | None
+    origin: str
+    replaces: int | None
+    doubt: str | None
     details: Mapping[str, Any] | None = None
+    change: str | None = None
     columns: ClassVar[tuple[Column, ...]] = (
         Column("item", "number", "key"),
         Column("category", "category"),
@@ -106,14 +118,17 @@ class ItemView:
         Column("tags", "tags"),
         Column("source", "source"),
         Column("updated", "updated_at", "time"),
+        Column("note", "note", spare=1),
+        Column("cold", "cold", "yes", spare=2),
     )
     empty: ClassVar[str] = "nothing is known yet; add it: qd knowledge add TEXT, or read it: qd knowledge index PROJECT"
 
 
-def item_view(memory: Memory, details: Mapping[str, Any] | None = None) -> ItemView:
+def item_view(memory: Memory, details: Mapping[str, Any] | None = None, change: str | None = None) -> ItemView:
     """An item as it is shown."""
-    names = [field.name for field in fields(ItemView) if field.name != "details"]
-    return ItemView(**{name: getattr(memory, name) for name in names}, details=details)
+    names = [field.name for field in fields(ItemView) if field.name not in ("details", "change", "doubt")]
+    shown = {name: getattr(memory, name) for name in names}
+    return ItemView(**shown, doubt=memory.doubt or None, details=details, change=change)
 
 
 def hit_views(found: Found) -> list[HitView]:
@@ -139,6 +154,8 @@ def _hit(hit: Hit, mode: str) -> HitView:
         path=item.path,
         line=item.first_line + hit.snippet.line if item.first_line else None,
         mode=mode,
+        origin=item.origin,
+        cold=item.cold,
     )
 
 
@@ -159,7 +176,9 @@ async def shown_item(connection: asyncpg.Connection, number: int) -> ItemView:
     memory = await rows.find(connection, number)
     assert memory is not None
     structured = memory.category in rows.STRUCTURED
-    return item_view(memory, await rows.details(connection, memory.category, number) if structured else None)
+    details = await rows.details(connection, memory.category, number) if structured else None
+    proposed = memory.category == "standard" and (memory.state == "proposed" or memory.doubt)
+    return item_view(memory, details, await change_of(connection, memory.project, [memory]) if proposed else None)
 
 
 async def check_project(connection: asyncpg.Connection, project: str | None) -> None:
@@ -189,11 +208,10 @@ async def store(connection: asyncpg.Connection, draft: Draft, details: Mapping[s
     await check_project(connection, draft.project)
     if (known := await rows.twin(connection, draft)) is not None:
         raise ConflictError(f"this is known already as item {known}", f"see `qd knowledge show {known}`")
-    number = await rows.insert(connection, draft)
-    if details is not None and draft.kind == "lesson":
-        details = {**details, "corpus": await rows.corpus_of(connection, draft.project)}
-    if details is not None and not await rows.insert_details(connection, draft.kind, number, details):
-        raise ConflictError(
-            f"there is a {draft.kind} of that name or error already", f"see `qd {draft.kind} list`, and edit it"
-        )
+    if details is None:
+        return await rows.insert(connection, draft)
+    number = await rows.insert_structured(connection, draft, details)
+    if number is None:
+        await refuse_taken(connection, draft.kind, await rows.corpus_of(connection, draft.project), details)
+        raise ConflictError(f"there was such a {draft.kind} a moment ago", "try again")
     return number

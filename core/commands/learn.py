@@ -41,7 +41,8 @@ class PullView:
 class LearnView:
     """What was learned. ``met_again``: known troubles that were met once more; ``mended``: troubles whose fix is
     known now; ``reverted``: merged work of runs that was taken back; ``contradictions``: pairs of items that say
-    opposite things; ``worded``: items that a model has worded; ``missed``: what could not be done.
+    opposite things; ``doubted``: standards that are proposed to be taken out; ``patterns``: proposed from what was
+    merged here; ``worded``: items that a model has worded; ``missed``: what could not be done.
     """
 
     project: str | None
@@ -55,6 +56,8 @@ class LearnView:
     cold: int = 0
     contradictions: tuple[tuple[int, int], ...] = ()
     standards: tuple[int, ...] = ()
+    doubted: tuple[int, ...] = ()
+    patterns: tuple[int, ...] = ()
     pulls: tuple[PullView, ...] = ()
     reverted: int = 0
     worded: int = 0
@@ -82,6 +85,7 @@ async def learn(
     from core.knowledge.consolidation import Consolidated
     from core.knowledge.consolidation import consolidate as weigh
     from core.knowledge.learned import FromProject, look_for_reverts
+    from core.knowledge.merges import learn_from_merges
 
     since = ctx.now() - timedelta(days=days) if days else None
 
@@ -91,6 +95,7 @@ async def learn(
         return learned, await projects.list_projects(connection)
 
     learned, known = await transact(ctx.db, ctx.who, work)
+    merges = await learn_from_merges(ctx.db, ctx.who, project=project)
     chosen = [row for row in known if project in (None, row.id)]
     pulls: list[PullView] = []
     reverts = FromProject()
@@ -118,10 +123,12 @@ async def learn(
         weighed.cold if weighed else 0,
         weighed.contradictions if weighed else (),
         weighed.standards if weighed else (),
+        weighed.doubted if weighed else (),
+        merges.patterns,
         tuple(pulls),
         reverts.reverted,
         worded,
-        tuple(reverts.missed),
+        (*reverts.missed, *merges.missed),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import asyncpg
 from pydantic import Field
 
-from core.commands.knowledge import move
+from core.commands.knowledge_states import put_away
 from core.commands.knowledge_views import ItemRef, ItemView, find_item, item_view, said_by, shown_item, store
 from core.commands.pattern import edit_structured
 from core.commands.table import Context, Metavar, Tool, command
@@ -114,4 +114,4 @@ async def edit(
 @command("lesson.delete", role=Role.SUPERVISOR, destructive=True, says="lesson {number} is deleted")
 async def delete(ctx: Context, id: Ref) -> ItemView:  # noqa: A002
     """Delete a lesson. `qd knowledge restore` brings it back."""
-    return await move(ctx, id, "deleted", f"deleted by {ctx.who.actor}", kind="lesson")
+    return await put_away(ctx, id, "lesson")

@@ -7,12 +7,13 @@ from typing import Annotated, Any, ClassVar
 import asyncpg
 
 from config.errors import UsageError
-from core.commands.knowledge import move
+from core.commands.knowledge_states import put_away
 from core.commands.knowledge_views import ItemRef, ItemView, check_project, find_item, item_view, shown_item, store
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line, Slug, Text
 from core.knowledge.kinds import pattern_text, render
 from core.knowledge.secrets import redact
+from core.knowledge.standing import change_item, refuse_taken
 from storage.database import Role
 from storage.queries import knowledge as rows
 from storage.queries.guard import transact
@@ -114,7 +115,7 @@ async def edit(
         "slug": name,
         "category": category,
         "description": description,
-        "template": None if template is None else redact(_text(ctx, template)),
+        "template": None if template is None else _text(ctx, template),
         "example": example,
         "projects": list(dict.fromkeys(for_project)) or None,
         "stacks": list(dict.fromkeys(stack)) or None,
@@ -125,7 +126,7 @@ async def edit(
 @command("pattern.delete", role=Role.SUPERVISOR, destructive=True, says="pattern {number} is deleted")
 async def delete(ctx: Context, id: Ref) -> ItemView:  # noqa: A002
     """Delete a pattern. `qd knowledge restore` brings it back."""
-    return await move(ctx, id, "deleted", f"deleted by {ctx.who.actor}", kind="pattern")
+    return await put_away(ctx, id, "pattern")
 
 
 @command("pattern.render", role=Role.VIEWER)
@@ -160,31 +161,37 @@ async def edit_structured(
     """Set columns of a structured item (None: as it was), and say anew what it is searched by."""
     from core.knowledge.kinds import text_of
 
-    columns = {name: value for name, value in given.items() if value is not None}
+    columns = {
+        name: [redact(one) for one in value]
+        if isinstance(value, list)
+        else redact(value)
+        if isinstance(value, str)
+        else value
+        for name, value in given.items()
+        if value is not None
+    }
 
     async def work(connection: asyncpg.Connection) -> ItemView:
         memory = await find_item(connection, ref, kind=kind, lock=True)
         if not columns and not title and not tags:
             raise UsageError(f"nothing to change in {kind} {memory.number}", f"see `qd {kind} edit --help`")
-        if (slug := columns.get("slug")) is not None:
-            taken = await rows.pattern_by_slug(connection, slug)
-            if taken not in (None, memory.number):
-                raise UsageError(f"there is a pattern {slug} already", "choose another name")
+        details = await rows.details(connection, kind, memory.number)
+        if (slug := columns.get("slug")) is not None and slug != details["slug"]:
+            await refuse_taken(connection, "pattern", 0, {"slug": slug})
         await rows.update_details(connection, kind, memory.number, columns)
-        text = text_of(kind, await rows.details(connection, kind, memory.number))
-        changed: dict[str, Any] = {"content": text}
+        changed: dict[str, Any] = {"content": text_of(kind, details | columns)}
         if title:
             changed["title"] = title
         if tags:
             changed["tags"] = list(dict.fromkeys(tags))
-        await rows.update(connection, memory.number, changed)
+        await change_item(connection, memory, changed)
         return await shown_item(connection, memory.number)
 
     return await _ring(ctx, await transact(ctx.db, ctx.who, work))
 
 
 def _text(ctx: Context, text: str) -> str:
-    body = (ctx.stdin() if ctx.stdin else "") if text == "-" else text
+    body = ctx.given("template", text)
     if not body.strip():
         raise UsageError("the template is empty", "say what it makes")
     return body

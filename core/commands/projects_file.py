@@ -218,7 +218,7 @@ def _entry(row: rows.ProjectRow) -> dict[str, Any]:
 def _read(ctx: Context, file: str) -> tuple[str, Path]:
     """The text of the file and the folder that its paths are relative to."""
     if file == "-":
-        return (ctx.stdin() if ctx.stdin else ""), ctx.cwd
+        return ctx.read("file"), ctx.cwd
     path = ctx.cwd / Path(file).expanduser()
     try:
         if path.stat().st_size > _MOST_BYTES:

@@ -130,10 +130,8 @@ async def send(
     text: Annotated[Text, "What to tell the agent; '-' reads standard input"],
 ) -> InputView:
     """Send a message to the agent of a run."""
-    if text == "-" and ctx.stdin is not None:
-        from core.commands.values import clean_text
-
-        text = clean_text(ctx.stdin())
+    if ctx.stdin is not None:  # to an agent or on the screen it is a message like any other
+        text = ctx.given("text", text)
     if not text.strip():
         raise UsageError("the message is empty", "say something")
     if ctx.who.role is Role.AGENT:

@@ -92,7 +92,7 @@ def check_key(key: str) -> None:
 
 def _read(ctx: Context) -> str:
     if ctx.stdin is not None and not sys.stdin.isatty():
-        value = ctx.stdin()
+        value = ctx.read("value")
     elif ctx.stdin is not None:
         from getpass import getpass
 

@@ -37,7 +37,12 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "budget": ("core.commands.budget", "core.commands.budget_outlook"),
     "secret": ("core.commands.secret",),
     "worktree": ("core.commands.worktree",),
-    "knowledge": ("core.commands.knowledge", "core.commands.knowledge_upkeep", "core.commands.knowledge_weighed"),
+    "knowledge": (
+        "core.commands.knowledge",
+        "core.commands.knowledge_states",
+        "core.commands.knowledge_upkeep",
+        "core.commands.knowledge_weighed",
+    ),
     "pattern": ("core.commands.pattern",),
     "decision": ("core.commands.decision",),
     "lesson": ("core.commands.lesson",),
@@ -115,12 +120,25 @@ class Context:
     environ: Mapping[str, str] = field(repr=False)
     cwd: Path
     stdin: Callable[[], str] | None = None
-    """Reads all of standard input, where the face has one."""
+    """Reads all of standard input, where the face has one; commands call :meth:`read` and :meth:`given`."""
     now: Callable[[], datetime] = utc_now
     note: Callable[[str], object] = unheard
     """Tells the person something on the way, where the face has a place for it."""
     advance: Callable[[str, int, int], object] = unseen
     """Shows how far long work is, where the face can: of what, how many are done, of how many."""
+
+    def read(self, name: str) -> str:
+        """All of standard input, for a parameter. Raises :class:`UsageError` where there is none, or it is no text."""
+        if self.stdin is None:
+            raise UsageError(f"{name} '-': there is no standard input here", "give the text itself")
+        text = self.stdin()
+        if not _is_unicode(text):  # a face in the C locale hands on what it could not decode
+            raise UsageError("standard input is not valid UTF-8 text", "convert it first")
+        return text
+
+    def given(self, name: str, text: str) -> str:
+        """A text as it was given; ``-`` is standard input, in which what the database cannot store is replaced."""
+        return self.read(name).replace("\0", "\ufffd") if text == "-" else text
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ async def add(
         raise UsageError("a recurring task waits for its dates alone", "leave out --after and --not-before")
     start = first_date(cron, now) if cron else not_before
     check_dates(start, deadline, now)
-    text = _read(ctx, description)
+    text = ctx.given("description", description)
 
     async def work(connection: asyncpg.Connection) -> TaskView:
         item: dict[str, Any] = {
@@ -164,7 +164,7 @@ async def edit(
     _check_attempts(max_attempts)
     given = {
         "title": title,
-        "description": None if description is None else _read(ctx, description),
+        "description": None if description is None else ctx.given("description", description),
         "priority": priority,
         "agent": agent,
         "paths": list(path) or None,
@@ -332,16 +332,6 @@ async def _project_here(ctx: Context, connection: asyncpg.Connection) -> str:
             f"{ctx.cwd} lies in no registered project", "name one with --project, or register it: `qd project add .`"
         )
     return project
-
-
-def _read(ctx: Context, text: str) -> str:
-    if text != "-":
-        return text
-    if ctx.stdin is None:
-        raise UsageError("description '-': there is no standard input here", "give the text itself")
-    from core.commands.values import clean_text
-
-    return clean_text(ctx.stdin())
 
 
 def _check_attempts(count: int | None) -> None:

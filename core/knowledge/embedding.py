@@ -17,10 +17,10 @@ from config.errors import QuarterdeckError, UnavailableError
 from config.paths import Paths
 from core.knowledge import models
 from core.knowledge.onnx import OnnxModel
-from core.knowledge.remote import PREFIX, RemoteModel, identity, of_identity
+from core.knowledge.remote import PREFIX, RemoteModel, SpentError, identity, of_identity
 from storage.database import Database, Principal, Role
 from storage.queries import knowledge_search as rows
-from storage.queries.knowledge_search import Embedder
+from storage.queries.knowledge_search import Embedder, Unembedded
 
 log = logging.getLogger("qd.knowledge")
 
@@ -109,13 +109,19 @@ class Queries:
         self._reach = reach
         self._opened: tuple[str, float, Model] | None = None
 
-    async def query(self, connection: asyncpg.Connection, embedder: Embedder, text: str) -> Sequence[float] | None:
-        """The vector; None where the model cannot be reached now."""
+    def paid_by(self, project: str | None) -> "Queries | PaidQueries":
+        """The same, whose calls to a service count against the budget of a project too."""
+        return PaidQueries(self, project) if project else self
+
+    async def query(
+        self, connection: asyncpg.Connection, embedder: Embedder, text: str, project: str | None = None
+    ) -> Sequence[float] | None:
+        """The vector; None where the model cannot be reached now. ``project``: whose budget pays for it."""
         digest = UUID(md5(text.encode(), usedforsecurity=False).hexdigest())
         if known := await rows.cached_query(connection, embedder.id, digest):
             return known
         try:
-            [vector] = await (await self._model(embedder)).embed([text], asked=True)
+            [vector] = await _paid(await self._model(embedder), project).embed([text], asked=True)
             if len(vector) != embedder.dims:
                 raise UnavailableError(f"{embedder.name} gives vectors of another length now", "set the model again")
         except QuarterdeckError as error:
@@ -130,6 +136,18 @@ class Queries:
         if self._opened is None or self._opened[0] != embedder.name or now - self._opened[1] > BELIEVED:
             self._opened = (embedder.name, now, await self._reach.open(embedder))
         return self._opened[2]
+
+
+@dataclass(frozen=True, slots=True)
+class PaidQueries:
+    """Queries that a project pays for."""
+
+    queries: Queries
+    project: str
+
+    async def query(self, connection: asyncpg.Connection, embedder: Embedder, text: str) -> Sequence[float] | None:
+        """As :meth:`Queries.query`."""
+        return await self.queries.query(connection, embedder, text, self.project)
 
 
 _queries: dict[Database, Queries] = {}
@@ -185,20 +203,49 @@ async def _index_if_large(db: Database, embedder: Embedder) -> None:
 
 
 async def _fill(db: Database, who: Principal, embedder: Embedder, model: Model) -> AsyncIterator[tuple[int, int]]:
-    """Make missing vectors, some at a time: (items with one, items)."""
+    """Make missing vectors, some at a time: (items with one, items). What a project has no budget for is left out, and said in the end."""
     after = 0
+    spent: dict[str, SpentError] = {}
     while True:
         async with db.transaction(who) as connection:
             batch = await rows.unembedded(connection, embedder.id, after, AT_ONCE)
         if not batch:
+            if spent:
+                raise next(iter(spent.values()))
             return
-        vectors = await model.embed([_text(title, path, content) for _, title, content, path in batch])
-        numbered = [(row[0], vector) for row, vector in zip(batch, vectors, strict=True)]
+        numbered = await _vectors(model, batch, spent)
         async with db.transaction(who) as connection:
             await rows.store_vectors(connection, embedder.id, numbered)
             done, items = await rows.embedded_share(connection, embedder.id)
-        after = batch[-1][0]
+        after = batch[-1].number
         yield done, items
+
+
+async def _vectors(
+    model: Model, batch: Sequence[Unembedded], spent: dict[str, SpentError]
+) -> list[tuple[int, Sequence[float]]]:
+    """A vector for each item; those of a service are paid by the project of the item, and left out where that is ``spent``."""
+    groups: dict[str | None, list[Unembedded]] = {}
+    for item in batch:
+        groups.setdefault(item.project if isinstance(model, RemoteModel) else None, []).append(item)
+    made: list[tuple[int, Sequence[float]]] = []
+    for project, group in groups.items():
+        if project in spent:
+            continue
+        try:
+            vectors = await _paid(model, project).embed([_text(one.title, one.path, one.content) for one in group])
+        except SpentError as error:
+            if error.project is None:
+                raise
+            spent[error.project] = error
+            continue
+        made += [(item.number, vector) for item, vector in zip(group, vectors, strict=True)]
+    return made
+
+
+def _paid(model: Model, project: str | None) -> Model:
+    """The model, whose calls count against the budget of a project too where they cost anything."""
+    return model.paid_by(project) if isinstance(model, RemoteModel) else model
 
 
 @lru_cache(maxsize=2)

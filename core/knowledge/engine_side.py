@@ -15,6 +15,7 @@ from config.errors import QuarterdeckError
 from core.knowledge.context import Told, context_for, record
 from core.knowledge.gathering import Work
 from core.knowledge.learning import learn, learn_from_edit, patch_between
+from core.knowledge.merges import learn_from_merges
 from core.knowledge.recent import read_commit
 from core.workspace import worktree
 from core.workspace.repository import Repository
@@ -52,7 +53,8 @@ async def tell(runtime: "Runtime", work: engine_rows.Work, run: int, tree: Workt
         wanted = Work(work.project, work.number, work.title, work.description, paths, work.feedback)
 
         async def choose(connection: asyncpg.Connection) -> Told:
-            chosen = await context_for(connection, wanted, repo, budget=budget, embedder=runtime.knowing.queries)
+            embedder = runtime.knowing.queries.paid_by(work.project)
+            chosen = await context_for(connection, wanted, repo, budget=budget, embedder=embedder)
             await record(connection, run, chosen)
             return chosen
 
@@ -63,37 +65,59 @@ async def tell(runtime: "Runtime", work: engine_rows.Work, run: int, tree: Workt
 
 
 async def keep_knowledge(runtime: "Runtime") -> None:
-    """What comes round: once a day what the base has taken back, once a week consolidation. Of many engines one does it."""
-    from core.knowledge.consolidation import consolidate
+    """What comes round: each hour what an engine that died did not learn from any more, once a day what the base has taken back,
+    once a week consolidation. Of many engines one does it.
+    """
+    for step in (_catch_up, _look_back, _weigh, _word):
+        try:
+            if await step(runtime):
+                runtime.bell.ring("knowledge")
+        except QuarterdeckError as error:  # no room in a budget, say: the templates' words stand
+            log.warning("knowledge was not kept: %s", error.sentence())
+        except Exception:  # a boundary: the house is kept without it, and it is tried again in an hour
+            log.exception("knowledge was not kept")
+
+
+async def _catch_up(runtime: "Runtime") -> bool:
+    learned = bool(await runtime.persist(learn))
+    return await _learn_from_landed(runtime) or learned
+
+
+async def _look_back(runtime: "Runtime") -> bool:
     from core.knowledge.learned import FromProject, look_for_reverts
+
+    if not await runtime.persist(pulls.due, "reverts", REVERTS_DAYS, datetime.now(UTC)):
+        return False
+    async with runtime.db.connection() as connection:
+        known = await projects.list_projects(connection)
+    reverted = 0
+    for project in known:
+        found = FromProject()
+        await look_for_reverts(runtime.db, _who(runtime), project, found)
+        reverted += found.reverted
+    return reverted > 0
+
+
+async def _weigh(runtime: "Runtime") -> bool:
+    from core.knowledge.consolidation import consolidate
+
+    async def weigh(connection: asyncpg.Connection) -> bool:
+        if not await pulls.due(connection, "consolidation", CONSOLIDATION_DAYS, datetime.now(UTC)):
+            return False
+        await consolidate(connection)
+        return True
+
+    return await runtime.persist(weigh)
+
+
+async def _word(runtime: "Runtime") -> bool:
     from core.knowledge.wording import Writer, word
 
-    now = datetime.now(UTC)
-    try:
-        if await runtime.persist(pulls.due, "reverts", REVERTS_DAYS, now):
-            async with runtime.db.connection() as connection:
-                known = await projects.list_projects(connection)
-            for project in known:
-                who = Principal(f"engine:{runtime.name}", Role.ENGINE)
-                await look_for_reverts(runtime.db, who, project, FromProject())
-
-        async def weigh(connection: asyncpg.Connection) -> bool:
-            if not await pulls.due(connection, "consolidation", CONSOLIDATION_DAYS, now):
-                return False
-            await consolidate(connection)
-            return True
-
-        if await runtime.persist(weigh):
-            runtime.bell.ring("knowledge")
-        if writer := runtime.settings.knowledge.writer:
-            who = Principal(f"engine:{runtime.name}", Role.ENGINE)
-            model = await Writer.open(runtime.db, runtime.paths, runtime.environ, writer, who.actor)
-            if await word(runtime.db, who, model):
-                runtime.bell.ring("knowledge")
-    except QuarterdeckError as error:  # no room in a budget, say: the templates' words stand
-        log.warning("knowledge was not kept: %s", error.sentence())
-    except Exception:  # a boundary: the house is kept without it, and it is tried again in an hour
-        log.exception("knowledge was not kept")
+    writer = runtime.settings.knowledge.writer
+    if not writer:
+        return False
+    model = await Writer.open(runtime.db, runtime.paths, runtime.environ, writer, _who(runtime).actor)
+    return bool(await word(runtime.db, _who(runtime), model))
 
 
 async def learn_from_merge(
@@ -121,7 +145,8 @@ async def learn_from_merge(
                 )
             return learned
 
-        if await runtime.persist(work):
+        learned = await runtime.persist(work)
+        if await _learn_from_landed(runtime, review.task) or learned:
             runtime.bell.ring("knowledge")
     except Exception:  # a boundary, as in learn_from
         log.exception("nothing was learned from the merge of task #%s", review.task)
@@ -135,7 +160,20 @@ async def learn_from(runtime: "Runtime", task: int, run: int, tree: Worktree) ->
         async def work(connection: asyncpg.Connection) -> bool:
             return bool(await learn(connection, task=task, heads=heads))
 
-        if await runtime.persist(work):
+        learned = await runtime.persist(work)
+        if await _learn_from_landed(runtime, task) or learned:
             runtime.bell.ring("knowledge")
-    except Exception:  # a boundary: what was not learned now is learned by `qd learn`
+    except Exception:  # a boundary: what was not learned now is learned within the hour
         log.exception("nothing was learned from task #%s", task)
+
+
+async def _learn_from_landed(runtime: "Runtime", task: int | None = None) -> bool:
+    """Look for patterns in what has landed, of a task or everywhere; whether any was proposed."""
+    found = await learn_from_merges(runtime.db, _who(runtime), task=task)
+    for words in found.missed:
+        log.warning("nothing was learned from a merge: %s", words)
+    return bool(found.patterns)
+
+
+def _who(runtime: "Runtime") -> Principal:
+    return Principal(f"engine:{runtime.name}", Role.ENGINE)

@@ -1,12 +1,11 @@
 """Knowledge as JSON Lines: one item per line, in a stable order, so that exports differ only where knowledge does.
 
 What is read from repositories is left out: each installation reads its own. Taking in a file twice, or files of two
-installations in any
-order, ends in the same: of the same item the later change stays.
+installations in any order, ends in the same: of the same item the later change stays, and the longer record.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, get_args
@@ -15,31 +14,29 @@ from uuid import UUID
 import asyncpg
 
 from config.errors import UsageError
+from core.knowledge.exchange_lines import FORMAT, PARTS, read
 from core.knowledge.kinds import signature
-from core.knowledge.secrets import redact
 from storage.queries import knowledge as rows
-from storage.queries.knowledge import Kind, Memory, Origin, State
+from storage.queries.knowledge import Memory, State
 
-FORMAT = 1
+MOST_TOLD = 5
+"""Bad lines that are told one by one."""
 _TIMES = ("valid_from", "invalid_at", "last_used_at", "created_at", "updated_at")
-_DETAILS = {
-    "pattern": ("slug", "category", "projects", "stacks", "description", "template", "example"),
-    "decision": ("type", "question", "chosen", "alternatives", "reasoning", "outcome", "outcome_note", "lesson",
-                 "repeat", "pull_request", "feedback", "resolved_at"),
-    "lesson": ("type", "error", "context", "command", "fix", "worked", "rule", "signature"),
-}  # fmt: skip
+_PLAIN = ("title", "content", "source", "origin", "state", "path", "note", "cold", "uses", "wins", "doubt")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line."""
+    """One line, and its number in the file."""
 
+    line: int
     id: UUID
     kind: str
     project: str | None
     columns: Mapping[str, Any]
     updated_at: datetime
     superseded_by: UUID | None
+    replaces: UUID | None
     details: Mapping[str, Any] | None
 
 
@@ -48,67 +45,106 @@ async def export_lines(connection: asyncpg.Connection) -> list[str]:
     lines = []
     states = get_args(State)
     found = await rows.list_items(connection, states=states, limit=10_000_000)
+    ids = {memory.number: memory.id for memory in found}
     for memory in sorted(found, key=lambda one: one.id):
-        structured = memory.category in _DETAILS
+        structured = memory.category in PARTS
         details = await rows.details(connection, memory.category, memory.number) if structured else None
         if details is not None and memory.category == "lesson":
             details["signature"] = await rows.signature_of(connection, memory.number)
-        lines.append(json.dumps(_line(memory, details), ensure_ascii=False, sort_keys=True, default=str))
+        line = _line(memory, ids.get(memory.replaces or 0), details)
+        lines.append(json.dumps(line, ensure_ascii=False, sort_keys=True, default=str))
     return lines
 
 
-def parse_lines(text: str, name: str) -> Iterator[Entry]:
-    """Read lines of an export. Raises UsageError naming the line and what is wrong with it."""
-    for number, line in enumerate(text.splitlines(), start=1):
+def parse_lines(text: str, name: str) -> list[Entry]:
+    """Read lines of an export. Raises UsageError saying of each bad line what is wrong with it."""
+    entries, wrong = [], []
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            yield _entry(json.loads(line))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise UsageError(
-                f"{name}: line {number} is no item of knowledge ({error})", "give an export of qd"
-            ) from None
+            entries.append(_entry(number, json.loads(line)))
+        except (ValueError, RecursionError) as error:
+            wrong.append(f"line {number} is no item of knowledge ({str(error)[:300]})")
+    if wrong:
+        more = f"; and {len(wrong) - MOST_TOLD} lines more" if len(wrong) > MOST_TOLD else ""
+        raise UsageError(f"{name}: {'; '.join(wrong[:MOST_TOLD])}{more}", "give an export of qd; nothing was taken in")
+    return entries
 
 
 async def take_in(connection: asyncpg.Connection, entry: Entry) -> str:
-    """Store one item: ``added``, ``updated``, ``known`` (nothing to do) or ``skipped`` (its project is not here, or
-    a name is taken).
+    """Store one item: ``added``, ``updated``, ``known`` (nothing to do) or ``skipped`` (its project is not here, a name is taken,
+    or what has its id is something else). Raises UsageError for a line that the database does not take.
     """
     if entry.project is not None and not await rows.project_exists(connection, entry.project):
         return "skipped"
-    columns = dict(entry.columns) | {"corpus": await rows.corpus_of(connection, entry.project)}
     known = await rows.find(connection, entry.id, lock=True)
-    if known:
-        if known.updated_at >= entry.updated_at:
-            return "known"
-        await rows.update(connection, known.number, columns)
-        await connection.execute("update memory set updated_at = $2 where number = $1", known.number, entry.updated_at)
-        if entry.details is not None and known.category == entry.kind:
-            await rows.update_details(connection, entry.kind, known.number, entry.details)
-        return "updated"
-    columns |= {"id": entry.id, "kind": entry.kind, "updated_at": entry.updated_at}
+    if known and (known.category != entry.kind or known.origin == "file"):
+        return "skipped"
+    columns = dict(entry.columns) | {"corpus": await rows.corpus_of(connection, entry.project)}
     savepoint = connection.transaction()
     await savepoint.start()
-    number = await _insert(connection, columns)
-    details = None if entry.details is None else dict(entry.details)
-    if details is not None and entry.kind == "lesson":
-        details = {"signature": signature(details["type"], details["error"]), **details, "corpus": columns["corpus"]}
-    if details is not None and not await rows.insert_details(connection, entry.kind, number, details):
-        await savepoint.rollback()
-        return "skipped"
-    await savepoint.commit()
-    return "added"
+    try:
+        outcome = await (_change(connection, known, entry, columns) if known else _add(connection, entry, columns))
+    except asyncpg.UniqueViolationError:
+        outcome = "skipped"
+    except asyncpg.PostgresError as error:
+        raise UsageError(f"line {entry.line} cannot be stored ({error.message})", "nothing was taken in") from error
+    await (savepoint.rollback() if outcome == "skipped" else savepoint.commit())
+    return outcome
 
 
 async def link(connection: asyncpg.Connection, entry: Entry) -> None:
-    """Say what an item is superseded by, once all are there."""
-    if entry.superseded_by is not None:
-        await connection.execute(
-            """update memory m set superseded_by = s.number from memory s
-                where m.id = $1 and s.id = $2 and m.superseded_by is distinct from s.number""",
-            entry.id,
-            entry.superseded_by,
-        )
+    """Say what an item is superseded by and what it replaces, once all are there; nothing where it was changed since."""
+    for column, other in (("superseded_by", entry.superseded_by), ("replaces", entry.replaces)):
+        if other is not None:
+            await connection.execute(
+                f"""update memory m set {column} = s.number from memory s
+                     where m.id = $1 and s.id = $2 and m.updated_at <= $3 and m.{column} is distinct from s.number""",  # noqa: S608
+                entry.id,
+                other,
+                entry.updated_at,
+            )
+
+
+async def _add(connection: asyncpg.Connection, entry: Entry, columns: Mapping[str, Any]) -> str:
+    number = await _insert(connection, {**columns, "id": entry.id, "kind": entry.kind, "updated_at": entry.updated_at})
+    if entry.details is None:
+        return "added"
+    details = _placed(entry, columns["corpus"])
+    return "added" if await rows.insert_details(connection, entry.kind, number, details) else "skipped"
+
+
+async def _change(connection: asyncpg.Connection, known: Memory, entry: Entry, columns: Mapping[str, Any]) -> str:
+    """The later change, and the longer record."""
+    longer = (entry.columns["uses"], entry.columns["wins"]) > (known.uses, known.wins)
+    used = max((at for at in (known.last_used_at, entry.columns.get("last_used_at")) if at), default=None)
+    kept = {"uses": known.uses, "wins": known.wins} if not longer else {}
+    if known.updated_at >= entry.updated_at:
+        if not longer:
+            return "known"
+        changed = {"uses": entry.columns["uses"], "wins": entry.columns["wins"], "last_used_at": used}
+        await rows.update(connection, known.number, changed)
+        await _date(connection, known.number, known.updated_at)
+        return "updated"
+    await rows.update(connection, known.number, {**columns, **kept, "last_used_at": used})
+    await _date(connection, known.number, entry.updated_at)
+    if entry.details is not None:
+        await rows.update_details(connection, entry.kind, known.number, _placed(entry, columns["corpus"]))
+    return "updated"
+
+
+def _placed(entry: Entry, corpus: int) -> dict[str, Any]:
+    """The columns of a kind, those of a lesson with its place and signature."""
+    details = dict(entry.details or {})
+    if entry.kind == "lesson":
+        details["corpus"] = corpus
+        details["signature"] = details.get("signature") or signature(details.get("type", "other"), details["error"])
+    return details
+
+
+async def _date(connection: asyncpg.Connection, number: int, at: datetime) -> None:
+    await connection.execute("update memory set updated_at = $2 where number = $1", number, at)
 
 
 async def _insert(connection: asyncpg.Connection, columns: Mapping[str, Any]) -> int:
@@ -120,19 +156,20 @@ async def _insert(connection: asyncpg.Connection, columns: Mapping[str, Any]) ->
     return number
 
 
-def _line(memory: Memory, details: Mapping[str, Any] | None) -> dict[str, Any]:
+def _line(memory: Memory, replaces: UUID | None, details: Mapping[str, Any] | None) -> dict[str, Any]:
     line: dict[str, Any] = {
         "format": FORMAT,
         "id": str(memory.id),
         "category": memory.category,
         "project": memory.project,
         "superseded_by": str(memory.superseded_by) if memory.superseded_by else None,
+        "replaces": str(replaces) if replaces else None,
     }
     line |= {name: getattr(memory, name) for name in _PLAIN}
     line |= {name: value.isoformat() if (value := getattr(memory, name)) else None for name in _TIMES}
     line["tags"] = list(memory.tags)
     if details is not None:
-        line["details"] = {name: details[name] for name in _DETAILS[memory.category]}
+        line["details"] = {name: details[name] for name in PARTS[memory.category].model_fields}
         if (at := line["details"].get("resolved_at")) is not None:
             line["details"]["resolved_at"] = at.isoformat()
         if "signature" in line["details"]:
@@ -140,58 +177,19 @@ def _line(memory: Memory, details: Mapping[str, Any] | None) -> dict[str, Any]:
     return line
 
 
-_PLAIN = ("title", "content", "source", "origin", "state", "path", "note", "cold", "uses", "wins")
-
-
-def _entry(line: Mapping[str, Any]) -> Entry:
-    if int(line.get("format", FORMAT)) > FORMAT:
-        raise ValueError(f"it has format {line['format']}, this program knows {FORMAT}")
-    kind = str(line["category"])
-    _one_of(kind, get_args(Kind), "category")
-    columns: dict[str, Any] = {
-        "title": redact(str(line["title"])),
-        "content": redact(str(line["content"])),
-        "source": str(line.get("source", "")),
-        "origin": _one_of(str(line.get("origin", "import")), get_args(Origin), "origin"),
-        "state": _one_of(str(line.get("state", "active")), get_args(State), "state"),
-        "path": None if line.get("path") is None else str(line["path"]),
-        "note": None if line.get("note") is None else str(line["note"]),
-        "cold": bool(line.get("cold", False)),
-        "uses": int(line.get("uses", 0)),
-        "wins": int(line.get("wins", 0)),
-        "tags": [str(tag) for tag in line.get("tags", [])],
-    }
-    if columns["origin"] == "file" or not columns["title"]:
-        raise ValueError("it is read from a repository, or has no title")
-    for name in _TIMES:
-        if line.get(name):
-            columns[name] = datetime.fromisoformat(str(line[name]))
-    if columns["state"] in ("active", "proposed"):
-        columns["invalid_at"] = None
-    updated = columns.pop("updated_at", None) or columns.get("created_at")
-    if updated is None or updated.tzinfo is None:
-        raise ValueError("it does not say when it was changed last")
-    details = None
-    if kind in _DETAILS:
-        given = dict(line.get("details") or {})
-        details = {name: given[name] for name in _DETAILS[kind] if name in given}
-        if details.get("resolved_at"):
-            details["resolved_at"] = datetime.fromisoformat(details["resolved_at"])
-        if "signature" in details:
-            details["signature"] = UUID(str(details["signature"]))
-    superseded = line.get("superseded_by")
+def _entry(number: int, line: Any) -> Entry:
+    item = read(line)
+    columns: dict[str, Any] = {name: getattr(item, name) for name in (*_PLAIN, "tags", "invalid_at")}
+    columns |= {name: at for name in ("valid_from", "last_used_at", "created_at") if (at := getattr(item, name))}
+    assert item.updated_at is not None
     return Entry(
-        UUID(str(line["id"])),
-        kind,
-        None if line.get("project") is None else str(line["project"]),
+        number,
+        item.id,
+        item.category,
+        item.project,
         columns,
-        updated,
-        UUID(str(superseded)) if superseded else None,
-        details,
+        item.updated_at,
+        item.superseded_by,
+        item.replaces,
+        item.details,
     )
-
-
-def _one_of(value: str, known: tuple[str, ...], name: str) -> str:
-    if value not in known:
-        raise ValueError(f"{name} {value!r} is none of {', '.join(known)}")
-    return value

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from config.errors import UsageError
+from core.knowledge.noise import lines_that_say_something, tells
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_.-]*)\s*\}\}")
-_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _NORMAL: Sequence[tuple[re.Pattern[str], str]] = (
     (re.compile(r"0x[0-9a-fA-F]+"), "<address>"),
     (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),
@@ -26,14 +26,18 @@ _TYPES: Sequence[tuple[str, re.Pattern[str]]] = (
     ("build", re.compile(r"\b(make|webpack|vite|gradle|maven|cargo build|go build|npm run build|tsup|compile)\b")),
     ("runtime", re.compile(r"Traceback|Exception|panic:|Segmentation fault")),
 )
-_TELLING = re.compile(
-    r"^E\s+\S|\b(?:error|Error|ERROR|FAILED|FAIL|failed|panic|fatal|assert\w*|expected|undefined|not found)\b|✗|✘|×"
-)
 
 
 def placeholders(template: str) -> tuple[str, ...]:
     """The names between ``{{`` and ``}}``, in their order."""
     return tuple(dict.fromkeys(match[1] for match in _PLACEHOLDER.finditer(template)))
+
+
+def mould(template: str) -> str:
+    """A template without what its placeholders are called and how it is spaced: two with the same mould make the same."""
+    names: dict[str, int] = {}
+    numbered = _PLACEHOLDER.sub(lambda match: f"{{{{{names.setdefault(match[1], len(names) + 1)}}}}}", template)
+    return " ".join(numbered.split())
 
 
 def render(template: str, values: Mapping[str, str]) -> str:
@@ -96,12 +100,11 @@ def text_of(kind: str, columns: Mapping[str, object]) -> str:
 
 
 def telling_lines(output: str, *, most: int = 6, width: int = 300) -> str:
-    """The lines of a failed check's output that say what is wrong: the first that name an error, else the last
-    lines.
+    """The lines of a failed check's output that say what is wrong: the first that name an error, else the last ones; empty
+    where none says anything.
     """
-    lines = [_ESCAPE.sub("", line).rstrip()[:width] for line in output.replace("\r", "\n").split("\n")]
-    lines = [line for line in lines if line.strip(" -=_*#.")]
-    telling = [line for line in lines if _TELLING.search(line)]
+    lines = lines_that_say_something(output, width)
+    telling = [line for line in lines if tells(line)]
     return "\n".join(dict.fromkeys(line.strip() for line in (telling or lines[-most:])[:most]))
 
 

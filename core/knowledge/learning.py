@@ -14,7 +14,9 @@ from typing import Any
 import asyncpg
 
 from config.errors import QuarterdeckError
+from core.knowledge.hidden import visible
 from core.knowledge.kinds import decision_text, error_type, lesson_text, signature, telling_lines
+from core.knowledge.noise import readable, says_something
 from core.knowledge.secrets import redact
 from core.workspace import repository
 from core.workspace.diff import diff, diff_stat
@@ -99,7 +101,13 @@ async def learn_from_edit(
 async def _from_failure(connection: asyncpg.Connection, failure: rows.Failure) -> Learned:
     output = redact(failure.output)
     kind = error_type(failure.command, output)
-    error = telling_lines(output) or f"{failure.command} failed and printed nothing"
+    await rows.lock_corpus(
+        connection, await items.corpus_of(connection, failure.project)
+    )  # before any row: two may learn
+    await rows.mark_learned(connection, failure)
+    error = telling_lines(output)
+    if not error:
+        return Learned()  # what says nothing would be told to everybody, and help nobody
     columns: dict[str, Any] = {
         "type": kind,
         "error": error,
@@ -121,13 +129,17 @@ async def _from_mend(connection: asyncpg.Connection, mend: rows.Mend) -> None:
     if not details.get("rule"):
         first = mend.error.split("\n", 1)[0][:160]
         check = f"`{mend.command}` passes" if mend.command else "this is right"
-        changed["rule"] = f"Before you finish, see that {check}; it failed with “{first}”, and the fix below mended it."
+        changed["rule"] = f"Before you finish, see that {check}; it failed with “{first}”."
     await items.update_details(connection, "lesson", mend.lesson, changed)
     await items.update(connection, mend.lesson, {"content": lesson_text(details | changed)})
 
 
 async def _from_request(connection: asyncpg.Connection, request: rows.Request) -> Learned:
-    note = redact(request.note).strip()
+    note = redact(visible(readable(request.note))).strip()
+    await rows.lock_corpus(connection, await items.corpus_of(connection, request.project))
+    await rows.mark_read(connection, request.review)
+    if not says_something(note):
+        return Learned()
     columns: dict[str, Any] = {
         "type": "review",
         "error": note[:4000],
@@ -157,14 +169,15 @@ async def _lesson(
     digest = signature(columns["type"], told_by or columns["error"])
     await rows.lock_corpus(connection, corpus)
     known = await rows.lesson_by_signature(connection, corpus, digest)
+    if known is None:
+        known = await rows.lesson_for_all(connection, digest)
     if known is not None:
         return known, False
     title = " ".join((columns.get("rule") or columns["error"]).split())[:120]
     state: Any = "active" if active else "proposed"
-    number = await items.insert(
-        connection, Draft("lesson", title, lesson_text(columns), project, source, origin, state=state)
-    )
-    await items.insert_details(connection, "lesson", number, {**columns, "corpus": corpus, "signature": digest})
+    draft = Draft("lesson", title, lesson_text(columns), project, source, origin, state=state)
+    number = await items.insert_structured(connection, draft, {**columns, "signature": digest})
+    assert number is not None, "nobody else learns for this corpus meanwhile"
     return number, True
 
 

@@ -13,24 +13,20 @@ import asyncpg
 from config.errors import NotFoundError
 from core.integrations.github import File, GitHub, Pull, Remark
 from core.knowledge.hidden import visible
-from core.knowledge.kinds import decision_text, lesson_text, pattern_text, signature
-from core.knowledge.patterns import Proposal, proposals
+from core.knowledge.kinds import decision_text, lesson_text, signature
+from core.knowledge.merges import proposals_of, propose_pattern
+from core.knowledge.noise import readable, says_something
+from core.knowledge.patterns import Proposal
 from core.knowledge.secrets import redact
-from core.workspace.git import git
 from core.workspace.repository import Repository
 from storage.queries import knowledge as items
 from storage.queries import knowledge_learning as rows
 from storage.queries import knowledge_pulls as pulls
 from storage.queries.knowledge import Draft
 
-LEAST = 12
-"""Characters that a remark must have to teach anything."""
 MOST_REMARKS = 50
 MOST_PATCH = 1500
 _BRANCH = re.compile(r"qd/(\d{1,18})-")
-_AGREEMENT = re.compile(
-    r"\W*(lgtm|looks good|nice|thanks?|thank you|great|approved?|ship it|\+1|👍|nit)\b", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +116,7 @@ async def learn_from_pull(connection: asyncpg.Connection, material: Material) ->
             if run and task:
                 await rows.saw(connection, number, run, task, pull.head or None, worked=True)
     for proposal in material.proposals:
-        number = await _propose_pattern(connection, project, proposal, material.source)
+        number = await propose_pattern(connection, project, proposal, material.source, "pull_request")
         if number is not None:
             learned.patterns.append(number)
     said = "\n\n".join(redact(remark.body)[:500] for remark in material.remarks[:10])
@@ -139,8 +135,8 @@ def _lessons(material: Material) -> list[tuple[dict[str, Any], str | None]]:
     fixes = {file.path: file.patch for file in material.edits}
     title = material.pull.title
     for remark in material.remarks[:MOST_REMARKS]:
-        said = redact(visible(remark.body)).strip()
-        if not remark.wants or len(said) < LEAST or (len(said) < 60 and _AGREEMENT.match(said)):
+        said = redact(visible(readable(remark.body))).strip()
+        if not remark.wants or not says_something(said):
             continue
         where = f" at `{remark.path}`" if remark.path else ""
         fix = fixes.get(remark.path or "", "")
@@ -182,47 +178,12 @@ async def _propose_lesson(
         "lesson", title, lesson_text(columns), project, source, "pull_request", state="proposed", path=path,
         note="from a review; a person has to accept it",
     )  # fmt: skip
-    number = await items.insert(connection, draft)
-    await items.insert_details(connection, "lesson", number, {**columns, "corpus": corpus, "signature": digest})
-    return number
-
-
-async def _propose_pattern(connection: asyncpg.Connection, project: str, proposal: Proposal, source: str) -> int | None:
-    slug = f"{project}-{proposal.slug}"[:62].strip("-.")
-    if await items.pattern_by_slug(connection, slug) is not None:
-        return None
-    template = redact(proposal.template)
-    text = pattern_text(proposal.description, template, None)
-    draft = Draft(
-        "pattern", proposal.title[:300], text, project, source, "pull_request", state="proposed",
-        path=proposal.example, note="seen in a merged change; a person has to accept it",
-    )  # fmt: skip
-    number = await items.insert(connection, draft)
-    columns = {
-        "slug": slug,
-        "category": proposal.category,
-        "description": proposal.description,
-        "template": template,
-    }
-    return number if await items.insert_details(connection, "pattern", number, columns) else None
+    return await items.insert_structured(connection, draft, {**columns, "signature": digest})
 
 
 async def _proposals(clone: Repository, pull: Pull, files: Sequence[File]) -> list[Proposal]:
     """Patterns in what a pull request added, read from the repository here, where its merge is known."""
     if pull.merge_commit is None:
         return []
-    commit = pull.merge_commit
-    listed = await git(
-        "ls-tree", "-r", "-z", "--name-only", commit, at=clone.place, accept=(0, 128), max_bytes=20_000_000
-    )
-    if listed.status != 0:
-        return []
-    tree = listed.stdout.decode("utf-8", "replace").split("\0")
-    known = set(tree)
-    added: dict[str, str] = {}
-    for file in files:
-        if file.status == "added" and file.path in known and len(added) < 40:
-            shown = await git("show", f"{commit}:{file.path}", at=clone.place, accept=(0, 128), max_bytes=50_000)
-            if shown.status == 0:
-                added[file.path] = shown.stdout.decode("utf-8", "replace")
-    return proposals(added, tree, f"#{pull.number}")
+    added = [file.path for file in files if file.status == "added"]
+    return await proposals_of(clone, pull.merge_commit, added, f"#{pull.number}")

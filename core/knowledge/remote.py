@@ -8,12 +8,12 @@ same ledger that the gateway writes; the key is the service's own, and goes nowh
 import asyncio
 import os
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from config.errors import ConflictError, NotFoundError, UnavailableError
 from config.paths import Paths
@@ -34,6 +34,7 @@ QUERY_SECONDS = 10.0
 PREFIX = "remote:"
 _OPENAI = "https://api.openai.com/v1"
 
+T = TypeVar("T")
 Style = Literal["openai", "voyage", "ollama"]
 
 
@@ -56,8 +57,21 @@ def style_of(service: Service) -> Style:
     return "ollama" if parts.port == 11434 or parts.path.rstrip("/").endswith("/api") else "openai"
 
 
-class _RefusedError(UnavailableError):
+class RefusedError(UnavailableError):
     """The service has done nothing, and bills nothing."""
+
+
+class SpentError(ConflictError):
+    """A budget has no room for a call, or the service may not be called. ``project``: it is that of this project."""
+
+    project: str | None = None
+
+
+@dataclass(slots=True)
+class Lease:
+    """Under which calls are reserved; begun with the first."""
+
+    number: int | None = None
 
 
 @dataclass(slots=True)
@@ -70,8 +84,9 @@ class RemoteModel:
     card: Card
     key: str | None
     actor: str
-    lease: int | None = None
-    """Under which calls are reserved; begun with the first."""
+    project: str | None = None
+    """Whose budget calls count against, beside the service's; None: no project's."""
+    lease: Lease = field(default_factory=Lease)
 
     @classmethod
     async def open(
@@ -98,36 +113,57 @@ class RemoteModel:
             vectors += await self._call([text[:LONGEST] or " " for text in texts[at : at + AT_ONCE]], asked)
         return vectors
 
-    async def _call(self, texts: list[str], asked: bool) -> list[list[float]]:
-        bound = sum(len(text.encode()) + 8 for text in texts)
-        worst = Worst(uuid4(), self.service.name, self.model, bound, self._cost(bound), None, self.actor)
+    def paid_by(self, project: str | None) -> "RemoteModel":
+        """The same model, whose calls count against the budget of a project too."""
+        return self if project == self.project else replace(self, project=project)
+
+    async def metered(self, bound: Tokens, post: Callable[[], Awaitable[tuple[T, Tokens]]]) -> T:
+        """Make a call that uses ``bound`` at most, and says what it has used: reserved before, settled after.
+
+        Raises SpentError where a budget has no room, and whatever ``post`` raises: after :class:`RefusedError` nothing is charged,
+        after anything else all of it, since it may have been answered, and billed.
+        """
+        worst = Worst(uuid4(), self.service.name, self.model, bound.total, self._cost(bound), self.project, self.actor)
         async with self.db.connection() as connection:
-            if self.lease is None:
+            if self.lease.number is None:
                 name = f"knowledge@{socket.gethostname()}:{worst.charge}"
-                self.lease = await knowledge_remote.register(connection, name, os.getpid(), "knowledge")
-            outcome, why = await knowledge_remote.reserve(connection, self.lease, worst)
+                self.lease.number = await knowledge_remote.register(connection, name, os.getpid(), "knowledge")
+            outcome, why = await knowledge_remote.reserve(connection, self.lease.number, worst)
         if outcome != "granted":
-            raise ConflictError(
+            spent = SpentError(
                 f"service {self.service.name} may not be called: {outcome}" + (f" ({why})" if why else ""),
                 f"see `qd service show {self.service.name}`",
             )
+            spent.project = self.project if why == self.project else None
+            raise spent
+        used = bound
         try:
-            vectors, tokens = await self._post(texts, asked)
-        except _RefusedError as error:
+            answer, used = await post()
+        except RefusedError as error:
             async with self.db.connection() as connection:
                 await knowledge_remote.release(connection, worst.charge, error.message)
             raise
-        except UnavailableError:  # it may have been answered, and billed
-            async with self.db.connection() as connection:
-                await knowledge_remote.settle(connection, worst.charge, worst.micro, bound)
+        except BaseException:
+            await self._settle(worst.charge, bound)
             raise
-        async with self.db.connection() as connection:
-            used = min(tokens, bound) if tokens else bound
-            await knowledge_remote.settle(connection, worst.charge, self._cost(used), used)
-        return vectors
+        await self._settle(worst.charge, used)
+        return answer
 
-    def _cost(self, tokens: int) -> int:
-        return 0 if self.service.kind == "quota" else self.card.cost(Used(Tokens(input=tokens)))
+    async def _settle(self, charge: UUID, used: Tokens) -> None:
+        async with self.db.connection() as connection:
+            await budget.settle(connection, charge, "settled", self._cost(used), used)
+
+    async def _call(self, texts: list[str], asked: bool) -> list[list[float]]:
+        bound = sum(len(text.encode()) + 8 for text in texts)
+
+        async def post() -> tuple[list[list[float]], Tokens]:
+            vectors, tokens = await self._post(texts, asked)
+            return vectors, Tokens(input=min(tokens, bound) if tokens else bound)
+
+        return await self.metered(Tokens(input=bound), post)
+
+    def _cost(self, used: Tokens) -> int:
+        return 0 if self.service.kind == "quota" else self.card.cost(Used(used))
 
     async def _post(self, texts: list[str], asked: bool) -> tuple[list[list[float]], int]:
         import httpx
@@ -151,7 +187,7 @@ class RemoteModel:
         except (httpx.HTTPStatusError, httpx.ConnectError, httpx.ConnectTimeout) as error:
             status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else "nothing"
             said = f"service {self.service.name} answers {status}"
-            raise _RefusedError(said, f"see `qd service show {self.service.name}`") from None
+            raise RefusedError(said, f"see `qd service show {self.service.name}`") from None
         except (httpx.HTTPError, ValueError, KeyError, TypeError, IndexError) as error:
             said = f"service {self.service.name} gives no vectors ({type(error).__name__})"
             raise UnavailableError(said, f"see `qd service show {self.service.name}`") from None

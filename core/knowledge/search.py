@@ -14,6 +14,7 @@ import asyncpg
 
 from core.knowledge.snippets import Snippet, snippet
 from storage.queries import knowledge as items
+from storage.queries import knowledge_context as context_rows
 from storage.queries import knowledge_search as rows
 from storage.queries.knowledge import Memory
 from storage.queries.knowledge_search import Embedder, Filters, Standing
@@ -69,8 +70,12 @@ async def search(
     limit: int = 10,
     embedder: QueryEmbedder | None = None,
     now: datetime | None = None,
+    harmless: bool = False,
 ) -> Found:
-    """The best items for ``text``, in a project and what holds for all, or everywhere. Must run in a transaction."""
+    """The best items for ``text``, in a project and what holds for all, or everywhere. Must run in a transaction.
+
+    What applies elsewhere alone is left out of a project's; ``harmless``: so is what runs of the project failed with.
+    """
     filters = filters or Filters()
     corpora = await items.known_corpora(connection, project)
     if not corpora or not text.strip():
@@ -86,7 +91,10 @@ async def search(
             mode = "words and meaning"
             by_meaning = await rows.match_vectors(connection, model, vector, corpora, pool, filters)
     fused = fuse([(match.memory, match.score) for match in by_words], by_meaning)
-    best = await _weighed(connection, fused, now or datetime.now(UTC), limit)
+    if harmless and project:
+        harmful = await context_rows.poor(connection, project, list(fused))
+        fused = {number: score for number, score in fused.items() if number not in harmful}
+    best = await _weighed(connection, fused, now or datetime.now(UTC), limit, project)
     found = await items.by_number(connection, [number for _, number in best])
     coverage = {match.memory: match.coverage for match in by_words}
     similarity = dict(by_meaning)
@@ -106,13 +114,13 @@ async def search(
 
 
 async def _weighed(
-    connection: asyncpg.Connection, fused: Mapping[int, float], at: datetime, limit: int
+    connection: asyncpg.Connection, fused: Mapping[int, float], at: datetime, limit: int, project: str | None
 ) -> list[tuple[float, int]]:
     """The best by score and weight. A few times as many as are wanted are looked at; all of them where twins fill the first places."""
     order = sorted(fused, key=lambda number: (-fused[number], number))
     best: list[tuple[float, int]] = []
     for count in (max(SHORTLIST, 4 * limit), len(order)):
-        standings = await rows.standings(connection, order[:count])
+        standings = await rows.standings(connection, order[:count], project)
         scored = [(fused[number] * weight(known, at), number) for number, known in standings.items()]
         best = _without_twins(sorted(scored, key=lambda one: (-one[0], one[1])), standings)[:limit]
         if len(best) == limit or count >= len(order):

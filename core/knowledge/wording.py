@@ -5,29 +5,26 @@ other. What it reads is quoted, what it writes is one line, and is taken only if
 beyond the matter: it is told to runs as data all the same.
 """
 
-import os
 import secrets
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 
-from config.errors import ConflictError, UnavailableError, UsageError
+from config.errors import UnavailableError, UsageError
 from config.paths import Paths
-from core.budget.prices import Used
 from core.knowledge import remote
 from core.knowledge.hidden import look, visible
 from core.knowledge.kinds import lesson_text, pattern_text
+from core.knowledge.remote import SpentError
 from core.knowledge.secrets import redact
 from storage.database import Database, Principal
-from storage.queries import budget, knowledge_remote
 from storage.queries import knowledge as items
 from storage.queries import knowledge_learning as rows
+from storage.queries.budget import Tokens
 from storage.queries.guard import transact
-from storage.queries.knowledge_remote import Worst
+from storage.queries.knowledge_learning import Templated
 
 AT_A_TIME = 20
 """Items that are worded in one go."""
@@ -65,39 +62,15 @@ class Writer:
             raise UsageError(f"knowledge.writer {name!r} names no model", "write SERVICE/MODEL, or unset it")
         return cls(await remote.RemoteModel.open(db, paths, environ, service, model, actor))
 
-    async def say(self, system: str, text: str) -> str:
-        """The model's answer.
+    async def say(self, system: str, text: str, project: str | None) -> str:
+        """The model's answer, about what is a project's or, with None, everybody's.
 
-        Raises ConflictError where a budget has no room, UnavailableError where the service does not answer as it should.
+        Raises SpentError where a budget has no room, UnavailableError where the service does not answer as it should.
         """
-        source = self.source
-        bound = len(system.encode()) + len(text.encode()) + 200
-        worst = Worst(
-            uuid4(), source.service.name, source.model, bound + ANSWER, self._cost(bound, ANSWER), None, source.actor
-        )
-        async with source.db.connection() as connection:
-            if source.lease is None:
-                name = f"knowledge@{socket.gethostname()}:{worst.charge}"
-                source.lease = await knowledge_remote.register(connection, name, os.getpid(), "knowledge")
-            outcome, why = await knowledge_remote.reserve(connection, source.lease, worst)
-        if outcome != "granted":
-            words = f"service {source.service.name} may not be called: {outcome}" + (f" ({why})" if why else "")
-            raise ConflictError(words, f"see `qd service show {source.service.name}`")
-        used = (bound, ANSWER)
-        try:
-            answer, used = await self._post(system, text)
-        finally:  # whatever became of it, it may have been billed
-            tokens = budget.Tokens(input=used[0], output=used[1])
-            async with source.db.connection() as connection:
-                await budget.settle(connection, worst.charge, "settled", self._cost(*used), tokens)
-        return answer
+        bound = Tokens(input=len(system.encode()) + len(text.encode()) + 200, output=ANSWER)
+        return await self.source.paid_by(project).metered(bound, lambda: self._post(system, text))
 
-    def _cost(self, read: int, written: int) -> int:
-        source = self.source
-        free = source.service.kind == "quota"
-        return 0 if free else source.card.cost(Used(budget.Tokens(input=read, output=written)))
-
-    async def _post(self, system: str, text: str) -> tuple[str, tuple[int, int]]:
+    async def _post(self, system: str, text: str) -> tuple[str, Tokens]:
         import httpx
 
         source = self.source
@@ -116,9 +89,12 @@ class Writer:
                 answer = await client.post(url, json=body, headers=headers)
                 answer.raise_for_status()
                 return _read(answer.json(), speaks)
+        except (httpx.HTTPStatusError, httpx.ConnectError, httpx.ConnectTimeout) as error:
+            status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else "nothing"
+            said = f"service {source.service.name} answers {status}"
+            raise remote.RefusedError(said, f"see `qd service show {source.service.name}`") from None
         except (httpx.HTTPError, ValueError, KeyError, TypeError, IndexError) as error:
-            status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else type(error).__name__
-            said = f"service {source.service.name} words nothing ({status})"
+            said = f"service {source.service.name} words nothing ({type(error).__name__})"
             raise UnavailableError(said, f"see `qd service show {source.service.name}`") from None
 
 
@@ -127,21 +103,32 @@ async def word(db: Database, who: Principal, writer: Writer) -> int:
     async with db.transaction(who) as connection:
         lessons = await rows.templated_rules(connection, AT_A_TIME)
         patterns = await rows.templated_patterns(connection, AT_A_TIME)
+    works = [(one, _RULE, _store_rule) for one in lessons] + [(one, _USE, _store_use) for one in patterns]
     worded = 0
-    for memory, text in lessons:
-        if said := await _said(writer, _RULE, text):
-            worded += await transact(db, who, lambda connection, m=memory, s=said: _store_rule(connection, m, s))  # type: ignore[misc]
-    for memory, text in patterns:
-        if said := await _said(writer, _USE, text):
-            worded += await transact(db, who, lambda connection, m=memory, s=said: _store_use(connection, m, s))  # type: ignore[misc]
+    spent: dict[str, SpentError] = {}
+    for one, system, store in works:
+        if one.project in spent:
+            continue
+        try:
+            said = await _said(writer, system, one)
+        except SpentError as error:
+            if error.project is None:
+                raise
+            spent[error.project] = error  # what is another project's may be worded still
+            continue
+        if said:
+            worded += await transact(db, who, lambda connection, n=one.memory, s=said, f=store: f(connection, n, s))  # type: ignore[misc]
+    if spent and not worded:
+        raise next(iter(spent.values()))
     return worded
 
 
-async def _said(writer: Writer, system: str, text: str) -> str:
+async def _said(writer: Writer, system: str, what: Templated) -> str:
     """One line of the model's; empty where it says what must not be told to anybody."""
     mark = secrets.token_hex(6)
-    quoted = redact(visible(text))[:LONGEST].replace(mark, "")
-    said = " ".join(visible(await writer.say(system, f"<data {mark}>\n{quoted}\n</data {mark}>")).split())
+    quoted = redact(visible(what.text))[:LONGEST].replace(mark, "")
+    answer = await writer.say(system, f"<data {mark}>\n{quoted}\n</data {mark}>", what.project)
+    said = " ".join(visible(answer).split())
     odd = any(finding.what == "instruction" for finding in look(said, ""))
     return "" if odd or not 10 <= len(said) <= 400 else said
 
@@ -168,10 +155,10 @@ async def _store_use(connection: asyncpg.Connection, memory: int, use: str) -> i
     return 1
 
 
-def _read(answer: Any, speaks: str) -> tuple[str, tuple[int, int]]:
+def _read(answer: Any, speaks: str) -> tuple[str, Tokens]:
     usage = answer["usage"]
     if speaks == "anthropic":
         text = "".join(block["text"] for block in answer["content"] if block["type"] == "text")
-        return text, (int(usage["input_tokens"]), int(usage["output_tokens"]))
+        return text, Tokens(input=int(usage["input_tokens"]), output=int(usage["output_tokens"]))
     text = answer["choices"][0]["message"]["content"]
-    return str(text), (int(usage["prompt_tokens"]), int(usage["completion_tokens"]))
+    return str(text), Tokens(input=int(usage["prompt_tokens"]), output=int(usage["completion_tokens"]))

@@ -403,7 +403,9 @@ async def open_review(connection: asyncpg.Connection, task: int, run: int, note:
     await connection.execute(
         "update review set status = 'superseded' where task = $1 and status in ('open', 'approved')", task
     )
-    await connection.execute("insert into review (task, run, note) values ($1, $2, $3)", task, run, note)
+    await connection.execute(
+        "insert into review (task, run, note, engine_note) values ($1, $2, $3, $3::text is not null)", task, run, note
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,7 +450,7 @@ async def settle_review(
 ) -> None:
     """How an approved review ended: merged, conflict, open again."""
     await connection.execute(
-        """update review set status = $2, note = coalesce($3, note), merge_commit = $4,
+        """update review set status = $2, note = coalesce($3, note), engine_note = engine_note or $3::text is not null, merge_commit = $4,
            merged_at = case when $2 = 'merged' then clock_timestamp() end where number = $1 and status = 'approved'""",
         review,
         status,

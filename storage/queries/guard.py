@@ -41,9 +41,11 @@ _LISTED = frozenset({"agent", "project", "task"})
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Translate what the functions of the schema raise: QD404, QD409."""
+    """Translate what the functions and keys of the schema raise: QD404, QD409, a name that is taken."""
     try:
         yield
+    except asyncpg.UniqueViolationError as error:
+        raise ConflictError(_taken(error), "choose another name, or change the one that has it") from error
     except asyncpg.ForeignKeyViolationError as error:
         raise ConflictError("something that this refers to was deleted at the same moment", "try again") from error
     except asyncpg.PostgresError as error:
@@ -54,6 +56,13 @@ def refusals() -> Iterator[None]:
         if error.sqlstate == "QD409":
             raise ConflictError(str(error.message), _remedy(str(error.message))) from error
         raise
+
+
+def _taken(error: asyncpg.UniqueViolationError) -> str:
+    """Whose name is taken, by the constraint: the value itself is hidden from roles that may not read every row."""
+    table = str(error.table_name or "thing")
+    columns = re.sub(rf"^{table}_|_?p?key$", "", str(error.constraint_name or "")).replace("_", " ")
+    return f"there is a {table} with the same {columns or 'name'} already"
 
 
 def _remedy(message: str) -> str:

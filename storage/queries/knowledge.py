@@ -25,7 +25,7 @@ select m.number, m.id, m.title, m.content, m.kind::text as category, c.project, 
 m.updated_at, m.state,
        m.origin, m.path, m.first_line, m.last_line, m.hash, m.valid_from, m.invalid_at,
        (select s.id from memory s where s.number = m.superseded_by) as superseded_by, m.note, m.cold, m.uses, m.wins,
-       knowledge_worth(m.uses, m.wins) as worth, m.last_used_at
+       knowledge_worth(m.uses, m.wins) as worth, m.last_used_at, m.replaces, m.doubt
   from memory m join corpus c on c.id = m.corpus
 """
 
@@ -61,11 +61,15 @@ class Memory:
     wins: int
     worth: float
     last_used_at: datetime | None
+    replaces: int | None
+    """Of a proposal: what it takes the place of, once it is accepted."""
+    doubt: str | None
+    """Why it should be taken out, for a person to decide; empty: that was asked once, and it stands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An item before it is stored; ``project`` None: it holds for all."""
+    """An item before it is stored; ``project`` None: it holds for all. ``replaces``: what a proposal takes the place of."""
 
     kind: Kind
     title: str
@@ -77,6 +81,7 @@ class Draft:
     tags: Sequence[str] = ()
     path: str | None = None
     note: str | None = None
+    replaces: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +119,8 @@ async def project_exists(connection: asyncpg.Connection, project: str) -> bool:
 async def insert(connection: asyncpg.Connection, draft: Draft) -> int:
     """Store an item; its number."""
     number: int = await connection.fetchval(
-        """insert into memory (corpus, kind, state, title, content, origin, source, path, tags, note)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning number""",
+        """insert into memory (corpus, kind, state, title, content, origin, source, path, tags, note, replaces)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning number""",
         await corpus_of(connection, draft.project),
         draft.kind,
         draft.state,
@@ -126,6 +131,7 @@ async def insert(connection: asyncpg.Connection, draft: Draft) -> int:
         draft.path,
         list(draft.tags),
         draft.note,
+        draft.replaces,
     )
     return number
 
@@ -140,6 +146,20 @@ async def insert_details(connection: asyncpg.Connection, kind: str, memory: int,
         *columns.values(),
     )
     return bool(status == "INSERT 0 1")
+
+
+async def insert_structured(connection: asyncpg.Connection, draft: Draft, columns: Mapping[str, Any]) -> int | None:
+    """Store an item of a structured kind with its columns; None, and nothing is stored, when a unique name of theirs is taken."""
+    savepoint = connection.transaction()
+    await savepoint.start()
+    number = await insert(connection, draft)
+    if draft.kind == "lesson":
+        columns = {**columns, "corpus": await corpus_of(connection, draft.project)}
+    if await insert_details(connection, draft.kind, number, columns):
+        await savepoint.commit()
+        return number
+    await savepoint.rollback()
+    return None
 
 
 async def twin(connection: asyncpg.Connection, draft: Draft) -> int | None:
@@ -180,12 +200,14 @@ async def list_items(
     files: bool = False,
     limit: int = 100,
 ) -> list[Memory]:
-    """Items, the newest first; ``files``: those read from repositories too. Served by the index memory_list."""
+    """Items, the newest first; ``files``: those read from repositories too. With the proposed ones come those that are
+    proposed to be taken out. Served by the index memory_list.
+    """
     rows = await connection.fetch(
         f"""{_SELECT}
             where ($1::text is null or c.project = $1 or c.project is null) and (cardinality($2::text[]) = 0 or
             m.kind::text = any($2))
-              and (cardinality($3::text[]) = 0 or m.tags @> $3) and m.state = any($4) and ($5 or m.origin <> 'file')
+              and (cardinality($3::text[]) = 0 or m.tags @> $3) and (m.state = any($4) or ('proposed' = any($4) and m.doubt <> '')) and ($5 or m.origin <> 'file')
             order by m.number desc limit $6""",
         project,
         list(kinds),
@@ -211,13 +233,13 @@ async def update(connection: asyncpg.Connection, number: int, columns: Mapping[s
 async def set_state(
     connection: asyncpg.Connection, number: int, state: State, *, note: str | None = None, by: int | None = None
 ) -> None:
-    """Move an item into a state; ``by``: what it is superseded by. What ends stops being found with this
-    transaction.
+    """Move an item into a state; ``by``: what it is superseded by. What ends stops being found with this transaction; what
+    holds again is warm.
     """
     await connection.execute(
-        """update memory set state = $2, note = $3, superseded_by = $4, updated_at = clock_timestamp(),
-                  invalid_at = case when $2 in ('active', 'proposed') then null else coalesce(invalid_at,
-                  clock_timestamp()) end
+        """update memory set state = $2, note = $3, superseded_by = $4, doubt = null, updated_at = clock_timestamp(),
+                  invalid_at = case when $2 in ('active', 'proposed') then null else coalesce(invalid_at, clock_timestamp()) end,
+                  cold = cold and $2 <> 'active', last_used_at = case when $2 = 'active' then clock_timestamp() else last_used_at end
             where number = $1""",
         number,
         state,
@@ -257,14 +279,11 @@ async def pattern_by_slug(connection: asyncpg.Connection, slug: str) -> int | No
 
 async def history(connection: asyncpg.Connection, memory: Memory) -> list[Change]:
     """All that was changed of an item, the oldest first: by the trail's own entries. Served by the index audit_key."""
-    slug = await connection.fetchval("select slug from pattern where memory = $1", memory.number)
     rows = await connection.fetch(
         """select at, actor, role, kind, action, before, after from audit
-            where (kind, key) in (('memory', $1), ('decision', $2), ('lesson', $2), ('pattern', coalesce($3, '')))
-            order by id""",
+            where (kind, key) in (('memory', $1), ('decision', $2), ('lesson', $2), ('pattern', $2)) order by id""",
         str(memory.id),
         str(memory.number),
-        slug,
     )
     return [Change(**row) for row in rows]
 
@@ -287,7 +306,8 @@ async def uses_of(
 async def vote(connection: asyncpg.Connection, number: int, *, up: bool) -> None:
     """A person's word on an item counts as much as the outcome of a run."""
     await connection.execute(
-        "update memory set uses = uses + 1, wins = wins + $2::int, last_used_at = clock_timestamp() where number = $1",
+        """update memory set uses = uses + 1, wins = wins + $2::int, last_used_at = clock_timestamp(), cold = false
+            where number = $1""",
         number,
         int(up),
     )

@@ -109,11 +109,17 @@ async def begin(connection: asyncpg.Connection, corpus: int, branch: str, target
 
 
 async def forget_files(connection: asyncpg.Connection, corpus: int, paths: Sequence[str]) -> int:
-    """Files are gone: what was known of them ends. Returns how many items. Served by memory_path."""
+    """Files are gone: what was known of them ends. Returns how many items. Served by memory_path and memory_hidden."""
     status = await connection.execute(
         """update memory set state = 'removed', invalid_at = clock_timestamp(), updated_at = clock_timestamp(), note =
         'its file is gone'
             where corpus = $1 and origin = 'file' and state = 'active' and path = any($2)""",
+        corpus,
+        list(paths),
+    )
+    await connection.execute(
+        """update memory set state = 'removed', note = 'its file is gone'
+            where corpus = $1 and origin = 'file' and state in ('deleted', 'refused', 'deprecated', 'superseded') and path = any($2)""",
         corpus,
         list(paths),
     )
@@ -131,16 +137,20 @@ async def put_files(
     """Make what is known of some files what they hold now; returns (new, ended) items.
 
     ``files``: (blob, why it is left out) by path. A piece that says what it said keeps its row, its vector and its
-    record.
+    record; one that was put away stays so. Served by memory_path and memory_hidden.
     """
     old = await connection.fetch(
-        """select number, path, title, hash, first_line, last_line from memory
-            where corpus = $1 and origin = 'file' and state = 'active' and path = any($2) order by number""",
+        """select number, path, title, hash, first_line, last_line, state from memory
+            where corpus = $1 and origin = 'file' and state = 'active' and path = any($2)
+           union all
+           select number, path, title, hash, first_line, last_line, state from memory
+            where corpus = $1 and origin = 'file' and state in ('deleted', 'refused', 'deprecated', 'superseded') and path = any($2)
+            order by number""",
         corpus,
         list(files),
     )
     known: dict[tuple[str, str, UUID], list[asyncpg.Record]] = {}
-    for row in reversed(old):
+    for row in sorted(old, key=lambda row: (row["state"] == "active", -row["number"])):  # the last is taken first
         known.setdefault((row["path"], row["title"], row["hash"]), []).append(row)
     fresh, moved = [], []
     for piece in pieces:
@@ -167,6 +177,7 @@ async def put_files(
             [piece.last_line for piece in fresh],
         )
     ended = [row["number"] for left in known.values() for row in left]
+    shown = sum(row["state"] == "active" for left in known.values() for row in left)
     if ended:
         await connection.execute(
             """update memory set state = 'removed', invalid_at = clock_timestamp(), updated_at = clock_timestamp(), note
@@ -195,7 +206,7 @@ async def put_files(
         [skipped for _, skipped in files.values()],
     )
     await connection.execute("update corpus set done = least(files, done + $2) where id = $1", corpus, len(files))
-    return len(fresh), len(ended)
+    return len(fresh), shown
 
 
 async def finish(connection: asyncpg.Connection, corpus: int, head: str) -> None:
@@ -209,10 +220,10 @@ async def finish(connection: asyncpg.Connection, corpus: int, head: str) -> None
 
 
 async def prune(connection: asyncpg.Connection, corpus: int, days: int = 30) -> int:
-    """Erase what ended longer ago, unless a run was told of it. Served by memory_ended."""
+    """Erase what ended with its file longer ago, unless a run was told of it. Served by memory_ended."""
     status = await connection.execute(
-        """delete from memory m where m.corpus = $1 and m.origin = 'file' and m.invalid_at < clock_timestamp() -
-        make_interval(days => $2)
+        """delete from memory m where m.corpus = $1 and m.origin = 'file' and m.state = 'removed'
+             and m.invalid_at < clock_timestamp() - make_interval(days => $2)
              and not exists (select 1 from injection i where i.memory = m.number)""",
         corpus,
         days,

@@ -18,7 +18,8 @@ class Failure:
     """A check that failed in a run, and of which nothing is written down yet."""
 
     run: int
-    attempt: int
+    round: int
+    position: int
     task: int
     title: str
     project: str
@@ -46,7 +47,7 @@ class Mend:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Changes that a person asked for, or why a change was rejected, and of which nothing is written down yet."""
+    """What a person said when they judged a change, whichever way, and of which nothing is written down yet."""
 
     review: int
     run: int
@@ -65,14 +66,14 @@ async def failures(
     project: str | None = None,
     since: datetime | None = None,
 ) -> list[Failure]:
-    """Failed checks of runs that have ended, the oldest first."""
+    """Failed checks of runs that have ended, the oldest first. Served by gate_unlearned."""
     rows = await connection.fetch(
         """
-        select r.number as run, r.attempt, r.task, b.title, r.project, g.command, g.output, r.head_commit as head
+        select r.number as run, g.round, g.position, r.task, b.title, r.project, g.command, g.output, r.head_commit as head
           from gate g join run r on r.number = g.run join task_body b on b.task = r.task
-         where g.status = 'failed' and r.status not in ('starting', 'running', 'verifying')
+         where g.status = 'failed' and not g.learned and r.status not in ('starting', 'running', 'verifying')
            and ($1::bigint is null or r.task = $1) and ($2::text is null or r.project = $2)
-           and ($3::timestamptz is null or g.at >= $3) and not exists (select 1 from sighting s where s.run = r.number)
+           and ($3::timestamptz is null or g.at >= $3)
          order by r.number, g.round, g.position limit 1000
         """,
         task,
@@ -80,6 +81,21 @@ async def failures(
         since,
     )
     return [found for row in rows if (found := from_record(Failure, row))]
+
+
+async def mark_learned(connection: asyncpg.Connection, failure: Failure) -> None:
+    """Something was made of a failed check, or nothing can be: it is not looked at again."""
+    await connection.execute(
+        "update gate set learned = true where run = $1 and round = $2 and position = $3",
+        failure.run,
+        failure.round,
+        failure.position,
+    )
+
+
+async def mark_read(connection: asyncpg.Connection, review: int) -> None:
+    """Something was made of a person's words in a review, or nothing can be: they are not looked at again."""
+    await connection.execute("update review set learned = true where number = $1", review)
 
 
 async def mends(connection: asyncpg.Connection, *, task: int | None = None, project: str | None = None) -> list[Mend]:
@@ -109,15 +125,14 @@ async def requests(
     project: str | None = None,
     since: datetime | None = None,
 ) -> list[Request]:
-    """Judgements of people with words, the oldest first."""
+    """Judgements of people with words of their own, the oldest first."""
     rows = await connection.fetch(
         """
         select v.number as review, v.run, v.task, b.title, t.project, v.status, v.note, v.actor
           from review v join task t on t.number = v.task join task_body b on b.task = v.task
-         where v.status in ('changes_requested', 'rejected') and length(trim(coalesce(v.note, ''))) >= 12
+         where v.status in ('changes_requested', 'rejected', 'approved', 'merged') and v.note <> '' and not v.engine_note and not v.learned
            and ($1::bigint is null or v.task = $1) and ($2::text is null or t.project = $2)
            and ($3::timestamptz is null or v.decided_at >= $3)
-           and not exists (select 1 from sighting s join lesson l on l.memory = s.lesson where s.run = v.run and l.type = 'review')
          order by v.number limit 1000
         """,
         task,
@@ -128,9 +143,28 @@ async def requests(
 
 
 async def lesson_by_signature(connection: asyncpg.Connection, corpus: int, digest: UUID) -> int | None:
-    """The lesson about the same trouble, whatever its state."""
+    """The lesson about the same trouble, whatever its state; where another lesson has taken its place, that one."""
     number: int | None = await connection.fetchval(
-        "select memory from lesson where corpus = $1 and signature = $2", corpus, digest
+        """
+        with recursive chain as (
+          select l.memory, 0 as depth from lesson l where l.corpus = $1 and l.signature = $2
+          union all
+          select l.memory, c.depth + 1 from chain c join memory m on m.number = c.memory and m.state = 'superseded'
+            join lesson l on l.memory = m.superseded_by where c.depth < 20)
+        select memory from chain order by depth desc limit 1
+        """,
+        corpus,
+        digest,
+    )
+    return number
+
+
+async def lesson_for_all(connection: asyncpg.Connection, digest: UUID) -> int | None:
+    """The lesson about the same trouble that holds for all projects."""
+    number: int | None = await connection.fetchval(
+        """select l.memory from lesson l join memory m on m.number = l.memory join corpus c on c.id = l.corpus
+            where c.project is null and l.signature = $1 and m.state = 'active'""",
+        digest,
     )
     return number
 
@@ -186,26 +220,62 @@ async def close_decisions(
 
 
 @dataclass(frozen=True, slots=True)
-class PatternRow:
-    """A pattern with its record, for consolidation."""
+class Promotable:
+    """A lesson or a pattern with its record, and by what it is known: the signature of its error, or its template."""
 
     memory: int
     project: str | None
-    title: str
-    content: str
+    state: str
     uses: int
     wins: int
-    hash: UUID
+    signature: UUID | None
+    template: str | None
 
 
-async def patterns(connection: asyncpg.Connection) -> list[PatternRow]:
-    """Active patterns and lessons that somebody was told of, with their record."""
+async def promotable(connection: asyncpg.Connection) -> list[Promotable]:
+    """Lessons and patterns that hold in a project, and all that hold for all or were ever proposed to."""
     rows = await connection.fetch(
-        """select m.number as memory, c.project, m.title, m.content, m.uses, m.wins, m.hash
-             from memory m join corpus c on c.id = m.corpus
-            where m.kind in ('pattern', 'lesson') and m.state = 'active' and m.origin <> 'file' order by m.number"""
+        """select m.number as memory, c.project, m.state, m.uses, m.wins, l.signature, p.template
+             from memory m join corpus c on c.id = m.corpus left join lesson l on l.memory = m.number left join pattern p on p.memory = m.number
+            where m.kind in ('pattern', 'lesson') and (m.state = 'active' or c.project is null) and coalesce(l.memory, p.memory) is not null
+            order by m.number"""
     )
-    return [found for row in rows if (found := from_record(PatternRow, row))]
+    return [found for row in rows if (found := from_record(Promotable, row))]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """How runs ended that were told of an item; ``projects``: its own, or those whose runs were told."""
+
+    memory: int
+    kind: str
+    origin: str
+    projects: tuple[str, ...]
+    uses: int
+    wins: int
+
+
+async def records(connection: asyncpg.Connection, kinds: Sequence[str], uses: int) -> list[Record]:
+    """Items that hold, of which so many runs were told at least."""
+    rows = await connection.fetch(
+        """select m.number as memory, m.kind::text as kind, m.origin, m.uses, m.wins,
+                  case when c.project is not null then array[c.project]
+                       else array(select distinct r.project from injection i join run r on r.number = i.run where i.memory = m.number) end as projects
+             from memory m join corpus c on c.id = m.corpus
+            where m.kind::text = any($1) and m.state = 'active' and m.origin <> 'file' and m.uses >= $2 order by m.number""",
+        list(kinds),
+        uses,
+    )
+    return [Record(**{**dict(row), "projects": tuple(row["projects"])}) for row in rows]
+
+
+async def free_slug(connection: asyncpg.Connection, slug: str) -> str:
+    """A name of a pattern that is not taken: this one, or this one with a number."""
+    taken = {
+        row["slug"] for row in await connection.fetch("select slug from pattern where starts_with(slug, $1)", slug)
+    }
+    names = (slug, *(f"{slug}-{number}" for number in range(2, len(taken) + 3)))
+    return next(name for name in names if name not in taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,15 +305,25 @@ TEMPLATED_USE = "How a file in `%"
 """How the words of the templates begin, which a model may replace."""
 
 
-async def templated_rules(connection: asyncpg.Connection, limit: int) -> list[tuple[int, str]]:
-    """Lessons whose rule a template has worded, the latest first: number and all that it says."""
+@dataclass(frozen=True, slots=True)
+class Templated:
+    """An item that a template has worded, with all that it says."""
+
+    memory: int
+    project: str | None
+    text: str
+
+
+async def templated_rules(connection: asyncpg.Connection, limit: int) -> list[Templated]:
+    """Lessons whose rule a template has worded, the latest first."""
     rows = await connection.fetch(
-        """select m.number, m.content from lesson l join memory m on m.number = l.memory
+        """select m.number as memory, c.project, m.content as text from lesson l join memory m on m.number = l.memory
+             join corpus c on c.id = m.corpus
             where m.state in ('active', 'proposed') and l.worked and l.rule like $1 order by m.number desc limit $2""",
         TEMPLATED_RULE,
         limit,
     )
-    return [(row["number"], row["content"]) for row in rows]
+    return [Templated(**row) for row in rows]
 
 
 async def still_templated(connection: asyncpg.Connection, memory: int) -> bool:
@@ -252,15 +332,16 @@ async def still_templated(connection: asyncpg.Connection, memory: int) -> bool:
     return found is not None
 
 
-async def templated_patterns(connection: asyncpg.Connection, limit: int) -> list[tuple[int, str]]:
+async def templated_patterns(connection: asyncpg.Connection, limit: int) -> list[Templated]:
     """Proposed patterns that only a template describes, the latest first."""
     rows = await connection.fetch(
-        """select m.number, m.content from pattern p join memory m on m.number = p.memory
+        """select m.number as memory, c.project, m.content as text from pattern p join memory m on m.number = p.memory
+             join corpus c on c.id = m.corpus
             where m.state = 'proposed' and p.description like $1 order by m.number desc limit $2""",
         TEMPLATED_USE,
         limit,
     )
-    return [(row["number"], row["content"]) for row in rows]
+    return [Templated(**row) for row in rows]
 
 
 async def standard_before(connection: asyncpg.Connection, project: str | None, title: str, content: str) -> bool:
@@ -275,14 +356,47 @@ async def standard_before(connection: asyncpg.Connection, project: str | None, t
     return found is not None
 
 
-async def projects_told(connection: asyncpg.Connection, memory: int) -> Mapping[str, tuple[int, int]]:
-    """How runs of each project ended that were told of an item: (won, all)."""
-    rows = await connection.fetch(
-        """select r.project, count(*) filter (where i.credit = 'won') as won, count(*) as total
-             from injection i join run r on r.number = i.run where i.memory = $1 and i.credit is not null group by r.project""",
-        memory,
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a lesson was made a standard as. ``since``: when it came to say what it says."""
+
+    number: int
+    state: str
+    replaces: int | None
+    since: datetime
+
+
+async def standard_of_lesson(connection: asyncpg.Connection, project: str | None, lesson: int) -> Made | None:
+    """The standard that consolidation has made of a lesson, the latest, whatever became of it."""
+    row = await connection.fetchrow(
+        """select m.number, m.state, m.replaces, m.updated_at as since from memory m join corpus c on c.id = m.corpus
+            where c.project is not distinct from $1 and m.kind = 'standard' and m.origin = 'consolidation'
+              and m.source like 'lesson ' || $2::int || ', %' order by m.number desc limit 1""",
+        project,
+        lesson,
     )
-    return {row["project"]: (row["won"], row["total"]) for row in rows}
+    return from_record(Made, row)
+
+
+async def reworded_since(connection: asyncpg.Connection, lesson: int, since: datetime) -> bool:
+    """Whether the rule of a lesson was changed since. Served by the index audit_key."""
+    found = await connection.fetchval(
+        "select 1 from audit where kind = 'lesson' and key = $1::int::text and action = 'update' and after ? 'rule' and at > $2 limit 1",
+        lesson,
+        since,
+    )
+    return found is not None
+
+
+async def orphaned_standards(connection: asyncpg.Connection) -> list[tuple[int, int, str]]:
+    """Standards made of a lesson that holds no more, for its record or by a person's word: (standard, lesson, its state)."""
+    rows = await connection.fetch(
+        r"""select m.number, l.number as lesson, l.state from memory m
+             join memory l on l.number = substring(m.source from '^lesson (\d{1,9}),')::int and l.kind = 'lesson' and l.corpus = m.corpus
+            where m.kind = 'standard' and m.origin = 'consolidation' and m.state = 'active' and l.state in ('deprecated', 'deleted')
+            order by m.number"""
+    )
+    return [(row["number"], row["lesson"], row["state"]) for row in rows]
 
 
 async def common_errors(connection: asyncpg.Connection, project: str | None = None) -> Sequence[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""The ledger of calls that make vectors: reserved before, settled after, under a lease, as the gateway's calls are."""
+"""The ledger of calls that knowledge makes itself, for vectors and for words: reserved before, settled after, under a lease, as the gateway's calls are."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +13,7 @@ _LEASE = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Worst:
-    """A call that wants to be made, at worst. ``micro``: micro-dollars; ``tokens`` go in, none come out."""
+    """A call that wants to be made, at worst. ``micro``: micro-dollars; ``tokens``: that go in and come out."""
 
     charge: UUID
     service: str
@@ -49,11 +49,6 @@ async def reserve(connection: asyncpg.Connection, lease: int, worst: Worst) -> t
             return row["outcome"], row["key"] or row["reason"]
         await connection.execute("select budget_open($1, $2, null, null)", worst.service, worst.project)
     raise RuntimeError("accounts that were opened are not there: the clock of the database jumps")
-
-
-async def settle(connection: asyncpg.Connection, charge: UUID, micro: int, tokens: int) -> None:
-    """What the call has cost."""
-    await budget.settle(connection, charge, "settled", micro, budget.Tokens(input=tokens))
 
 
 async def release(connection: asyncpg.Connection, charge: UUID, note: str) -> None:

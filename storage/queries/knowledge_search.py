@@ -81,12 +81,17 @@ class Standing:
     last_used_at: datetime | None
 
 
-async def standings(connection: asyncpg.Connection, numbers: Sequence[int]) -> dict[int, Standing]:
-    """What weighs on the place of items, by number. Served by the primary key of memory."""
+async def standings(
+    connection: asyncpg.Connection, numbers: Sequence[int], project: str | None = None
+) -> dict[int, Standing]:
+    """What weighs on the place of items, by number; of a project those alone that apply to it. Served by the primary key of memory."""
     rows = await connection.fetch(
-        """select number, origin, knowledge_worth(uses, wins) as worth, hash, created_at, last_used_at
-             from memory where number = any($1::int[]) and state = 'active'""",
+        """select m.number, m.origin, knowledge_worth(m.uses, m.wins) as worth, m.hash, m.created_at, m.last_used_at
+             from memory m left join pattern p on p.memory = m.number left join project w on w.id = $2
+            where m.number = any($1::int[]) and m.state = 'active'
+              and ($2::text is null or knowledge_applies(m.kind, m.tags, p.projects, p.stacks, $2, w.stack))""",
         list(numbers),
+        project,
     )
     return {row["number"]: Standing(*list(row.values())[1:]) for row in rows}
 
@@ -184,12 +189,21 @@ async def build_index(connection: asyncpg.Connection, embedder: Embedder) -> Non
     )
 
 
-async def unembedded(
-    connection: asyncpg.Connection, embedder: int, after: int, limit: int
-) -> list[tuple[int, str, str, str | None]]:
-    """Active items without a vector of this model, beyond a number: (number, title, content, path)."""
+@dataclass(frozen=True, slots=True)
+class Unembedded:
+    """An item without a vector; of its text what a model could see."""
+
+    number: int
+    title: str
+    content: str
+    path: str | None
+    project: str | None
+
+
+async def unembedded(connection: asyncpg.Connection, embedder: int, after: int, limit: int) -> list[Unembedded]:
+    """Active items without a vector of this model, beyond a number."""
     rows = await connection.fetch(
-        """select m.number, m.title, left(m.content, 8000) as content, m.path from memory m
+        """select m.number, m.title, left(m.content, 8000) as content, m.path, c.project from memory m join corpus c on c.id = m.corpus
             where m.number > $2 and m.state = 'active' and not exists (select 1 from embedding e where e.model = $1 and
             e.memory = m.number)
             order by m.number limit $3""",
@@ -197,7 +211,7 @@ async def unembedded(
         after,
         limit,
     )
-    return [(row["number"], row["title"], row["content"], row["path"]) for row in rows]
+    return [Unembedded(**row) for row in rows]
 
 
 async def store_vectors(

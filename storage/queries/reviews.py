@@ -119,7 +119,8 @@ async def decide(connection: asyncpg.Connection, number: int, status: str, *, no
     """Judge an open review; False when somebody else did first."""
     done = await connection.execute(
         """
-        update review set status = $2, note = coalesce($3, note), actor = $4, decided_at = clock_timestamp()
+        update review set status = $2, note = coalesce($3, note), engine_note = engine_note and $3::text is null, actor = $4,
+               decided_at = clock_timestamp()
          where number = $1 and status = 'open'
         """,
         number,

@@ -57,6 +57,21 @@ class Corpus(SQLModel, table=True):
     weighed_docs: int | None = Field(default=None, sa_column=Column(Integer, nullable=False, server_default=sql("0")))
 
 
+class Contradiction(SQLModel, table=True):
+    """Two items that say opposite things, and whether a person lets both stand."""
+
+    __tablename__ = "contradiction"
+
+    first: int = Field(sa_column=Column(Integer, ForeignKey("memory.number", ondelete="CASCADE"), primary_key=True))
+    second: int = Field(sa_column=Column(Integer, ForeignKey("memory.number", ondelete="CASCADE"), primary_key=True))
+    why: str = Field(sa_column=Column(Text, nullable=False))
+    seen_at: datetime | None = Field(
+        default=None, sa_column=Column(DateTime(timezone=True), nullable=False, server_default=sql("clock_timestamp()"))
+    )
+    stands_by: str | None = Field(default=None, sa_column=Column(Text))
+    hashes: list[UUID] = Field(sa_column=Column(ARRAY(Uuid), nullable=False))
+
+
 class Decision(SQLModel, table=True):
     """A choice, why it was made, and how it turned out."""
 
@@ -209,6 +224,10 @@ class Memory(SQLModel, table=True):
     updated_at: datetime | None = Field(
         default=None, sa_column=Column(DateTime(timezone=True), nullable=False, server_default=sql("clock_timestamp()"))
     )
+    replaces: int | None = Field(
+        default=None, sa_column=Column(Integer, ForeignKey("memory.number", ondelete="SET NULL"))
+    )
+    doubt: str | None = Field(default=None, sa_column=Column(Text))
 
 
 class Pattern(SQLModel, table=True):

@@ -16,6 +16,15 @@ def _now() -> Column[datetime]:
     return Column(DateTime(timezone=True), nullable=False, server_default=sql("clock_timestamp()"))
 
 
+class LearnedMerge(SQLModel, table=True):
+    """A run whose merged change was looked at for patterns."""
+
+    __tablename__ = "learned_merge"
+
+    run: int = Field(sa_column=Column(BigInteger, ForeignKey("run.number", ondelete="CASCADE"), primary_key=True))
+    at: datetime | None = Field(default=None, sa_column=_now())
+
+
 class LearnedPull(SQLModel, table=True):
     """A merged pull request that was learned from."""
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import (
     REAL,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     ForeignKey,
@@ -170,6 +171,7 @@ class Gate(SQLModel, table=True):
         default=None,
         sa_column=Column(DateTime(timezone=True), nullable=False, server_default=sql("clock_timestamp()")),
     )
+    learned: bool | None = Field(default=None, sa_column=Column(Boolean, nullable=False, server_default=sql("false")))
 
 
 class Review(SQLModel, table=True):
@@ -190,3 +192,7 @@ class Review(SQLModel, table=True):
     )
     decided_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     merged_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    engine_note: bool | None = Field(
+        default=None, sa_column=Column(Boolean, nullable=False, server_default=sql("false"))
+    )
+    learned: bool | None = Field(default=None, sa_column=Column(Boolean, nullable=False, server_default=sql("false")))

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import asyncpg
@@ -14,6 +14,9 @@ from config.paths import Paths
 from config.settings import Settings
 from core.commands.table import Context, invoke
 from storage.database import Database, Principal, Role
+
+if TYPE_CHECKING:
+    from core.engine.runtime import Runtime
 
 WHO = Principal("user:test", Role.SUPERVISOR)
 
@@ -123,4 +126,20 @@ async def quay_on(dsn: str, folder: Path) -> AsyncIterator[Quay]:
         yield Quay(db, sql, context, folder)
     finally:
         await sql.close()
+        await db.close()
+
+
+@asynccontextmanager
+async def engine_of(quay: Quay) -> AsyncIterator["Runtime"]:
+    """What an engine on this database has at hand, acting as one; nothing runs by itself."""
+    from core.engine.bell import Bell
+    from core.engine.runtime import Runtime
+    from core.engine.shipper import Shipper
+
+    db = await Database.open(quay.db.dsn, bound=Principal("engine:quay", Role.ENGINE))
+    try:
+        bell = Bell(db)
+        context = quay.context
+        yield Runtime(1, "quay", db, context.paths, context.settings, context.environ, bell, Shipper(db, bell, 0.05))
+    finally:
         await db.close()

@@ -1,6 +1,7 @@
 """Items of knowledge: added, found, changed, deleted, brought back, each with its history."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -190,3 +191,35 @@ async def test_a_removed_project_takes_its_knowledge_with_it(quay: Quay) -> None
     await quay.sql.execute("delete from project")
     assert await quay.sql.fetchval("select count(*) from memory") == 0
     assert await quay.sql.fetchval("select count(*) from posting") == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "given"),
+    [
+        ("knowledge.add", {"text": ("-",)}),
+        ("knowledge.edit", {"id": 1, "text": "-"}),
+        ("pattern.add", {"title": "P", "template": "-"}),
+        ("pattern.edit", {"id": 2, "template": "-"}),
+        ("knowledge.import", {"file": "-"}),
+        ("project.import", {"file": "-"}),
+        ("task.add", {"title": "t", "project": "app", "description": "-"}),
+    ],
+)
+async def test_standard_input_that_is_no_text_is_refused_in_one_sentence(
+    quay: Quay, command: str, given: dict[str, Any]
+) -> None:
+    await quay.project("app", {"a": "x\n"})
+    await quay.do("knowledge.add", text=("first",))
+    await quay.do("pattern.add", title="second", template="x")
+    with pytest.raises(UsageError, match="not valid UTF-8"):
+        await quay.do(command, stdin="\udcff\udcfe", **given)
+
+
+async def test_a_nul_in_standard_input_or_in_a_file_is_replaced(quay: Quay) -> None:
+    item = await quay.do("knowledge.add", text=("-",), stdin="a\0b")
+    assert item.content == "a\ufffdb"
+    assert (await quay.do("knowledge.edit", id=item.number, text="-", stdin="c\0d")).content == "c\ufffdd"
+    made = await quay.do("pattern.add", title="P", template="-", stdin="e\0f")
+    assert (await quay.do("pattern.render", id=made.number)).text == "e\ufffdf"
+    (quay.folder / "odd").write_bytes(b"\x1b[31mg\0h")
+    assert (await quay.do("knowledge.add", file=(quay.folder / "odd",))).title.isprintable()

@@ -6,10 +6,16 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+from core.knowledge.engine_side import keep_knowledge
+from core.knowledge.kinds import telling_lines
+from storage.queries import engine as engine_rows
+from storage.queries import reviews
 from tests.engine.engine_kit import Site, git, site
-from tests.knowledge.knowledge_kit import Quay
+from tests.knowledge.knowledge_kit import Quay, engine_of
+from tests.mcp.mcp_kit import crew_on
 
 APPRENTICE = Path(__file__).with_name("apprentice.py")
 
@@ -127,20 +133,6 @@ async def test_decisions_get_the_outcome_of_their_task(quay: Quay) -> None:
     assert (await quay.do("decision.show", id=made.number)).details["outcome"] == "success"
 
 
-async def test_what_holds_in_two_projects_is_proposed_for_all(quay: Quay) -> None:
-    for name in ("app", "other"):
-        await quay.project(name)
-        await quay.do("lesson.add", error="cents", rule="Amounts are whole cents", project=name)
-    weighed = await quay.do("learn", consolidate=True)
-    [number] = weighed.promoted
-    shown = await quay.do("knowledge.show", id=number)
-    assert (shown.state, shown.project, shown.note) == ("proposed", None, "holds in app, other")
-    assert number not in [hit.number for hit in await quay.do("knowledge.search", text="whole cents")]
-    assert (await quay.do("learn", consolidate=True)).promoted == (), "it is proposed once"
-    await quay.do("knowledge.refuse", id=number)
-    assert (await quay.do("learn", consolidate=True)).promoted == (), "and what was refused, never again"
-
-
 async def test_others_may_ask_the_database_itself(quay: Quay) -> None:
     await quay.project()
     await quay.do("knowledge.add", text=("Write tests first.",), category="standard")
@@ -167,6 +159,42 @@ async def test_others_may_ask_the_database_itself(quay: Quay) -> None:
     assert (error.occurrence_count, error.error_message) == (3, "Error: no berth")
 
 
+async def test_what_applies_elsewhere_is_told_to_nobody_who_asks_for_a_project(quay: Quay) -> None:
+    async with crew_on(quay) as crew:
+        await quay.sql.execute("update project set stack = 'python' where id = 'app'")
+        await quay.do("pattern.add", title="Harbour endpoint of another", template="{{x}}", for_project=("other",))
+        await quay.do("pattern.add", title="Harbour endpoint in rust", template="{{x}} {{y}}", stack=("rust",))
+        await quay.do("pattern.add", title="Harbour endpoint in python", template="{{x}} {{z}}", stack=("python",))
+        rust = await quay.do(
+            "knowledge.add", text=("Harbour endpoint: use cargo fmt",), category="standard", tag=("stack.rust",)
+        )
+        python = await quay.do(
+            "knowledge.add", text=("Harbour endpoint: use ruff",), category="standard", tag=("stack.python",)
+        )
+        rows = await quay.sql.fetch("select section, title from get_task_context('app', 'harbour endpoint')")
+        here = [("patterns", "Harbour endpoint in python"), ("standards", "Harbour endpoint: use ruff")]
+        assert sorted(map(tuple, rows)) == here
+        assert set(await quay.found("harbour endpoint", project="app")) >= {title for _, title in here}
+        ok, text = await crew.use("search_knowledge", text="harbour endpoint")
+        assert ok
+        for said in (text, " ".join(await quay.found("harbour endpoint", project="app"))):
+            assert "in python" in said
+            assert "of another" not in said
+            assert "in rust" not in said
+            assert "cargo" not in said
+        everywhere = await quay.do("knowledge.search", text="harbour endpoint")
+        assert {rust.number, python.number} <= {hit.number for hit in everywhere}, "who asks for no project finds all"
+
+
+async def test_an_unknown_project_is_an_error_and_not_everything(quay: Quay) -> None:
+    await quay.project()
+    await quay.do("knowledge.add", text=("Write tests first.",), category="standard")
+    for name in ("nosuch", None):
+        with pytest.raises(asyncpg.PostgresError, match="no project") as refused:
+            await quay.sql.fetch("select * from get_task_context($1, 'tests')", name)
+        assert refused.value.sqlstate == "QD404"
+
+
 async def fail(quay: Quay, run: int, output: str) -> None:
     """A check of a run failed."""
     await quay.sql.execute(
@@ -182,3 +210,138 @@ for file in *.txt; do
   head -n 1 "$file" | grep -q "^SPDX: MIT" || { echo "ERROR: $file has no licence line"; exit 1; }
 done
 """
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "\x1b[31m\x01\x02 \x07\x07 JFIF \x9c\x8d" * 20,
+        "PK\x03\x04" + "".join(map(chr, range(1, 32))) * 30,
+        "." * 5000,
+        "[=====>   ] 12%\r[======>  ] 13%\r",
+        " 45%|####5     | 45/100 [00:01<00:01]\n",
+        "12:01:02 INFO started\n[DEBUG] loading\n",
+        "error " * 4000,
+        "",
+    ],
+)
+async def test_output_that_says_nothing_is_no_lesson_and_is_not_looked_at_again(quay: Quay, output: str) -> None:
+    await quay.project()
+    await fail(quay, await quay.run(await quay.task("work"), "failed"), output)
+    assert (await quay.do("learn")).lessons == 0
+    assert await quay.do("lesson.list") == []
+    assert await quay.sql.fetchval("select learned from gate")
+
+
+def test_of_an_output_the_lines_are_taken_that_a_person_would_read() -> None:
+    noisy = "12:01:02 INFO started\n[====>  ] 50%\nwarn\x07ing: \x1b]0;title\x07tabs\nt.py::test_a FAILED      [ 50%]\n12:01:03 ERROR gone\n"
+    assert telling_lines(noisy) == "t.py::test_a FAILED      [ 50%]\n12:01:03 ERROR gone"
+    assert telling_lines("loading\r\x1b[2Kwarn\x07ing: tabs\n") == "loading\nwarning: tabs"
+
+
+@pytest.mark.parametrize(
+    ("status", "note", "lesson"),
+    [
+        ("changes_requested", "Use tabs.", True),
+        ("rejected", "金額は整数で", True),
+        ("approved", "Use tabs.", True),
+        ("merged", "Looks good, but use cents", True),
+        ("changes_requested", "ok", False),
+        ("approved", "LGTM, thank you!", False),
+        ("merged", "Nice work", False),
+    ],
+)
+async def test_what_a_person_says_of_a_change_is_a_lesson_whichever_way_they_judged(
+    quay: Quay, status: str, note: str, lesson: bool
+) -> None:
+    await quay.project()
+    task = await quay.task("Write the tariff")
+    run = await quay.run(task, "succeeded")
+    await quay.sql.execute(
+        "insert into review (task, run, status, note, actor) values ($1, $2, $3, $4, 'user:mate')",
+        task, run, status, f"{note}\x07",
+    )  # fmt: skip
+    assert (await quay.do("learn")).reviews == int(lesson)
+    assert [one.title for one in await quay.do("lesson.list")] == ([note] if lesson else [])
+    assert (await quay.do("learn")).reviews == 0, "once"
+    assert await quay.sql.fetchval("select learned from review"), "and it is not looked at again"
+
+
+async def test_what_the_engine_writes_into_a_review_is_no_lesson(quay: Quay) -> None:
+    await quay.project()
+    task = await quay.task("Write the tariff")
+    run = await quay.run(task, "succeeded")
+    await engine_rows.open_review(quay.sql, task, run, "main moved too often to merge by itself")
+    review = await quay.sql.fetchval("select number from review")
+    await reviews.decide(quay.sql, review, "approved", note=None, actor="user:mate")
+    assert (await quay.do("learn")).reviews == 0
+    await engine_rows.settle_review(quay.sql, review, "open", "the checkout is not clean", None)
+    await reviews.decide(quay.sql, review, "approved", note="Keep the tariff in cents", actor="user:mate")
+    await engine_rows.settle_review(quay.sql, review, "merged", None, "c" * 40)
+    assert (await quay.do("learn")).reviews == 1
+    assert [one.title for one in await quay.do("lesson.list")] == ["Keep the tariff in cents"]
+
+
+@pytest.mark.parametrize("auto_merge", [True, False])
+async def test_a_new_file_made_like_its_neighbours_is_proposed_as_a_pattern_when_it_has_landed(
+    migrated_database: str, tmp_path: Path, auto_merge: bool
+) -> None:
+    files = {f"api/{name}.py": ROUTE.format(name=name, Name=name.title()) for name in ("harbour", "pilot", "tide")}
+    writer = tmp_path / "writer.sh"
+    writer.write_text(f"cat > api/buoy.py <<'X'\n{ROUTE.format(name='buoy', Name='Buoy')}X\n")
+    async with site(migrated_database) as made:
+        await made.project(auto_merge=auto_merge, files=files)
+        await made.sql.execute("insert into agent (name, adapter, command) values ('w', 'command', $1)", f"sh {writer}")
+        await made.host().start()
+        task = await made.add("Write the buoy route")
+        if not auto_merge:
+            await made.reaches(task, "review")
+            await made.do("review.approve", task=str(task))
+        await made.reaches(task, "completed")
+        await made.until(lambda: made.sql.fetchval("select exists (select 1 from learned_merge)"))
+        [pattern] = await made.do("pattern.list", project="app")
+    assert (pattern.state, pattern.source, pattern.path) == ("proposed", f"task #{task}", "api/buoy.py")
+    assert "class {{Name}}Route" in pattern.details["template"]
+
+
+async def test_what_an_engine_that_died_did_not_learn_from_is_learned_within_the_hour(quay: Quay) -> None:
+    siblings = {f"api/{name}.py": ROUTE.format(name=name, Name=name.title()) for name in ("harbour", "pilot")}
+    repo = await quay.project(files=siblings)
+    failed, landed = await quay.task("work"), await quay.task("Write the tide route")
+    await fail(quay, await quay.run(failed, "failed"), "E   AssertionError: no licence\n")
+    run = await quay.run(landed, "succeeded")
+    base = repo.git("rev-parse", "HEAD")
+    head = repo.commit({"api/tide.py": ROUTE.format(name="tide", Name="Tide")})
+    await quay.sql.execute("update run set base_commit = $2, head_commit = $3 where number = $1", run, base, head)
+    await quay.sql.execute("update task set status = 'completed', finished_at = now() where number = $1", landed)
+    async with engine_of(quay) as runtime:
+        await keep_knowledge(runtime)
+        assert [one.title for one in await quay.do("lesson.list")] == ["E AssertionError: no licence"]
+        [pattern] = await quay.do("pattern.list")
+        assert pattern.details["slug"] == "app-api-py"
+        await quay.do("knowledge.refuse", id=pattern.number)
+        await keep_knowledge(runtime)
+    assert len(await quay.sql.fetch("select 1 from memory where origin <> 'file'")) == 2, "once"
+
+
+async def test_a_repository_that_is_away_is_looked_at_the_next_time(quay: Quay) -> None:
+    repo = await quay.project(files={"api/harbour.py": "x\n", "api/pilot.py": "x\n"})
+    task = await quay.task("Write the tide route")
+    run = await quay.run(task, "succeeded")
+    base = repo.git("rev-parse", "HEAD")
+    head = repo.commit({"api/tide.py": ROUTE.format(name="tide", Name="Tide")})
+    await quay.sql.execute("update run set base_commit = $2, head_commit = $3 where number = $1", run, base, head)
+    await quay.sql.execute("update task set status = 'completed', finished_at = now() where number = $1", task)
+    repo.path.rename(quay.folder / "away")
+    away = await quay.do("learn", project="app")
+    assert away.patterns == ()
+    assert away.missed
+    (quay.folder / "away").rename(repo.path)
+    assert len((await quay.do("learn", project="app")).patterns) == 1
+    assert (await quay.do("learn", project="app")).patterns == ()
+
+
+ROUTE = (
+    "class {Name}Route:\n    name = '{name}'\n\n    def handle_{name}(self, request):\n"
+    "        return {Name}Route.render(request, '{name}')\n"
+)

@@ -79,6 +79,32 @@ async def test_a_service_that_fails_costs_nothing_and_search_goes_by_words(quay:
     assert await quay.sql.fetchval("select count(*) from charge where status = 'reserved'") == 0
 
 
+async def test_a_project_pays_for_its_vectors_and_one_without_room_keeps_no_other_from_its_own(
+    quay: Quay, service: VectorService
+) -> None:
+    await enter(quay, f"{service.url}/v1")
+    for name in ("app", "other"):
+        await quay.project(name, {"a": "x\n"})
+    await use(quay)
+    for number in range(3):
+        for name in ("app", "other", None):
+            await quay.do("knowledge.add", text=(f"harbour pilot {number} {name}",), project=name)
+    await quay.do("budget.set", role=Role.ADMIN, scope="project", key="app", usd=0.000001)
+    reach = embedding.Reach(quay.db, quay.context.paths, {}, WHO.actor)
+    with pytest.raises(ConflictError, match=r"limit \(app\)"):
+        await embed_new(reach, WHO)
+    rows_ = await quay.sql.fetch(
+        "select coalesce(c.project, '') as project, count(*) as n from embedding e join corpus c on c.id = e.corpus group by 1 order by 1"
+    )
+    assert [tuple(row) for row in rows_] == [("", 3), ("other", 3)]
+    assert [hit.mode for hit in await quay.do("knowledge.search", text="pilot", project="app", limit=1)] == ["words"]
+    assert [hit.mode for hit in await quay.do("knowledge.search", text="pilot", project="other", limit=1)] == [
+        "words and meaning"
+    ]
+    paid = await quay.sql.fetch("select distinct project from charge where status = 'settled' order by 1 nulls first")
+    assert [row["project"] for row in paid] == [None, "other"]
+
+
 async def test_without_such_a_service_it_says_so(quay: Quay) -> None:
     with pytest.raises(NotFoundError, match="there is no service vectors"):
         await use(quay)

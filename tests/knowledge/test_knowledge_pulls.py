@@ -282,50 +282,6 @@ async def test_a_revert_of_a_pull_request_counts_also_where_it_was_seen_before_t
     assert (shown.uses, shown.wins) == (1, 0)
 
 
-# ── consolidation ──
-
-
-async def test_what_contradicts_itself_is_shown_side_by_side(quay: Quay) -> None:
-    for name in ("app", "other"):
-        await quay.project(name)
-    for project, text in (
-        (None, "Use floats for amounts of money."),
-        ("app", "Never use floats for amounts of money."),
-        ("other", "Amounts of money are shown with two digits."),
-    ):
-        await quay.do("knowledge.add", text=(text,), category="standard", project=project)
-    await quay.do("decision.add", question="Which date library?", chosen="arrow", project="app")
-    await quay.do("decision.add", question="which date  library?", chosen="whenever", project="app")
-    await quay.do("decision.add", question="Which date library?", chosen="pendulum", project="other")
-    found = await quay.do("knowledge.contradictions")
-    assert {(one.left.text[:9], one.right.text[:9]) for one in found if one.left.category == "standard"} == {
-        ("Use float", "Never use")
-    }
-    assert len([one for one in found if one.left.category == "decision"]) == 1
-    assert len((await quay.do("learn", consolidate=True)).contradictions) == 2
-
-
-async def test_a_rule_that_was_needed_again_and_again_is_proposed_as_a_standard(quay: Quay) -> None:
-    await quay.project()
-    await quay.do("knowledge.add", text=("Write docstrings.",), category="standard", project="app")
-    await quay.do("lesson.add", error="amounts were floats", rule="Amounts are whole cents.", fix="int", project="app")
-    number = (await quay.do("lesson.list"))[0].number
-    for _ in range(3):
-        assert (await quay.do("learn", consolidate=True)).standards == ()
-        task = await quay.task("x")
-        run = await quay.run(task, "failed")
-        await quay.sql.execute("insert into sighting (lesson, run, task) values ($1, $2, $3)", number, run, task)
-    [standard] = (await quay.do("learn", consolidate=True)).standards
-    shown = await quay.do("knowledge.show", id=standard)
-    assert (shown.state, shown.project) == ("proposed", "app")
-    assert shown.note.endswith(" - Write docstrings.\n+- Amounts are whole cents.\n")
-    assert (await quay.do("learn", consolidate=True)).standards == (), "proposed once"
-    assert (await quay.do("knowledge.standards", project="app")).count == 1
-    await quay.do("knowledge.accept", id=standard)
-    text = (await quay.do("knowledge.standards", project="app")).text
-    assert text == "# Standards of app\n\n- Write docstrings.\n- Amounts are whole cents.\n"
-
-
 async def test_what_comes_round_is_done_once_in_its_time(quay: Quay) -> None:
     assert await knowledge_pulls.due(quay.sql, "x", 7, NOW)
     assert not await knowledge_pulls.due(quay.sql, "x", 7, NOW.replace(hour=5))

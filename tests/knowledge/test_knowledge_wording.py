@@ -80,3 +80,34 @@ async def test_without_room_in_the_budget_the_template_stands_and_it_is_said(
     assert learned.worded == 0
     assert "may not be called" in learned.missed[0]
     assert heard == []
+
+
+async def test_a_service_that_cannot_be_reached_costs_nothing(wordy: tuple[Quay, list[Request], list[str]]) -> None:
+    quay, heard, _ = wordy
+    await quay.sql.execute("update service set base_url = 'http://127.0.0.1:9'")
+    learned = await quay.do("learn")
+    assert (learned.worded, heard) == (0, [])
+    assert "answers nothing" in learned.missed[0]
+    [charge] = await quay.sql.fetch("select status, cost_micro from charge")
+    assert tuple(charge) == ("released", 0)
+
+
+async def test_a_project_pays_for_the_words_of_its_lessons_and_another_s_are_worded_still(
+    wordy: tuple[Quay, list[Request], list[str]],
+) -> None:
+    quay, heard, says = wordy
+    await quay.project("other")
+    task = await quay.task("work", "other")
+    await fail(quay, await quay.run(task, "failed"), "ERROR: the tide is out\n")
+    await quay.run(task, "succeeded")
+    await quay.do("budget.set", role=Role.ADMIN, scope="project", key="app", usd=0.000001)
+    assert (await quay.do("learn")).worded == 1
+    assert len(heard) == 1
+    assert {one.project: one.details["rule"] == says[0] for one in await quay.do("lesson.list")} == {
+        "app": False,
+        "other": True,
+    }
+    assert [row["project"] for row in await quay.sql.fetch("select project from charge")] == ["other"]
+    learned = await quay.do("learn")
+    assert (learned.worded, len(heard)) == (0, 1)
+    assert "may not be called: limit (app)" in learned.missed[0]

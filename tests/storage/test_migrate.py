@@ -68,3 +68,33 @@ async def test_a_database_of_a_newer_program_is_left_alone(migrated_database: st
     await connection.close()
     with pytest.raises(UnavailableError, match="schema 9999"):
         await migrate(migrated_database)
+
+
+async def test_what_was_learned_from_already_is_marked_and_the_history_of_a_pattern_goes_by_its_item(
+    old_database: str,
+) -> None:
+    connection = await asyncpg.connect(old_database)
+    await connection.execute(
+        """insert into project (id, name, repo, path) values ('app', 'App', '/r', '/r'); insert into load (project) values ('app');
+           select * from task_add('[{"project": "app", "title": "one"}]');
+           insert into run (id, task, attempt, project, agent, engine, lease_token, mark, folder, status)
+           select gen_random_uuid(), 1, n, 'app', 'a', 1, 1, 'm', '/f', 'failed' from generate_series(1, 2) n;
+           insert into gate (run, round, position, command, status, seconds) select number, 1, 1, 'check', 'failed', 1 from run;
+           insert into memory (corpus, kind, title, content)
+           select knowledge_corpus('app'), kind::memory_kind, kind, 'x' from unnest(array['lesson', 'pattern']) kind;
+           insert into lesson (memory, corpus, type, error, signature) values (1, knowledge_corpus('app'), 'review', 'e', gen_random_uuid());
+           insert into sighting (lesson, run, task) values (1, 1, 1);
+           insert into pattern (memory, slug, template) values (2, 'mole', 'x');
+           insert into review (task, run, status, note) values
+             (1, 1, 'rejected', 'Use tabs'), (1, 2, 'merged', 'main moved too often'), (1, 2, 'changes_requested', 'Use spaces')"""
+    )
+    await connection.close()
+    await migrate(old_database)
+    connection = await asyncpg.connect(old_database)
+    gates = await connection.fetch("select run, learned from gate order by run")
+    assert [tuple(row) for row in gates] == [(1, True), (2, False)]
+    reviews = await connection.fetch("select engine_note, learned from review order by number")
+    assert [tuple(row) for row in reviews] == [(False, True), (True, False), (False, False)]
+    assert await connection.fetchval("select key from audit where kind = 'pattern'") == "2"
+    assert await connection.fetchval("select count(*) from audit where kind = 'review' and action = 'update'") == 0
+    await connection.close()

@@ -16,7 +16,7 @@ from tui.screens.forms import FormScreen
 from tui.screens.knew import KnewScreen
 from tui.screens.knowledge import KnowledgeList, KnowledgeScreen, Uses
 from tui.screens.run_screen import RunScreen
-from tui.widgets.dialogs import Ask, Confirm
+from tui.widgets.dialogs import Ask, Choose, Confirm
 from tui.widgets.page import Page
 from tui.widgets.rows import Rows
 
@@ -241,6 +241,131 @@ async def test_an_item_is_changed_in_the_editor_and_its_history_says_so(rich: st
         )
         preview = pilot.app.screen.query_one("#preview", Page)
         await until(lambda: "history" in preview.text() and "never longer" in preview.text(), pilot)
+
+
+async def test_what_was_read_from_a_file_is_not_opened_for_a_change_that_would_be_lost(
+    rich: str, tmp_path: Path
+) -> None:
+    opened = tmp_path / "opened"
+    editor = tmp_path / "editor"
+    editor.write_text(f'#!/bin/sh\ntouch "{opened}"\n')
+    editor.chmod(0o755)
+    await _value(rich, "update memory set kind = 'documentation' where origin = 'file' returning number")
+    async with at_the_screen(rich, tmp_path) as pilot:
+        pilot.app.store.context.environ["EDITOR"] = str(editor)
+        rows = await _knowledge(pilot)
+        await pilot.press("l", "l")
+        await until(lambda: any(row.origin == "file" for row in rows.rows.values()), pilot)
+        rows.go_to_key(next(row.number for row in rows.rows.values() if row.origin == "file"))
+        await settled(pilot)
+        await pilot.press("e")
+        await _said(pilot, "read from a file")
+        assert not opened.exists()
+        await pilot.press("delete")
+        await until(lambda: isinstance(pilot.app.screen, Confirm), pilot)
+        await pilot.press("y")
+        await _said(pilot, "deleted")
+        await pilot.press("u")
+        await _said(pilot, "taken back")
+        assert await _value(rich, "select state from memory where origin = 'file'") == "active"
+
+
+async def test_what_was_written_and_not_taken_is_what_the_next_edit_goes_on_with(rich: str, tmp_path: Path) -> None:
+    twin = await _value(rich, "select content from memory where title = 'Pages without headings'")
+    await _value(
+        rich, "update memory set title = 'Pages without headings' where title = 'When rates change' returning number"
+    )
+    await _value(
+        rich,
+        "update memory set kind = 'requirement', corpus = (select corpus from memory where content = $1) where content like '## Rates%' returning number",
+        twin,
+    )
+    editor, seen_by = tmp_path / "editor", tmp_path / "seen"
+    editor.write_text(f'#!/bin/sh\ncp "$1" "{seen_by}"\nprintf "%s" "{twin}" > "$1"\n')
+    editor.chmod(0o755)
+    async with at_the_screen(rich, tmp_path) as pilot:
+        pilot.app.store.context.environ["EDITOR"] = str(editor)
+        rows = await _knowledge(pilot)
+        await pilot.press("l", "l", "l")
+        await until(lambda: any(row.snippet.startswith("## Rates") for row in rows.rows.values()), pilot)
+        rows.go_to_key(next(row.number for row in rows.rows.values() if row.snippet.startswith("## Rates")))
+        await settled(pilot)
+        await pilot.press("e")
+        await _said(pilot, "says the same already")
+        assert seen_by.read_text().startswith("## Rates")
+        pilot.app.said = None
+        await pilot.press("e")
+        await _said(pilot, "says the same already")
+        assert seen_by.read_text() == twin
+
+
+async def test_a_contradiction_is_shown_side_by_side_and_one_of_both_stands(rich: str, tmp_path: Path) -> None:
+    async with opener(rich, tmp_path)() as context:
+        texts = ("Use floats for amounts of money.", "Never use floats for amounts of money.")
+        first, second = [
+            await invoke(context, "knowledge.add", {"text": (text,), "category": "standard"}) for text in texts
+        ]
+    state = "select state from memory where number = $1"
+    async with at_the_screen(rich, tmp_path, size=(200, 50)) as pilot:
+        rows = await _knowledge(pilot)
+        await until(lambda: "proposals 3" in seen(pilot.app), pilot)
+        await pilot.press("h", "h")
+        await until(lambda: len(rows.keys) == 3, pilot)
+        await pilot.press("G")
+        page = pilot.app.screen.query_one("#preview", Page)
+        await until(
+            lambda: any("Use floats" in line and "Never use" in line for line in page.text().split("\n")), pilot
+        )
+        await pilot.press("a")
+        await pilot.press("w")
+        await until(lambda: isinstance(pilot.app.screen, Choose), pilot)
+        await type_(pilot, f"#{second.number}")
+        await pilot.press("enter")
+        await _said(pilot, f"#{first.number} is superseded by #{second.number}")
+        await until(lambda: len(rows.keys) == 2, pilot)
+        assert await _value(rich, state, first.number) == "superseded"
+        await pilot.press("u")
+        await until(lambda: len(rows.keys) == 3, pilot)
+        await pilot.press("G", "w")
+        await until(lambda: isinstance(pilot.app.screen, Choose), pilot)
+        await type_(pilot, "both")
+        await pilot.press("enter")
+        await until(lambda: len(rows.keys) == 2, pilot)
+        assert await _value(rich, "select count(*) from contradiction where stands_by is not null") == 1
+
+
+async def test_what_a_proposal_changes_of_the_standards_is_seen_before_it_is_accepted(
+    rich: str, tmp_path: Path
+) -> None:
+    await _value(
+        rich,
+        "update memory set doubt = 'lesson 1 is deleted' where title = 'Run the tests that the project names' returning number",
+    )
+    async with at_the_screen(rich, tmp_path) as pilot:
+        rows = await _knowledge(pilot)
+        await pilot.press("h", "h")
+        await until(lambda: len(rows.keys) == 3 and rows.row() is not None, pilot)
+        page = pilot.app.screen.query_one("#preview", Page)
+        await until(lambda: "+- " in page.text(), pilot)
+        await pilot.press("G")
+        await until(lambda: rows.row().title.startswith("take out: Run the tests"), pilot)
+        await until(lambda: "-- Tests of a project" in page.text() and "to be taken out" in page.text(), pilot)
+        await pilot.press("a")
+        await until(lambda: len(rows.keys) == 2, pilot)
+        state = "select state from memory where title = 'Run the tests that the project names'"
+        assert await _value(rich, state) == "deprecated"
+
+
+async def test_a_cold_item_is_warmed_with_one_key(rich: str, tmp_path: Path) -> None:
+    await _value(rich, "update memory set cold = true where title = 'Pages without headings' returning number")
+    async with at_the_screen(rich, tmp_path) as pilot:
+        rows = await _knowledge(pilot)
+        await pilot.press("slash")
+        await type_(pilot, "table of contents")
+        await until(lambda: rows.row() is not None and rows.row().title == "Pages without headings", pilot)
+        await pilot.press("enter", "r")
+        await _said(pilot, "is active")
+        assert not await _value(rich, "select cold from memory where title = 'Pages without headings'")
 
 
 async def test_the_source_of_code_is_one_key_away(rich: str, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Actions on knowledge: kinds, votes, proposals, changing, the source of an item, and what a task was told."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,8 @@ from tui.ink import plain
 from tui.widgets.dialogs import Option
 
 if TYPE_CHECKING:
-    from tui.screens.knowledge import Entry, KnowledgeScreen
+    from tui.screens.knowledge import KnowledgeScreen
+    from tui.screens.knowledge_entries import Entry
 
 HERE = ("knowledge", "memory-page")
 """Scopes: the list of items, and all of its screen."""
@@ -67,8 +70,15 @@ def _active(place: Place) -> str | None:
 
 
 def _past(place: Place) -> str | None:
+    if place.subjects and all(getattr(subject.row, "cold", False) for subject in place.subjects):
+        return None
     states = {getattr(subject.row, "state", "") for subject in place.subjects}
-    return None if states and not states & {"active", "proposed", ""} else "it was not put away"
+    return None if states and not states & {"active", "proposed", "opposed", ""} else "it was not put away"
+
+
+def _opposed(place: Place) -> str | None:
+    states = {getattr(subject.row, "state", "") for subject in place.subjects}
+    return None if states == {"opposed"} else "it is no contradiction"
 
 
 def _restore(subject: Subject) -> tuple[str, dict[str, Any]]:
@@ -84,10 +94,33 @@ command("knowledge.up", "+", scopes=("knowledge",), name="knowledge.vote", argum
 command("knowledge.down", "-", scopes=("knowledge",), name="knowledge.vote", arguments={"id": "memory"}, fixed={"word": "down"}, enabled=_active,
         footer="does not", order=21, title="knowledge: vote down", help="It does not help: as much as a run that went badly.")  # fmt: skip
 command("knowledge.restore", "r", scopes=("knowledge",), arguments={"id": "memory"}, enabled=_past, footer="bring back", order=22,
-        help="Bring back what was deleted, refused or superseded.")  # fmt: skip
+        help="Bring back what was deleted, refused, deprecated or superseded, or what lies in cold storage.")  # fmt: skip
 command("knowledge.delete", "delete", scopes=("knowledge",), arguments={"id": "memory"}, enabled=_active,
         undo=_restore, loses=lambda place: f"{', '.join(s.label for s in place.subjects)}: no run is told of it any more. Its history stays.",
         help="Delete the item: nobody finds it any more.")  # fmt: skip
+
+
+@action(
+    "knowledge.settle", "w", scopes=("knowledge",), footer="which stands", order=12, enabled=_opposed,
+    command="knowledge.supersede",
+)  # fmt: skip
+async def settle(place: Place) -> None:
+    """Say which of two items stands that contradict each other, and takes the other's place; or that both do."""
+    app, subject = place.app, place.subject
+    assert subject is not None
+    pair = subject.row.item
+    options = [Option(f"#{one.number}", plain(one.title), value=one.number) for one in (pair.left, pair.right)]
+    chosen = await app.choose("which stands", [*options, Option("both", "they do not contradict each other")])
+    if chosen is None:
+        return
+    if chosen.value is None:
+        await app.do("knowledge.keep-both", {"first": str(pair.first), "second": str(pair.second)})
+        app.say(f"{subject.label}: both stand", "ok")
+        return
+    other = pair.second if chosen.value == pair.first else pair.first
+    await app.do("knowledge.supersede", {"id": str(other), "by": str(chosen.value)})
+    app.undos.append(Undo(f"#{other} superseded by #{chosen.value}", (("knowledge.restore", {"id": str(other)}),)))
+    app.say(f"#{other} is superseded by #{chosen.value}", "ok", f"{app.registry.keys_of('undo')} takes it back")
 
 
 @action("knowledge.index", "i", scopes=HERE, footer="index", order=50, command="knowledge.index")
@@ -113,7 +146,7 @@ async def add(place: Place) -> None:
     """Write something down for all runs to come, in your editor; its first line is what it is called."""
     app, screen = place.app, _screen(place)
     assert app.store.context is not None
-    text = edit_text(app, app.store.context.environ, "").strip()
+    text = edit_text(app, app.store.context.environ, screen.drafts.pop("", "")).strip()
     if not text:
         app.say("nothing was written", "note")
         return
@@ -124,7 +157,8 @@ async def add(place: Place) -> None:
     arguments: dict[str, Any] = {"text": (text,), "category": category}
     if screen.project:
         arguments["project"] = screen.project
-    made = await app.do("knowledge.add", arguments, words=f"knowledge add … --category {category}")
+    with _kept(place, "", text):
+        made = await app.do("knowledge.add", arguments, words=f"knowledge add … --category {category}")
     app.say(f"#{made.number} {plain(made.title)} is remembered", "ok")
 
 
@@ -132,7 +166,21 @@ def _changeable(place: Place) -> str | None:
     row = _entry(place)
     if row is None:
         return "nothing is selected"
-    return "it is read from a file; s opens that" if row.category == "code" else None
+    if row.category == "opposed":
+        return "these are two; w says which stands"
+    return "it is read from a file; s opens that" if row.origin == "file" else None
+
+
+@contextmanager
+def _kept(place: Place, number: str, text: str) -> Iterator[None]:
+    """Keep what a person has written where it is not taken: the next edit goes on with it."""
+    try:
+        yield
+    except QuarterdeckError as error:
+        _screen(place).drafts[number] = text
+        keys = place.app.registry.keys_of("knowledge.edit" if number else "knowledge.add")
+        error.hint = f"{error.hint + '; ' if error.hint else ''}what you wrote is kept, {keys} goes on with it"
+        raise
 
 
 @action(
@@ -156,14 +204,15 @@ async def edit(place: Place) -> None:
         return
     pattern = item.category == "pattern"
     was = str((item.details or {}).get("template", "")) if pattern else item.content
-    text = edit_text(app, app.store.context.environ, was)
+    draft = _screen(place).drafts.pop(str(item.number), was)
+    text = edit_text(app, app.store.context.environ, draft)
     if text.strip() == was.strip():
         app.say("nothing was changed", "note")
         return
     name, field = ("pattern.edit", "template") if pattern else ("knowledge.edit", "text")
-    await app.do(
-        name, {"id": str(item.number), field: text}, words=f"{name.replace('.', ' ')} {item.number} --{field} …"
-    )
+    words = f"{name.replace('.', ' ')} {item.number} --{field} …"
+    with _kept(place, str(item.number), text):
+        await app.do(name, {"id": str(item.number), field: text}, words=words)
     app.undos.append(Undo(f"the text of #{item.number}", ((name, {"id": str(item.number), field: was}),)))
     app.say(f"#{item.number} is changed", "ok", f"{app.registry.keys_of('undo')} takes it back")
 

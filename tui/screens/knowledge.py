@@ -9,16 +9,27 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
 from core.commands.knowledge import ChangeView, UseView
-from core.commands.knowledge_views import HitView, ItemView
+from core.commands.knowledge_views import ItemView
+from core.commands.knowledge_weighed import ContradictionView
 from tui.actions import Subject
 from tui.filter import Filter
-from tui.ink import Part, age, plain
+from tui.ink import Part, plain
+from tui.screens.knowledge_entries import (
+    COLUMNS,
+    OPPOSED,
+    Entry,
+    entry_of,
+    entry_of_pair,
+    entry_of_proposal,
+    fits,
+    subject_of_item,
+)
 from tui.screens.paned import PanedScreen
 from tui.store import Fresh, Subscription, Trouble
 from tui.widgets.bars import Bar
 from tui.widgets.page import Page, words
 from tui.widgets.panel import TablePanel
-from tui.widgets.preview import marked, preview, terms
+from tui.widgets.preview import against, preview, terms
 from tui.widgets.rows import Column, Rows
 
 TABS: tuple[tuple[str, str], ...] = (
@@ -34,48 +45,6 @@ RESTING_SECONDS = 0.06
 """So long the preview waits for the cursor to stay."""
 MOST_HITS = 50
 MOST_ITEMS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the list: an item, or a hit with the words that fit."""
-
-    number: int
-    title: str
-    category: str
-    project: str | None
-    source: str
-    path: str | None
-    line: int | None
-    state: str
-    uses: int | None
-    wins: int
-    snippet: str
-    item: Any
-
-
-def entry_of(found: ItemView | HitView) -> Entry:
-    """An item or a hit as one line."""
-    shown: dict[str, Any] = {
-        "number": found.number,
-        "title": found.title,
-        "category": found.category,
-        "project": found.project,
-        "source": found.source,
-        "path": found.path,
-    }
-    if isinstance(found, HitView):
-        words_ = " ".join(found.snippet.split())
-        return Entry(**shown, line=found.line, state="active", uses=None, wins=0, snippet=words_, item=found)
-    words_ = " ".join(found.content[:300].split())
-    return Entry(
-        **shown, line=found.first_line, state=found.state, uses=found.uses, wins=found.wins, snippet=words_, item=found
-    )
-
-
-def subject_of_item(row: Entry) -> Subject:
-    """An item as what actions work on."""
-    return Subject("knowledge", {"memory": str(row.number)}, f"#{row.number} {plain(row.title)}", row)
 
 
 class Tabs(Bar):
@@ -110,38 +79,6 @@ class Tabs(Bar):
         return parts, right if room > 20 else []
 
 
-def _number(row: Entry, at: Rows) -> Sequence[Part]:  # noqa: ARG001 - as every column
-    return [(f"#{row.number}", "dim")]
-
-
-def _kind(row: Entry, at: Rows) -> Sequence[Part]:  # noqa: ARG001 - as every column
-    return [(row.category, "focus" if row.state == "active" else "warn")]
-
-
-def _title(row: Entry, at: Rows) -> Sequence[Part]:
-    parts: list[Part] = [(plain(row.title), "text" if row.state in ("active", "proposed") else "dim")]
-    if row.snippet and plain(row.snippet)[:40] != plain(row.title)[:40]:
-        parts.append((f"  {at.ink.glyph('dot')} {plain(row.snippet)}", "dim"))
-    pattern = terms(getattr(at, "sought", ""))
-    return parts if pattern is None else marked(parts, pattern)
-
-
-def _project(row: Entry, at: Rows) -> Sequence[Part]:
-    return [(plain(row.project), at.deck.tone_of(row.project)) if row.project else ("all", "dim")]
-
-
-def _worth(row: Entry, at: Rows) -> Sequence[Part]:  # noqa: ARG001 - as every column
-    if not row.uses:
-        return [("", "")]
-    share = row.wins / row.uses
-    return [(f"{row.wins}/{row.uses}", "ok" if share >= 0.6 else "bad" if share < 0.4 else "dim")]
-
-
-def _age(row: Entry, at: Rows) -> Sequence[Part]:
-    when = row.item.created_at if isinstance(row.item, HitView) else row.item.updated_at
-    return [(age(when, at.deck.store.now()), "dim")]
-
-
 class KnowledgeList(TablePanel):
     """Items of a kind, or what a search finds."""
 
@@ -149,14 +86,7 @@ class KnowledgeList(TablePanel):
     name_shown = "knowledge"
     scopes = ("knowledge", "rows", "motion")
     topics = ("knowledge", "memory")
-    columns = (
-        Column("no", 5, _number, right=True, rank=6),
-        Column("kind", 13, _kind, rank=7),
-        Column("title", 0, _title, rank=10, least=24),
-        Column("of", 9, _project, rank=5),
-        Column("won", 5, _worth, right=True, rank=4),
-        Column("age", 4, _age, right=True, rank=3),
-    )
+    columns = COLUMNS
 
     def __init__(self, *, id: str | None = None, sought: str = "") -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
@@ -194,10 +124,11 @@ class KnowledgeList(TablePanel):
         if kind in ("proposed", "past"):
             states = ("proposed",) if kind == "proposed" else PAST
             found = await ask("knowledge.list", state=states, limit=MOST_ITEMS, **whose)
+            entries = [entry_of_proposal(item) if kind == "proposed" else entry_of(item) for item in found]
+            if kind == "proposed":
+                entries += map(entry_of_pair, await ask("knowledge.contradictions"))
             pattern = terms(query)
-            return [
-                entry_of(item) for item in found if pattern is None or pattern.search(f"{item.title} {item.content}")
-            ]
+            return [entry for entry in entries if fits(entry, screen.project, pattern)]
         only: dict[str, Any] = {"category": (kind,)} if kind else {}
         if query:
             hits = await ask("knowledge.search", text=query, limit=MOST_HITS, **only, **whose)
@@ -209,8 +140,8 @@ class KnowledgeList(TablePanel):
         ]
 
     def key_of(self, row: Entry) -> Hashable:
-        """Its number."""
-        return row.number
+        """Its number, or those of a pair."""
+        return row.key
 
     def subject_of(self, row: Any) -> Subject:
         """An item."""
@@ -249,7 +180,10 @@ class KnowledgeList(TablePanel):
         screen = self.screen
         kind = TABS[screen.tab][1] if isinstance(screen, KnowledgeScreen) else ""
         if kind == "proposed":
-            return ("No proposals", "what agents and consolidation propose waits here for you")
+            return (
+                "No proposals",
+                "what agents and consolidation propose, and what contradicts itself, waits here for you",
+            )
         if kind == "past":
             return ("Nothing was put away", "what is deleted, refused or superseded is kept here")
         first = {"lesson": "No lessons yet: runs write them as they mend what failed", "": "Nothing is known yet"}.get(
@@ -342,6 +276,10 @@ class KnowledgeScreen(PanedScreen):
         """How many proposals wait for a person."""
         self.number: int | None = None
         """The item that is shown."""
+        self.pair: ContradictionView | None = None
+        """The pair that is shown."""
+        self.drafts: dict[str, str] = {}
+        """What was written for an item and could not be taken: the next edit goes on with it."""
         self._item = item
         self._shown: Subscription | None = None
         self._counted: Subscription | None = None
@@ -368,11 +306,13 @@ class KnowledgeScreen(PanedScreen):
                 subscription.close()
 
     async def _count(self) -> int:
-        return len(await self.deck.store.ask("knowledge.list", state=("proposed",), limit=1000))
+        ask = self.deck.store.ask
+        proposed = len(await ask("knowledge.list", state=("proposed",), limit=1000))
+        return proposed + len(await ask("knowledge.contradictions"))
 
-    async def _load(self) -> Shown | None:
+    async def _load(self) -> Shown | ContradictionView | None:
         if self.number is None:
-            return None
+            return self.pair
         await asyncio.sleep(RESTING_SECONDS)
         ask = self.deck.store.ask
         item: ItemView = await ask("knowledge.show", id=str(self.number))
@@ -392,6 +332,8 @@ class KnowledgeScreen(PanedScreen):
             page.write(lambda width: words(data.words, width, "bad"))
         elif data is None:
             page.write(lambda width: words("The item under the cursor is shown here.", width, "dim"))
+        elif isinstance(data, ContradictionView):
+            page.write(lambda width: against(self.deck.ink, data, width))
         else:
             query = self.query_one("#list", KnowledgeList).sought
             page.write(
@@ -401,10 +343,11 @@ class KnowledgeScreen(PanedScreen):
     def show_item(self) -> None:
         """Show the item under the cursor beside the list."""
         row: Entry | None = self.query_one("#list", KnowledgeList).row()
-        number = row.number if row else None
-        if number == self.number:
+        pair = row.item if row and row.category == OPPOSED else None
+        number = row.number if row and pair is None else None
+        if (number, pair) == (self.number, self.pair):
             return
-        self.number = number
+        self.number, self.pair = number, pair
         if self._shown is not None:
             self._shown.refresh(superseded=True)
         uses = self.query_one("#uses", Uses)

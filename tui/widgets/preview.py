@@ -3,16 +3,20 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
 from core.commands.knowledge import ChangeView
 from core.commands.knowledge_views import ItemView
+from core.commands.knowledge_weighed import ContradictionView, SideView
 from tui.ink import Ink, Part, age, plain, width_of
 from tui.safe_text import plain_text
 from tui.widgets.page import heading, words
 from tui.widgets.syntax import colours
 
 MOST_LINES = 400
+_TWO_COLUMNS = 60
+"""Cells from which on two items stand side by side."""
 _LANGUAGES = {
     "python": "x.py",
     "typescript": "x.ts",
@@ -46,6 +50,8 @@ def preview(
         lines += _code(item.path, item.content, item.first_line)
     else:
         lines += words(item.content, width, most=MOST_LINES)
+    if item.change:
+        lines += [[], heading(ink, "what it changes of the standards", width), *_diff(item.change, width)]
     if changes:
         lines += [[], heading(ink, "history", width)]
         lines += [line for change in changes[:30] for line in _change(change, width, now)]
@@ -74,9 +80,45 @@ def _head(ink: Ink, item: ItemView, width: int, now: datetime) -> list[list[Part
         lines.append([("no run was told of it yet", "dim")])
     if item.tags:
         lines.append([("tags ", "dim"), (plain(", ".join(item.tags)), "text")])
+    if item.doubt:
+        lines += words(f"to be taken out: {item.doubt}", width, "warn bold")
+    if item.replaces and item.state == "proposed":
+        lines += words(f"accepted, it takes the place of #{item.replaces}", width, "warn")
+    if item.cold:
+        lines += words("in cold storage: a search finds it, no run is told of it", width, "warn")
     if item.note:
         lines += words(item.note, width, "warn")
     return [*lines, [(ink.glyph("rule") * width, "edge")]]
+
+
+def against(ink: Ink, pair: ContradictionView, width: int) -> list[list[Part]]:
+    """The page of two items that contradict each other: side by side where there is room, else one below the other."""
+    sides = (pair.left, pair.right)
+    lines: list[list[Part]] = [*words(pair.why, width, "warn bold"), []]
+    if width < _TWO_COLUMNS:
+        for side in sides:
+            lines += [heading(ink, f"#{side.number}", width), *_side(side, width), []]
+        return lines
+    room = (width - 3) // 2
+    for left, right in zip_longest(*(_side(side, room) for side in sides), fillvalue=[]):
+        blank = " " * max(0, room - width_of(left))
+        lines.append([*left, (blank, ""), (f" {ink.glyph('edge')} ", "edge"), *right])
+    return lines
+
+
+def _side(side: SideView, width: int) -> list[list[Part]]:
+    about = f"#{side.number} {side.category}, {side.project or 'all projects'}"
+    lines = [*words(about, width, "focus"), *words(side.title, width, "text bold")]
+    if " ".join(side.text.split()) != side.title:
+        lines += words(side.text, width)
+    return [*lines, *words(f"from {side.source}", width, "dim"), *words(f"worth {side.worth:.0%}", width, "dim")]
+
+
+def _diff(text: str, width: int) -> list[list[Part]]:
+    """A unified diff without the heads of its files."""
+    tones = {"+": "ok", "-": "bad", "@": "dim"}
+    shown = [line for line in text.split("\n") if line and not line.startswith(("+++", "---"))]
+    return [part for line in shown for part in words(line, width, tones.get(line[0], "text"))]
 
 
 def _fields(kind: str, details: Mapping[str, Any], width: int) -> list[list[Part]]:
