@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from config.errors import ConflictError, NotFoundError, QuarterdeckError, UnavailableError, UsageError
+from core.tasks.watch import Watch
 from tests.crew import Crew
 
 
@@ -99,10 +100,12 @@ async def test_an_approval_can_give_up_waiting_and_be_taken_up_again(crew: Crew)
         await crew.do("review.approve", task=task, timeout=0.05)
     with pytest.raises(ConflictError, match="approved and being merged"):
         await crew.do("task.cancel", task=task)
-    async with asyncio.TaskGroup() as group:
-        approving = group.create_task(crew.do("review.approve", task=task))
-        group.create_task(settle(crew, task, "merged"))
-    assert approving.result().status == "merged"
+    async with Watch.on(crew.db.dsn, f"task:{task}") as watch, asyncio.timeout(30):
+        assert await watch.changed()
+        approving = asyncio.create_task(crew.do("review.approve", task=task))
+        assert await watch.changed()
+    await settle(crew, task, "merged")
+    assert (await approving).status == "merged"
 
 
 async def test_requested_changes_begin_another_attempt_however_often(crew: Crew) -> None:

@@ -1,6 +1,7 @@
 """What a launched process finds, what the launcher keeps, and what a keeper weighs."""
 
 import asyncio
+import contextlib
 import json
 import os
 import stat
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from config.errors import ConflictError
+from config.errors import ConflictError, UnavailableError
 from core.keeper import client, tree, wire
 from core.keeper.client import Limits
 from tests.keeper.conftest import Crew, until
@@ -127,7 +128,7 @@ async def test_a_launch_that_is_cancelled_leaves_nothing_that_cannot_be_found(cr
         await asyncio.gather(launching, return_exceptions=True)
         assert not (folder / "spec.json").exists()
         while client.alive(folder):
-            if spec.socket.exists():
+            with contextlib.suppress(UnavailableError):
                 await client.request(spec.socket, {"do": "kill"})
             await asyncio.sleep(0.01)
         assert await client.sweep(spec.mark, patience=0.2) == 0
