@@ -118,7 +118,7 @@ async def test_a_settle_that_the_server_forgot_in_a_crash_is_entered_again(tmp_p
         async with stand_in() as provider, aiohttp.ClientSession() as http:
             await add_service(db, "main", provider.url, usd=1)
             token = await token_for(dsn, run)
-            async with gateway(boot_for(dsn, tmp_path, lease_seconds=6), "main") as url:
+            async with gateway(boot_for(dsn, tmp_path, lease_seconds=15), "main") as url:
                 assert await work(url, token, http, 1, stream=False) == [200]
                 await until(lambda: db.fetchval("select status = 'settled' from charge"))
                 os.kill(server_status(server).pid, signal.SIGKILL)

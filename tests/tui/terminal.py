@@ -78,7 +78,8 @@ class Terminal:
             return [[self.screen.buffer[line][column] for column in columns] for line in range(self.screen.lines)]
 
     def quiet(self, seconds: float = 0.25, most: float = 30) -> None:
-        """Wait until nothing has been written for a while."""
+        """Wait until nothing has been written for a while, which is longer on a machine that is busy."""
+        seconds *= max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
         end, size, since = time.monotonic() + most, -1, time.monotonic()
         while time.monotonic() - since < seconds:
             if len(self.output) != size:

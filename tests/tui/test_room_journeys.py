@@ -232,7 +232,7 @@ async def test_an_item_is_changed_in_the_editor_and_its_history_says_so(rich: st
         pilot.app.store.context.environ["EDITOR"] = str(editor)
         rows = await _knowledge(pilot)
         await pilot.press("slash")
-        await type_(pilot, "table of contents")
+        await type_(pilot, "pages without headings")
         await until(lambda: rows.row() is not None and rows.row().title == "Pages without headings", pilot)
         await pilot.press("enter", "e")
         await _said(pilot, "is changed")
