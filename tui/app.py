@@ -35,6 +35,8 @@ from tui.widgets.scroll_bar import choose_scroll_bar
 
 PICTURE_SECONDS = 0.3
 """So long an empty screen waits for what is in it, at most."""
+MINUTE_SECONDS = 60.0
+"""How often what says how long ago something was is written anew."""
 TALL = 36
 """From so many lines on the roomy density puts blank lines around what panels show."""
 
@@ -110,6 +112,7 @@ class QuarterdeckApp(App[int]):
         self.store.subscribe(self, TOPICS, self._load_pulse)
         self.store.subscribe(self, ("settings",), self._load_wishes, swept=False)
         open_place(self, "deck")
+        self.set_interval(MINUTE_SECONDS, self.tick)
         self.run_worker(self._first_picture(), group="picture")
         if self._beside is not None:
             self.run_worker(self._attend(self._beside), group="beside")
@@ -121,6 +124,15 @@ class QuarterdeckApp(App[int]):
                 await self.store.filled()
         self.pictured = True
         self.screen.refresh(layout=True)
+
+    def tick(self) -> None:
+        """Time has passed: paint what looks at the clock where it differs, so that an age grows also while nothing happens."""
+        for screen in {self.screen, self._base_screen()}:
+            if isinstance(screen, BaseScreen):
+                screen.tick()
+            elif screen is not None:
+                for lines in screen.query(Lines):
+                    lines.tick()
 
     async def _attend(self, work: Callable[[], Awaitable[str]]) -> None:
         self.say(await work(), "note")

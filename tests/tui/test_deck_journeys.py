@@ -1,5 +1,6 @@
 """Journeys on the deck by keyboard alone: what is done on the screen is asserted in the database."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from textual.worker import WorkerFailed
 
 from storage.database import Principal, Role
 from tests.tui.screen_kit import at_the_screen, seen, settled, type_, until
+from tests.tui.world import NOW
 from tui.widgets.dialogs import Confirm, Read
 from tui.widgets.rows import Rows
 
@@ -195,6 +197,34 @@ async def test_what_others_do_appears_by_itself(day: str, tmp_path: Path) -> Non
         await _value(day, "update task set status = 'cancelled', finished_at = now() where number = 18")
         await _value(day, "select pg_notify('qd', 'task task:18')")
         await until(lambda: 18 in rows.rows and rows.rows[18].status == "cancelled", pilot)
+
+
+async def test_ages_grow_while_nothing_happens_and_only_they_are_painted(
+    seen_day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with at_the_screen(seen_day, tmp_path, (200, 50)) as pilot:
+        app: Any = pilot.app
+        queue = app.screen.query_one("#queue", Rows)
+        assert "14m" in seen(app)
+        painted: list[Any] = []
+        monkeypatch.setattr(queue, "refresh", lambda *regions, **_: painted.extend(regions or [None]))
+        app.store.now = lambda: NOW + timedelta(minutes=3)
+        app.tick()
+        assert painted
+        assert all(region is not None and region.width <= 4 and region.height == 1 for region in painted)
+
+
+async def test_time_is_told_by_itself(seen_day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.app.MINUTE_SECONDS", 0.05)
+    async with at_the_screen(seen_day, tmp_path, (200, 50)) as pilot:
+        app: Any = pilot.app
+        app.open("task", task="3")
+        await settled(pilot)
+        assert "14m ago" in seen(app)
+        app.store.now = lambda: NOW + timedelta(minutes=3)
+        await until(lambda: "17m ago" in seen(app), pilot)
+        await pilot.press("q")
+        await until(lambda: "17m" in seen(app), pilot)
 
 
 async def test_hostile_texts_are_shown_as_they_are(day: str, tmp_path: Path) -> None:
