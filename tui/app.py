@@ -17,6 +17,7 @@ from textual.widget import Widget
 from config.errors import QuarterdeckError
 from config.settings import ScreenSettings
 from core.faces.plain import harmless, one_line
+from storage.queries.screen import Need
 from tui import giving, themes
 from tui.actions import Action, Pending, Place, Registry, Subject, why_not
 from tui.clipboard import clipboard_of
@@ -24,6 +25,7 @@ from tui.ink import Ink, plain
 from tui.keymap import key_name
 from tui.lifeline import Lifeline
 from tui.memory import Memory
+from tui.panels.inbox import without_aside
 from tui.pulse import TOPICS, Pulse, load_pulse
 from tui.screens import open_place
 from tui.screens.base import BaseScreen
@@ -157,11 +159,22 @@ class QuarterdeckApp(App[int]):
         if isinstance(message.data, ScreenSettings):
             self.lifeline.wishes = message.data
             return
-        before, self.pulse = self.pulse, message.data
-        self.lifeline.alert(before, self.pulse)
+        self.pulse = message.data
+        self.lifeline.alert(self.pulse.needs)
+        self.lifeline.entitle(len(self.needs))
         for screen in self.screen_stack:
             if isinstance(screen, BaseScreen):
                 screen.repaint_bars()
+
+    @property
+    def needs(self) -> list[Need]:
+        """What needs the person, without what was put aside; the most urgent first."""
+        return without_aside(self.pulse.needs, self.memory) if self.pulse else []
+
+    def needs_changed(self) -> None:
+        """Something was put aside or taken back: every place that counts says so."""
+        self.lifeline.entitle(len(self.needs))
+        self.repaint_bars()
 
     def on_connection(self, message: Connection) -> None:
         """The database is gone, or back."""
