@@ -17,6 +17,7 @@ from textual.widget import Widget
 from config.errors import QuarterdeckError
 from config.settings import ScreenSettings
 from core.faces.plain import harmless, one_line
+from storage.queries.screen import Need
 from tui import giving, themes
 from tui.actions import Action, Pending, Place, Registry, Subject, why_not
 from tui.clipboard import clipboard_of
@@ -24,6 +25,7 @@ from tui.ink import Ink, plain
 from tui.keymap import key_name
 from tui.lifeline import Lifeline
 from tui.memory import Memory
+from tui.panels.inbox import without_aside
 from tui.pulse import TOPICS, Pulse, load_pulse
 from tui.screens import open_place
 from tui.screens.base import BaseScreen
@@ -35,6 +37,8 @@ from tui.widgets.scroll_bar import choose_scroll_bar
 
 PICTURE_SECONDS = 0.3
 """So long an empty screen waits for what is in it, at most."""
+MINUTE_SECONDS = 60.0
+"""How often what says how long ago something was is written anew."""
 TALL = 36
 """From so many lines on the roomy density puts blank lines around what panels show."""
 
@@ -110,6 +114,7 @@ class QuarterdeckApp(App[int]):
         self.store.subscribe(self, TOPICS, self._load_pulse)
         self.store.subscribe(self, ("settings",), self._load_wishes, swept=False)
         open_place(self, "deck")
+        self.set_interval(MINUTE_SECONDS, self.tick)
         self.run_worker(self._first_picture(), group="picture")
         if self._beside is not None:
             self.run_worker(self._attend(self._beside), group="beside")
@@ -121,6 +126,15 @@ class QuarterdeckApp(App[int]):
                 await self.store.filled()
         self.pictured = True
         self.screen.refresh(layout=True)
+
+    def tick(self) -> None:
+        """Time has passed: paint what looks at the clock where it differs, so that an age grows also while nothing happens."""
+        for screen in {self.screen, self._base_screen()}:
+            if isinstance(screen, BaseScreen):
+                screen.tick()
+            elif screen is not None:
+                for lines in screen.query(Lines):
+                    lines.tick()
 
     async def _attend(self, work: Callable[[], Awaitable[str]]) -> None:
         self.say(await work(), "note")
@@ -145,11 +159,22 @@ class QuarterdeckApp(App[int]):
         if isinstance(message.data, ScreenSettings):
             self.lifeline.wishes = message.data
             return
-        before, self.pulse = self.pulse, message.data
-        self.lifeline.alert(before, self.pulse)
+        self.pulse = message.data
+        self.lifeline.alert(self.pulse.needs)
+        self.lifeline.entitle(len(self.needs))
         for screen in self.screen_stack:
             if isinstance(screen, BaseScreen):
                 screen.repaint_bars()
+
+    @property
+    def needs(self) -> list[Need]:
+        """What needs the person, without what was put aside; the most urgent first."""
+        return without_aside(self.pulse.needs, self.memory) if self.pulse else []
+
+    def needs_changed(self) -> None:
+        """Something was put aside or taken back: every place that counts says so."""
+        self.lifeline.entitle(len(self.needs))
+        self.repaint_bars()
 
     def on_connection(self, message: Connection) -> None:
         """The database is gone, or back."""

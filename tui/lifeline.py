@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from pathlib import Path
@@ -22,7 +23,7 @@ from textual.events import Resize
 from textual.geometry import Size
 
 from config.settings import ScreenSettings
-from tui.pulse import Pulse
+from storage.queries.screen import Need
 
 if TYPE_CHECKING:
     from tui.app import QuarterdeckApp
@@ -53,6 +54,7 @@ class Lifeline:
     """What exists, for completion: kind → names."""
     _app: "QuarterdeckApp | None" = None
     _told: set[tuple[str, str]] | None = None
+    _counted: int | None = None
 
     def attach(self, app: "QuarterdeckApp") -> None:
         """Watch over the app, in its event loop."""
@@ -118,23 +120,31 @@ class Lifeline:
 
     # ── calling the person ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def alert(self, before: Pulse | None, now: Pulse) -> None:
-        """Ring once for each thing that needs the person and did not before: bell, notification (OSC 9) and title."""
+    def entitle(self, count: int) -> None:
+        """Have the title of the terminal say how many things need the person."""
+        if count != self._counted:
+            self._counted = count
+            self._write(f"\x1b]2;{f'({count}) ' if count else ''}Quarterdeck\x07")
+
+    def alert(self, needs: Sequence[Need]) -> None:
+        """Ring once for each thing that needs the person and did not before: bell and notification (OSC 9)."""
         app = self._app
-        if app is None or app.is_headless or app._driver is None:  # noqa: SLF001
+        if app is None:
             return
-        known = {(need.kind, need.key) for need in now.needs}
-        fresh = [need for need in now.needs if self._told is not None and (need.kind, need.key) not in self._told]
-        count = len(now.needs)
-        if before is None or len(before.needs) != count:
-            app._driver.write(f"\x1b]2;{f'({count}) ' if count else ''}Quarterdeck\x07")  # noqa: SLF001
-        self._told = known
+        fresh = [need for need in needs if self._told is not None and (need.kind, need.key) not in self._told]
+        self._told = {(need.kind, need.key) for need in needs}
         if fresh and self.bell and self.wishes.bell and not self.silent(app.store.now().astimezone().time()):
             from tui.ink import plain
 
             words = plain(f"{fresh[0].kind}: {fresh[0].title}")[:120]
             more = f" (and {len(fresh) - 1} more)" if len(fresh) > 1 else ""
-            app._driver.write(f"\x07\x1b]9;Quarterdeck: {words}{more}\x07")  # noqa: SLF001
+            self._write(f"\x07\x1b]9;Quarterdeck: {words}{more}\x07")
+
+    def _write(self, sequence: str) -> None:
+        """Tell the terminal something that is not painted."""
+        app = self._app
+        if app is not None and not app.is_headless and app._driver is not None:  # noqa: SLF001
+            app._driver.write(sequence)  # noqa: SLF001
 
     def silent(self, at: time) -> bool:
         """Whether nothing is to ring at this time; quiet hours may go over midnight."""

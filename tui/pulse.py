@@ -9,7 +9,20 @@ from storage.queries import screen as rows
 if TYPE_CHECKING:
     from tui.store import Store
 
-TOPICS = ("task", "run", "event", "question", "review", "engine", "queue", "settings", "project", "budget", "service")
+TOPICS = (
+    "task",
+    "run",
+    "run-input",
+    "event",
+    "question",
+    "review",
+    "engine",
+    "queue",
+    "settings",
+    "project",
+    "budget",
+    "service",
+)
 STALLED_SECONDS = 300.0
 """A live run that says nothing for so long is stalled."""
 FAILED_DAYS = 3.0

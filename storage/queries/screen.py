@@ -53,7 +53,7 @@ class Need:
     """One thing that waits for a person. ``blocks``: tasks that cannot start before it is settled."""
 
     kind: str
-    """``question, approval, review, conflict, failed, waiting, budget, stalled, engine``."""
+    """``question, approval, review, conflict, failed, waiting, budget, stalled, paused, engine``."""
     key: str
     task: int | None
     run: str | None
@@ -138,12 +138,27 @@ async def task_numbers(connection: asyncpg.Connection, wanted: TaskSearch) -> tu
     return found[::-1] if wanted.descending else found
 
 
-async def workers(connection: asyncpg.Connection, numbers: Sequence[int]) -> dict[int, str]:
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Who worked on a task last. ``paused``: whether a person holds it."""
+
+    agent: str
+    paused: bool
+
+
+_HELD = """(r.status in ('starting', 'running', 'verifying') and coalesce(
+        (select i.kind = 'pause' from run_input i where i.run = r.number and i.kind in ('pause', 'resume') order by i.seq desc limit 1), false))"""
+"""Whether a person holds the run ``r``: the last word about that was to pause. Served by the primary key of run_input, read backwards."""
+
+
+async def workers(connection: asyncpg.Connection, numbers: Sequence[int]) -> dict[int, Worker]:
     """Who worked on these tasks last; without those that nobody has begun. Served by the key (task, attempt)."""
     rows = await connection.fetch(
-        "select distinct on (task) task, agent from run where task = any($1) order by task, attempt desc", list(numbers)
+        f"""select distinct on (r.task) r.task, r.agent, {_HELD} as paused
+              from run r where r.task = any($1) order by r.task, r.attempt desc""",  # noqa: S608 - no value is in it
+        list(numbers),
     )
-    return {row["task"]: row["agent"] for row in rows}
+    return {row["task"]: Worker(row["agent"], row["paused"]) for row in rows}
 
 
 async def needs(
@@ -151,15 +166,15 @@ async def needs(
 ) -> tuple[Need, ...]:
     """What waits for a person, the most urgent first: by what it blocks × priority, then by age.
 
-    Served by question_open, review_open, task_status, run_live and task_after's primary key. ``stalled_seconds``: a live run that was
-    silent for so long is stalled; ``failed_days``: an older failure is history.
+    Served by question_open, review_open, task_status, run_live and the primary keys of task_after and run_input. ``stalled_seconds``: a live
+    run that was silent for so long is stalled, or paused where a person holds it; ``failed_days``: an older failure is history.
     """
     rows = await connection.fetch(_NEEDS, stalled_seconds, failed_days, now)
     found = [Need(**{**dict(row), "options": tuple(_label(option) for option in row["options"] or ())}) for row in rows]
     return tuple(sorted(found, key=lambda need: (-need.weight, need.at, need.kind, need.key)))
 
 
-_NEEDS = """
+_NEEDS = f"""
 with recursive base as (
   select case q.kind when 'permission' then 'approval' else 'question' end as kind, q.number::text as key, q.task, q.run, q.text, q.options, q.asked_at as at
     from question q where q.status = 'open'
@@ -176,9 +191,11 @@ with recursive base as (
       or (t.status = 'waiting' and t.wait in ('person', 'budget')
           and not exists (select 1 from question q where q.task = t.number and q.status = 'open'))
   union all
-  select 'stalled', r.number::text, r.task, r.number, 'the agent says nothing', '[]'::jsonb, l.at
+  select case when h.held then 'paused' else 'stalled' end, r.number::text, r.task, r.number,
+         case when h.held then 'its processes are held until it is resumed' else 'the agent says nothing' end, '[]'::jsonb, l.at
     from run r cross join lateral (
       select coalesce((select v.at from event v where v.run = r.number order by v.seq desc limit 1), r.started_at) as at) l
+    cross join lateral (select {_HELD} as held) h
    where r.status in ('starting', 'running') and l.at < $3::timestamptz - $1::float8 * interval '1 second'
      and not exists (select 1 from question q where q.run = r.number and q.status = 'open')),
 below (root, child) as (
@@ -194,7 +211,7 @@ union all
 select 'engine', e.name, null, null, null, 5, e.host, format('engine %s (pid %s) stopped answering', e.host, e.pid), '[]', e.lease_until,
        (select count(*) from task t where t.engine = e.id and t.status = 'in_progress')
   from engine e where e.state in ('running', 'draining') and e.lease_until < clock_timestamp()
-"""
+"""  # noqa: S608 - no value is in it
 
 
 async def newest_events(connection: asyncpg.Connection, limit: int) -> tuple[LiveEvent, ...]:

@@ -49,6 +49,7 @@ async def settled(pilot: Pilot[Any]) -> None:
     if not app.store.gone:
         await until(lambda: all(s.loaded or s.asleep for s in app.store._subscriptions), pilot)
         await until(lambda: not app.store._loads, pilot)
+    await until(lambda: not (app.ahead._reasons or app.ahead._keys or app.ahead._draining), pilot)
     await pilot.pause()
     await pilot.pause()
 

@@ -1,5 +1,6 @@
 """Journeys on the deck by keyboard alone: what is done on the screen is asserted in the database."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from textual.worker import WorkerFailed
 
 from storage.database import Principal, Role
 from tests.tui.screen_kit import at_the_screen, seen, settled, type_, until
+from tests.tui.world import NOW
 from tui.widgets.dialogs import Confirm, Read
 from tui.widgets.rows import Rows
 
@@ -195,6 +197,78 @@ async def test_what_others_do_appears_by_itself(day: str, tmp_path: Path) -> Non
         await _value(day, "update task set status = 'cancelled', finished_at = now() where number = 18")
         await _value(day, "select pg_notify('qd', 'task task:18')")
         await until(lambda: 18 in rows.rows and rows.rows[18].status == "cancelled", pilot)
+
+
+async def test_a_filter_that_hides_what_waits_is_not_all_clear(seen_day: str, tmp_path: Path) -> None:
+    async with at_the_screen(seen_day, tmp_path) as pilot:
+        await pilot.press("1", "slash")
+        await type_(pilot, "zzz")
+        await pilot.press("enter")
+        await until(lambda: "0 of 5 match zzz" in seen(pilot.app), pilot)
+        assert "all clear" not in seen(pilot.app)
+
+
+async def test_what_was_put_aside_is_counted_listed_and_taken_back(seen_day: str, tmp_path: Path) -> None:
+    async with at_the_screen(seen_day, tmp_path) as pilot:
+        app: Any = pilot.app
+        inbox = app.screen.query_one("#inbox", Rows)
+        first = inbox.keys[0]
+        await pilot.press("1", "i")
+        await until(lambda: first not in inbox.keys, pilot)
+        assert "4 need you  1 put aside, I lists" in seen(app)
+        assert seen(app).splitlines()[0].rstrip().endswith("4 need you")
+        await pilot.press("I")
+        await until(lambda: inbox.keys == (first,), pilot)
+        assert "1 put aside  I back" in seen(app)
+        await pilot.press("i")
+        await until(lambda: len(inbox.keys) == 5, pilot)
+        assert "put aside" not in seen(app).splitlines()[1]
+
+
+async def test_a_run_that_a_person_holds_is_paused_and_not_silent(day: str, tmp_path: Path) -> None:
+    async with at_the_screen(day, tmp_path, (200, 50)) as pilot:
+        app: Any = pilot.app
+        queue = await _go(pilot, "queue", 4)
+        await pilot.press("[")
+        await until(lambda: queue.rows[4].paused, pilot)
+        assert "‖ paused" in seen(app).splitlines()[queue.at + 2]
+        app.store.now = lambda: NOW + timedelta(minutes=10)
+        app.store.reload()
+        inbox = app.screen.query_one("#inbox", Rows)
+        await until(lambda: [row.kind for row in inbox.rows.values() if row.task == 4] == ["paused"], pilot)
+        assert "‖ paused         #4" in seen(app)
+        app.open("task", task="4")
+        await until(lambda: "task · ‖ paused" in seen(app), pilot)
+        await pilot.press("q", "]")
+        await until(lambda: not queue.rows[4].paused, pilot)
+
+
+async def test_ages_grow_while_nothing_happens_and_only_they_are_painted(
+    seen_day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with at_the_screen(seen_day, tmp_path, (200, 50)) as pilot:
+        app: Any = pilot.app
+        queue = app.screen.query_one("#queue", Rows)
+        assert "14m" in seen(app)
+        painted: list[Any] = []
+        monkeypatch.setattr(queue, "refresh", lambda *regions, **_: painted.extend(regions or [None]))
+        app.store.now = lambda: NOW + timedelta(minutes=3)
+        app.tick()
+        assert painted
+        assert all(region is not None and region.width <= 4 and region.height == 1 for region in painted)
+
+
+async def test_time_is_told_by_itself(seen_day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.app.MINUTE_SECONDS", 0.05)
+    async with at_the_screen(seen_day, tmp_path, (200, 50)) as pilot:
+        app: Any = pilot.app
+        app.open("task", task="3")
+        await settled(pilot)
+        assert "14m ago" in seen(app)
+        app.store.now = lambda: NOW + timedelta(minutes=3)
+        await until(lambda: "17m ago" in seen(app), pilot)
+        await pilot.press("q")
+        await until(lambda: "17m" in seen(app), pilot)
 
 
 async def test_hostile_texts_are_shown_as_they_are(day: str, tmp_path: Path) -> None:

@@ -71,9 +71,7 @@ def test_what_lies_over_the_deck(
         await settled(pilot)
         for key in keys:
             await pilot.press(key)
-            await pilot.pause()
-        await settled(pilot)
-        await pilot.pause(0.1)
+            await settled(pilot)
 
     assert snap_compare(screen_on(seen_day, tmp_path, theme=theme), terminal_size=size, run_before=press)
 

@@ -121,7 +121,7 @@ def _anything(place: Place) -> str | None:
 
 @action("inbox.put-aside", "i", scopes=("inbox",), footer="put aside", order=40, enabled=_anything)
 def put_aside(place: Place) -> None:
-    """Put it aside: it is no longer shown here, until something new happens to it."""
+    """Put it aside: it is not shown here until something new happens to it. In the list of those, take it back."""
     from tui.panels.inbox import InboxPanel, aside_key
 
     panel, app = place.panel, place.app
@@ -129,10 +129,33 @@ def put_aside(place: Place) -> None:
     rows = [subject.row for subject in place.subjects]
     if not rows:
         return
-    app.memory.set("aside", [*app.memory.get("aside", []), *(aside_key(row) for row in rows)][-500:])
+    keys, before = [aside_key(row) for row in rows], app.memory.get("aside", [])
+    back = panel.shows_aside
+    app.memory.set("aside", [key for key in before if key not in keys] if back else [*before, *keys][-500:])
     panel.clear_marks()
     panel.reload()
-    app.say(f"put aside: {plain(rows[0].title)}" if len(rows) == 1 else f"{len(rows)} put aside", "note")
+    app.needs_changed()
+    what, done = (
+        plain(rows[0].title or rows[0].text) if len(rows) == 1 else str(len(rows)),
+        "taken back" if back else "put aside",
+    )
+    app.say(f"{done}: {what}", "note")
+
+
+def _any_aside(place: Place) -> str | None:
+    return None if getattr(place.panel, "aside", 0) else "nothing is put aside"
+
+
+@action("inbox.aside", "I", scopes=("inbox",), enabled=_any_aside, title="inbox: list put aside")
+def list_aside(place: Place) -> None:
+    """List what was put aside, or what waits again."""
+    from tui.panels.inbox import InboxPanel
+
+    panel = place.panel
+    assert isinstance(panel, InboxPanel)
+    panel.shows_aside = not panel.shows_aside
+    panel.clear_marks()
+    panel.reload()
 
 
 def _something(place: Place) -> str | None:

@@ -10,13 +10,14 @@ from textual.strip import Strip
 from storage.queries.screen import Need
 from tui.actions import Subject
 from tui.ink import Part, age, plain
+from tui.memory import Memory
 from tui.pulse import TOPICS, load_needs
 from tui.widgets.panel import TablePanel
 from tui.widgets.rows import Column, Rows
 
 _DOES = {
     "question": "asks", "approval": "wants leave", "review": "to review", "conflict": "conflict", "failed": "failed", "waiting": "waits",
-    "budget": "no budget", "stalled": "silent", "engine": "engine dead",
+    "budget": "no budget", "stalled": "silent", "paused": "paused", "engine": "engine dead",
 }  # fmt: skip
 
 
@@ -66,11 +67,22 @@ class InboxPanel(TablePanel):
         Column("age", 4, _age, right=True, rank=6),
     )
 
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self.shows_aside = False
+        """Whether what was put aside is shown, in place of what waits."""
+        self.aside = 0
+        """How many were put aside."""
+        self._waiting = 0
+
     async def load_all(self) -> Sequence[Need]:
-        """What needs the person, without what was put aside."""
+        """What needs the person, without what was put aside; or that alone."""
         found = await load_needs(self.deck.store)
-        aside = set(self.deck.memory.get("aside", []))
-        return [need for need in found if aside_key(need) not in aside]
+        waiting = without_aside(found, self.deck.memory)
+        self._waiting, self.aside = len(waiting), len(found) - len(waiting)
+        self.shows_aside = self.shows_aside and self.aside > 0
+        self.title_now()
+        return [need for need in found if need not in waiting] if self.shows_aside else waiting
 
     def key_of(self, row: Need) -> Hashable:
         """Kind and name."""
@@ -84,8 +96,15 @@ class InboxPanel(TablePanel):
         """How many."""
         if not self.loaded:
             return []
-        count = len(self.keys)
-        return [(f"{count} need{'s' if count == 1 else ''} you", "ask bold")] if count else [("all clear", "ok")]
+        count, keys = len(self.keys), self.deck.registry.keys_of("inbox.aside")
+        if self.filter:
+            return [
+                (f"{count} of {self.aside if self.shows_aside else self._waiting} match {self.filter.text}", "warn")
+            ]
+        if self.shows_aside:
+            return [(f"{count} put aside", "warn"), (f"  {keys} back", "dim")]
+        waits: Part = (f"{count} need{'s' if count == 1 else ''} you", "ask bold") if count else ("all clear", "ok")
+        return [waits, (f"  {self.aside} put aside, {keys} lists", "dim")] if self.aside else [waits]
 
     @property
     def foot_lines(self) -> int:
@@ -102,6 +121,12 @@ class InboxPanel(TablePanel):
 
     def nothing(self) -> Sequence[str]:
         """All is well."""
+        if self.aside:
+            keys = self.deck.registry.keys_of("inbox.aside")
+            return (
+                "Nothing else needs you",
+                f"{self.aside} put aside: {keys} lists {'it' if self.aside == 1 else 'them'}",
+            )
         return ("Nothing needs you", "what asks, fails or waits comes here")
 
 
@@ -160,11 +185,18 @@ def subject_of_need(row: Need) -> Subject:
             "waiting": "task",
             "budget": "task",
             "stalled": "run",
+            "paused": "run",
         }.get(row.kind, row.kind),
         names,
         label,
         row,
     )
+
+
+def without_aside(needs: Sequence[Need], memory: Memory) -> list[Need]:
+    """What needs the person, without what was put aside."""
+    aside = set(memory.get("aside", []))
+    return [need for need in needs if aside_key(need) not in aside] if aside else list(needs)
 
 
 def aside_key(need: Need) -> str:

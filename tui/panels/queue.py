@@ -1,7 +1,7 @@
 """The queue: every task, in the order in which it matters. Windowed, so that a hundred thousand are no more than a screenful."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields
 from typing import Any, get_args
 
 import asyncpg
@@ -14,6 +14,21 @@ from tui.actions import Subject
 from tui.ink import Part, age, money, plain
 from tui.widgets.panel import RowsPanel
 from tui.widgets.rows import Column, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Queued(tasks.Task):
+    """A task as the queue shows it: with who works on it, and whether a person holds its run."""
+
+    paused: bool = False
+
+
+def queued(task: tasks.Task, worker: queries.Worker | None) -> Queued:
+    """A task, with the last who worked on it."""
+    values = {field.name: getattr(task, field.name) for field in fields(tasks.Task)}
+    if worker is None:
+        return Queued(**values)
+    return Queued(**{**values, "agent": worker.agent}, paused=worker.paused and task.status == "in_progress")
 
 
 def subject_of_task(row: tasks.Task) -> Subject:
@@ -34,8 +49,8 @@ def _project(row: tasks.Task, at: Rows) -> Sequence[Part]:
     return [(plain(row.project), at.deck.tone_of(row.project))]
 
 
-def _state(row: tasks.Task, at: Rows) -> Sequence[Part]:
-    return [at.ink.state(row.status)]
+def _state(row: Queued, at: Rows) -> Sequence[Part]:
+    return [at.ink.state("paused" if row.paused else row.status)]
 
 
 def _priority(row: tasks.Task, at: Rows) -> Sequence[Part]:  # noqa: ARG001
@@ -72,7 +87,7 @@ class QueuePanel(RowsPanel):
     number = 3
     name_shown = "queue"
     scopes = ("queue", "rows", "motion")
-    topics = ("task", "run", "project", "queue", "agent")
+    topics = ("task", "run", "run-input", "project", "queue", "agent")
     statuses = tuple(TaskStatus)
     columns = (
         Column("task", 5, _number, right=True, rank=9, order="newest"),
@@ -102,11 +117,11 @@ class QueuePanel(RowsPanel):
         """The tasks in full."""
         numbers = [int(str(key)) for key in keys]
 
-        async def query(connection: asyncpg.Connection) -> tuple[list[tasks.Task], dict[int, str]]:
+        async def query(connection: asyncpg.Connection) -> tuple[list[tasks.Task], dict[int, queries.Worker]]:
             return await tasks.tasks_by_number(connection, numbers), await queries.workers(connection, numbers)
 
         found, workers = await self.deck.store.read(query)
-        return {task.number: replace(task, agent=workers.get(task.number, task.agent)) for task in found}
+        return {task.number: queued(task, workers.get(task.number)) for task in found}
 
     def subject_of(self, row: Any) -> Subject:
         """A task."""

@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from tui.actions import Subject
 from tui.widgets.bars import Banner, Bar, Footer, StatusLine
+from tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
     from tui.app import QuarterdeckApp
@@ -59,7 +60,13 @@ class BaseScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         """It is seen again, and the keys are its own."""
         self.deck.store.rouse(self)
+        self.tick()
+
+    def tick(self) -> None:
+        """Time has passed: whatever says how long ago something was may differ."""
         self.repaint_bars()
+        for lines in self.query(Lines):
+            lines.tick()
 
     def subject(self) -> Subject | None:
         """What the whole screen is about, where no panel has anything under its cursor."""

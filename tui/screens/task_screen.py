@@ -12,7 +12,7 @@ import asyncpg
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
-from storage.queries import audit, task_page
+from storage.queries import audit, screen, task_page
 from storage.queries.audit import AuditRow
 from storage.queries.questions import Question
 from storage.queries.runs import Run
@@ -57,6 +57,13 @@ class Shown:
     """Whether the paper of what it was told is on this host."""
     reviewed: bool = False
     """Whether there is a review of it, open or decided."""
+    paused: bool = False
+    """Whether a person holds the run that is at work."""
+
+    @property
+    def state(self) -> str:
+        """As what it is shown."""
+        return "paused" if self.paused and self.task.status == "in_progress" else self.task.status
 
 
 class TaskScreen(PanedScreen):
@@ -91,7 +98,7 @@ class TaskScreen(PanedScreen):
         """Begin to load."""
         number = self.task_number
         self._subscription = self.deck.store.subscribe(
-            self, ("task", f"task:{number}", "question", "review"), self._load
+            self, ("task", f"task:{number}", "question", "review", "run-input"), self._load
         )
         self.focus_pane("about")
 
@@ -107,7 +114,7 @@ class TaskScreen(PanedScreen):
 
         async def rest(
             db: asyncpg.Connection,
-        ) -> tuple[Neighbourhood, list[AuditRow], tuple[Round, ...], str | None, bool]:
+        ) -> tuple[Neighbourhood, list[AuditRow], tuple[Round, ...], str | None, bool, bool]:
             changes = await audit.list_audit(
                 db, actor=None, since=None, kind="task", key=str(number), before=None, limit=200
             )
@@ -117,12 +124,13 @@ class TaskScreen(PanedScreen):
                 await task_page.rounds_of(db, number),
                 await task_page.folder_of(db, number),
                 await task_page.has_review(db, number),
+                any(worker.paused for worker in (await screen.workers(db, [number])).values()),
             )
 
-        graph, changes, rounds, folder, reviewed = await store.read(rest)
+        graph, changes, rounds, folder, reviewed, paused = await store.read(rest)
         items = await asyncio.to_thread(read_context, Path(folder)) if folder else None
         return Shown(
-            task, tuple(runs), graph, tuple(changes), tuple(questions), rounds, tuple(items or ()), items is not None, reviewed
+            task, tuple(runs), graph, tuple(changes), tuple(questions), rounds, tuple(items or ()), items is not None, reviewed, paused
         )  # fmt: skip
 
     def on_fresh(self, message: Fresh) -> None:
@@ -134,7 +142,7 @@ class TaskScreen(PanedScreen):
             return
         self.shown = data
         task = data.task
-        about.more = [self.deck.ink.state(task.status)]
+        about.more = [self.deck.ink.state(data.state)]
         history.more = [(f"{len(data.runs)} of {task.max_attempts}", "dim")] if data.runs else []
         checks.more = []
         about.write(self._about)
@@ -150,7 +158,7 @@ class TaskScreen(PanedScreen):
         if shown is None:
             return []
         task = shown.task
-        lines: list[list[Part]] = [*words(task.title, width, "text bold"), [], [ink.state(task.status)]]
+        lines: list[list[Part]] = [*words(task.title, width, "text bold"), [], [ink.state(shown.state)]]
         if task.reason:
             lines += [
                 [("  ", ""), *line]

@@ -89,7 +89,7 @@ class StatusLine(Bar):
         left += [gap, ("today ", "dim"), (money(spend.today_usd), "text")]
         if width >= 72:
             left += [gap, ("month ", "dim"), (money(spend.month_usd), "text")]
-        count = len(pulse.needs)
+        count = len(app.needs)
         right: list[Part] = (
             [(f"{ink.glyph('ask')} {count} need{'s' if count == 1 else ''} you ", "ask bold")]
             if count

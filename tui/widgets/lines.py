@@ -121,6 +121,10 @@ class Lines(ScrollView, can_focus=True):
         if regions:
             self.refresh(*regions)
 
+    def tick(self) -> None:
+        """Time has passed: paint what differs for it."""
+        self.repaint()
+
     def render_line(self, y: int) -> Strip:
         """One line of the pane, as Textual wants it."""
         width = self.line_width

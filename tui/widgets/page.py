@@ -48,6 +48,11 @@ class Page(Framed, Lines, can_focus=True):
         self.title_now()
         self.repaint()
 
+    def tick(self) -> None:
+        """Time has passed: a page may say when something was."""
+        if self.is_mounted:
+            self._write()
+
     def on_resize(self, event: events.Resize) -> None:
         """Another width, other lines."""
         del event
