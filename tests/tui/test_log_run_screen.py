@@ -20,6 +20,7 @@ from tui.memory import Memory
 from tui.screens.run_parts import LogLine, QuestionBar, RunFigures, RunTitle
 from tui.screens.run_screen import DiffTab, MessageBox, RunScreen, TextTab
 from tui.store import Store
+from tui.widgets.dialogs import Confirm
 from tui.widgets.log_view import LogView
 
 
@@ -187,11 +188,33 @@ async def test_a_question_is_answered_with_one_key_but_not_by_one_that_was_meant
 
 async def test_a_permission_is_given_with_one_key(world, tmp_path):
     async with screen_of(world, tmp_path, "3") as (pilot, screen):
-        await until(pilot, lambda: "1 allow once   2 always   3 deny" in line(screen, QuestionBar, 1))
+        await until(pilot, lambda: "1 allow once   2 deny   3 always" in line(screen, QuestionBar, 1))
         screen._asked -= 5
-        await pilot.press("3")
+        await pilot.press("2")
         await until(pilot, lambda: screen.question is None)
         assert await fetch(world, "select decision from question where number = 2") == "deny"
+
+
+async def test_what_is_always_allowed_is_shown_to_the_letter_and_confirmed(world, tmp_path):
+    await execute(
+        world,
+        """update question set data = '{"tool": "Bash", "input": {"command": "git push --force"}}' where number = 2""",
+    )
+    async with screen_of(world, tmp_path, "3") as (pilot, screen):
+        await until(pilot, lambda: screen.question is not None)
+        screen._asked -= 5
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
+        assert "`Bash: git push`" in pilot.app.screen._loses
+        assert "every command of the tool Bash that begins with `git push`" in pilot.app.screen._loses
+        await pilot.press("n")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, Confirm))
+        assert await fetch(world, "select count(*) from permission") == 0
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
+        await pilot.press("y")
+        await until(pilot, lambda: screen.question is None)
+        assert await fetch(world, "select rule from permission where project = 'harbour'") == "Bash: git push"
 
 
 async def test_a_screen_that_only_reads_sends_nothing(world, tmp_path):

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -18,7 +17,7 @@ from tui.actions import Subject
 from tui.ink import plain
 from tui.patch import read_patch
 from tui.screens.base import BaseScreen
-from tui.screens.run_parts import PERMISSION, PRESETS, TABS, LogLine, QuestionBar, RunFigures, RunTitle, Tabs, answers
+from tui.screens.run_parts import PRESETS, TABS, LogLine, QuestionBar, RunFigures, RunTitle, Tabs, asked_of
 from tui.screens.run_tabs import gate_lines, read_prompt, told_lines, usage_lines
 from tui.store import Fresh, Subscription, Trouble
 from tui.widgets.dialogs import Reader
@@ -252,29 +251,10 @@ class RunScreen(BaseScreen):
         event.input.value = ""
         self.deck.say(f"message {told.seq} is on its way to run {told.run}", "ok")
 
-    async def answer(self, choice: int) -> None:
-        """Answer what is asked with its answer number ``choice``, from 1."""
-        asked = self.question
-        if asked is None:
-            return
-        if time.monotonic() - self._asked < _GUARD_SECONDS:
-            self.deck.say("the question has just appeared: press it again if you mean it", "note")
-            return
-        if asked.kind == "permission":
-            name, more = PERMISSION[choice - 1]
-        else:
-            name = asked.options[choice - 1]
-            more = {"text": name}
-        await self.deck.do("question.answer", {"id": str(asked.number), **more})
-        self.deck.say(f"answered: {plain(name)}", "ok")
-
-    def offered(self, choice: int) -> str | None:
-        """Why an answer cannot be given; None when it can."""
-        if self.question is None:
-            return "it asks nothing"
-        if self.deck.readonly:
-            return "the screen is read-only"
-        return None if choice <= len(answers(self.question)) else f"there is no answer {choice}"
+    @property
+    def just_asked(self) -> bool:
+        """Whether the question is so new that a key may have been meant for something else."""
+        return time.monotonic() - self._asked < _GUARD_SECONDS
 
     @property
     def _run_name(self) -> str:
@@ -286,8 +266,6 @@ class RunScreen(BaseScreen):
             return Subject("run", {"run": self._wanted}, f"run {self._wanted}")
         run, asked = self.picture.run, self.question
         names = {"run": run.name, "task": str(run.task), "project": run.project}
-        row = SimpleNamespace(status=run.status)
         if asked is not None:
             names["question"] = str(asked.number)
-            row = SimpleNamespace(status=run.status, kind=asked.kind, text=asked.text, options=asked.options)
-        return Subject("run", names, f"run {run.name}", row)
+        return Subject("run", names, f"run {run.name}", run, asked_of(asked) if asked else None)
