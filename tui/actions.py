@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from config.errors import ForbiddenError, QuarterdeckError
 from core.commands.table import Command, check_role, find
 from storage.database import Principal, Role
+from tui.answers import Asked
 from tui.keymap import Sequences, show_keys
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Subject:
     """For people: ``#42 Mend the parser``."""
     row: Any = None
     """What the panel shows of it."""
+    asks: Asked | None = None
+    """What it asks of the person."""
 
     def __getitem__(self, kind: str) -> str:
         """The name of what it belongs to."""

@@ -87,6 +87,8 @@ class Subscription:
     store: "Store"
     data: Any = None
     loaded: bool = False
+    pace: float = 0.0
+    """Least seconds between two loads."""
     asleep: bool = False
     """While true nothing is loaded: the widget is not seen."""
     _due: float = 0.0
@@ -230,10 +232,19 @@ class Store:
             return await query(connection)
 
     def subscribe(
-        self, to: MessagePump, topics: Iterable[str], load: Callable[[], Awaitable[Any]], *, swept: bool = True
+        self,
+        to: MessagePump,
+        topics: Iterable[str],
+        load: Callable[[], Awaitable[Any]],
+        *,
+        swept: bool = True,
+        pace: float = 0.0,
     ) -> Subscription:
-        """Have ``load`` called now and whenever one of ``topics`` rings; ``to`` gets a :class:`Fresh` for what differs."""
-        made = Subscription(to, frozenset(topics) | ({"*"} if swept else set()), load, self)
+        """Have ``load`` called now and whenever one of ``topics`` rings; ``to`` gets a :class:`Fresh` for what differs.
+
+        ``pace``: least seconds between two loads, where that is more than the store's own.
+        """
+        made = Subscription(to, frozenset(topics) | ({"*"} if swept else set()), load, self, pace=max(pace, self._pace))
         self._subscriptions.append(made)
         self.wake()
         return made
@@ -400,7 +411,7 @@ class Store:
         def ended(task: asyncio.Task[None]) -> None:
             self._loads.discard(task)
             took = time.monotonic() - begun
-            subscription._due = max(subscription._due, begun + max(self._pace, took * _SHARE))  # noqa: SLF001
+            subscription._due = max(subscription._due, begun + max(subscription.pace, took * _SHARE))  # noqa: SLF001
             subscription._task = None  # noqa: SLF001
             self.wake()
 

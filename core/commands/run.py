@@ -76,7 +76,10 @@ async def diff(
     max_bytes: Annotated[int, "Cut it off after so many bytes"] = 1_000_000,
     context: Annotated[int, "Unchanged lines around each part of it"] = 3,
 ) -> DiffView:
-    """Show the change that a run has made, as a patch."""
+    """Show the change that a run has made so far, as a patch.
+
+    While it is at work that is what stands in its worktree, committed or not, new files included.
+    """
     if max_bytes < 1:
         raise UsageError(f"max-bytes {max_bytes}: must be 1 or more")
     if not 0 <= context <= 1_000_000:
@@ -84,7 +87,7 @@ async def diff(
     async with ctx.db.transaction(ctx.who) as connection:
         change = await rows.change_of(connection, await rows.find_number(connection, run))
     base, head = change.base_commit, change.head_commit or change.branch
-    if base is None or head is None:
+    if base is None or (head is None and not change.live):
         raise ConflictError(f"run {change.run} has no change yet", f"`qd run logs {change.run}` shows what it does")
     repository = Path(change.repository)
     if not repository.exists():
@@ -93,6 +96,12 @@ async def diff(
     from core.workspace import worktree
 
     repo = await repositories.open_repository(repository)
+    tree = worktree.at(repo, Path(change.worktree)) if change.live and change.worktree else None
+    if tree is not None:
+        patch = await worktree.diff_so_far(tree, max_bytes=max_bytes, context=context)
+        return DiffView(change.run, tree.base_commit, None, patch)
+    if head is None:
+        raise UnavailableError(f"the worktree of run {change.run} is not on this host", "ask on the host of its engine")
     patch = await worktree.diff(repo, base, head, max_bytes=max_bytes, context=context)
     return DiffView(change.run, base, head, patch)
 

@@ -130,7 +130,8 @@ class DiffView:
 
     run: str
     base: str
-    head: str
+    head: str | None
+    """None: as its worktree is at this moment."""
     patch: str
     prints: ClassVar[str] = "patch"
 

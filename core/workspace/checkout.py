@@ -41,12 +41,12 @@ class Worktree:
         return self.path.is_dir() and not self.path.is_symlink()
 
 
-def place(worktree: Worktree, *, index: Path | None = None) -> Place:
+def place(worktree: Worktree, *, index: Path | None = None, objects: Path | None = None) -> Place:
     """Where git works for this worktree. Raises :class:`GitError` when the folder is gone or was replaced by a
     link."""
     if not worktree.present:
         raise MissingFolderError("worktree", worktree.path)
-    return Place(admin_place(worktree).git_dir, worktree.repo.git_dir, worktree.path, index)
+    return Place(admin_place(worktree).git_dir, worktree.repo.git_dir, worktree.path, index, objects)
 
 
 def admin_place(worktree: Worktree) -> Place:

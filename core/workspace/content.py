@@ -26,10 +26,25 @@ def scratch_index(worktree: Worktree) -> Iterator[Path]:
     near = worktree.git_dir if worktree.git_dir.is_dir() else worktree.repo.git_dir
     with tempfile.TemporaryDirectory(prefix="qd-index-", dir=near) as folder:
         index = Path(folder) / "index"
-        # The time of the file is part of what git concludes from: a newer copy would make fresh edits look old.
-        with contextlib.suppress(OSError):
-            shutil.copy2(worktree.git_dir / "index", index, follow_symlinks=False)
+        _copy_index(worktree, index)
         yield index
+
+
+@contextlib.contextmanager
+def looking_on(worktree: Worktree) -> Iterator[Place]:
+    """A place to look at the worktree from while an agent is at work in it: index and new objects are thrown away, the
+    repository is read alone."""
+    with tempfile.TemporaryDirectory(prefix="qd-look-") as folder:
+        index, objects = Path(folder) / "index", Path(folder) / "objects"
+        objects.mkdir()
+        _copy_index(worktree, index)
+        yield place(worktree, index=index, objects=objects)
+
+
+def _copy_index(worktree: Worktree, index: Path) -> None:
+    # The time of the file is part of what git concludes from: a newer copy would make fresh edits look old.
+    with contextlib.suppress(OSError):
+        shutil.copy2(worktree.git_dir / "index", index, follow_symlinks=False)
 
 
 async def write_branch_tree(worktree: Worktree, index: Path) -> str:
@@ -38,12 +53,17 @@ async def write_branch_tree(worktree: Worktree, index: Path) -> str:
     A submodule stays one, at the commit that is checked out in it; worktrees that the agent made inside its own are
     left out.
     """
-    return await _write(worktree, index, _for_branch)
+    return await _write(worktree, place(worktree, index=index), _for_branch)
+
+
+async def write_passing_tree(worktree: Worktree, at: Place) -> str:
+    """As :func:`write_branch_tree`, at a place of :func:`looking_on`."""
+    return await _write(worktree, at, _for_branch)
 
 
 async def write_snapshot_tree(worktree: Worktree, index: Path) -> str:
     """Write everything that is not ignored: changed submodules and the agent's own worktrees too, as plain files."""
-    return await _write(worktree, index, _for_snapshot)
+    return await _write(worktree, place(worktree, index=index), _for_snapshot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +89,10 @@ class _Verdict:
 _Judge = Callable[[Worktree, _Nested], Awaitable[_Verdict]]
 
 
-async def _write(worktree: Worktree, index: Path, judge: _Judge) -> str:
-    at = place(worktree, index=index)
+async def _write(worktree: Worktree, at: Place, judge: _Judge) -> str:
+    assert at.index is not None
     try:
-        links = await _links(at) if index.is_file() else await _refill(worktree, at)
+        links = await _links(at) if at.index.is_file() else await _refill(worktree, at)
     except GitError:
         links = await _refill(worktree, at)  # the agent's index is damaged
     loose = [field[:-1] for field in (await _untracked(at)).fields if field.endswith("/")]

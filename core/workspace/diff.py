@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 
 from core.workspace.checkout import Worktree
+from core.workspace.content import looking_on, write_passing_tree
 from core.workspace.git import LONG, Place, git
 from core.workspace.repository import Repository
 
@@ -64,9 +65,20 @@ async def diff(where: Worktree | Repository, base: str, head: str, *, max_bytes:
 
     It is cut at a line when it is longer than ``max_bytes``; the last line then says so.
     """
+    return await _patch(_place(where), base, head, max_bytes, context)
+
+
+async def diff_so_far(worktree: Worktree, *, max_bytes: int, context: int = 3) -> str:
+    """What a commit of the worktree as it is now would change of its base, as :func:`diff` shows it: what is committed, what is
+    not, and new files that are not ignored. Leaves no trace in the repository."""
+    with looking_on(worktree) as at:
+        return await _patch(at, worktree.base_commit, await write_passing_tree(worktree, at), max_bytes, context)
+
+
+async def _patch(at: Place, base: str, head: str, max_bytes: int, context: int) -> str:
     output = await git(
         "diff-tree", "-p", f"--unified={context}", *_PLAIN, "--src-prefix=a/", "--dst-prefix=b/", "--end-of-options", base, head,
-        at=_place(where), timeout=LONG, max_bytes=max_bytes,
+        at=at, timeout=LONG, max_bytes=max_bytes,
     )  # fmt: skip
     text = output.stdout.decode("utf-8", "replace").replace("\0", "\ufffd")
     if not output.truncated:

@@ -100,6 +100,8 @@ class Place:
     common_dir: Path | None = None
     work_tree: Path | None = None
     index: Path | None = None
+    objects: Path | None = None
+    """Where new objects go in place of the repository."""
 
     def environment(self) -> dict[str, str]:
         """The variables by which git is told."""
@@ -108,8 +110,13 @@ class Place:
             "GIT_COMMON_DIR": self.common_dir,
             "GIT_WORK_TREE": self.work_tree,
             "GIT_INDEX_FILE": self.index,
+            "GIT_OBJECT_DIRECTORY": self.objects,
         }
-        return {name: str(path) for name, path in named.items() if path is not None}
+        told = {name: str(path) for name, path in named.items() if path is not None}
+        if self.objects is not None:
+            known = str((self.common_dir or self.git_dir) / "objects").replace("\\", r"\\").replace('"', r"\"")
+            told["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = f'"{known}"'  # in quotes: a colon would part two folders
+        return told
 
 
 @dataclass(frozen=True, slots=True)

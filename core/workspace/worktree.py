@@ -19,7 +19,7 @@ from core.workspace.checkout import (
     recorded,
     write_record,
 )
-from core.workspace.diff import DiffStat, FileStat, diff, diff_stat
+from core.workspace.diff import DiffStat, FileStat, diff, diff_so_far, diff_stat
 from core.workspace.git import LONG, GitError, git
 from core.workspace.include import include
 from core.workspace.locks import locked
@@ -30,8 +30,8 @@ from core.workspace.submodules import update_submodules
 
 __all__ = [
     "BranchInUseError",
-    "DiffStat", "FileStat", "RebaseResult", "Worktree", "branch_name", "commit_all", "create", "diff", "diff_stat",
-    "head", "include", "is_empty_change", "rebase", "remove", "reopen", "salvage", "update_submodules",
+    "DiffStat", "FileStat", "RebaseResult", "Worktree", "at", "branch_name", "commit_all", "create", "diff",
+    "diff_so_far", "diff_stat", "head", "include", "is_empty_change", "rebase", "remove", "reopen", "salvage", "update_submodules",
     "would_be_lost",
 ]  # fmt: skip
 
@@ -88,6 +88,12 @@ async def reopen(repo: Repository, path: Path) -> Worktree | None:
     worktree = replace(worktree, repo=repo)
     await restore_after_crash(worktree)
     return worktree
+
+
+def at(repo: Repository, path: Path) -> Worktree | None:
+    """The worktree at ``path`` to look at, as it is; None where it is not on this host, or is not of this repository."""
+    worktree = recorded(path)
+    return worktree if worktree is not None and worktree.repo.git_dir == repo.git_dir and worktree.present else None
 
 
 async def is_empty_change(worktree: Worktree) -> bool:

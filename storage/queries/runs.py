@@ -99,6 +99,7 @@ class Change:
     base_commit: str | None
     head_commit: str | None
     worktree: str | None
+    live: bool
 
 
 _RUN = """
@@ -222,10 +223,12 @@ async def change_of(connection: asyncpg.Connection, run: int) -> Change:
     """Where the change of a run lies."""
     row = await connection.fetchrow(
         """
-        select r.task || '.' || r.attempt as run, p.path as repository, r.branch, r.base_commit, r.head_commit, r.worktree
+        select r.task || '.' || r.attempt as run, p.path as repository, r.branch, r.base_commit, r.head_commit, r.worktree,
+               r.status = any($2::text[]::run_status[]) as live
           from run r join project p on p.id = r.project where r.number = $1
         """,
         run,
+        list(LIVE),
     )
     if row is None:
         raise NotFoundError("the project of this run is not registered any more", "see `qd project list`")

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import asyncpg
 
+from storage.queries.permissions import rule_for
+
 Order = Literal["work", "newest", "priority", "project", "status", "cost", "updated", "title"]
 
 _RANK = """(case t.status when 'in_progress' then 0 when 'review' then 1 when 'waiting' then 2 when 'pending' then 3 when 'blocked' then 4
@@ -64,6 +66,8 @@ class Need:
     options: tuple[str, ...]
     at: datetime
     blocks: int
+    rule: str | None = None
+    """What an approval would allow for good; see :mod:`storage.queries.permissions`."""
 
     @property
     def weight(self) -> int:
@@ -170,21 +174,21 @@ async def needs(
     run that was silent for so long is stalled, or paused where a person holds it; ``failed_days``: an older failure is history.
     """
     rows = await connection.fetch(_NEEDS, stalled_seconds, failed_days, now)
-    found = [Need(**{**dict(row), "options": tuple(_label(option) for option in row["options"] or ())}) for row in rows]
+    found = [_need(dict(row)) for row in rows]
     return tuple(sorted(found, key=lambda need: (-need.weight, need.at, need.kind, need.key)))
 
 
 _NEEDS = f"""
 with recursive base as (
-  select case q.kind when 'permission' then 'approval' else 'question' end as kind, q.number::text as key, q.task, q.run, q.text, q.options, q.asked_at as at
+  select case q.kind when 'permission' then 'approval' else 'question' end as kind, q.number::text as key, q.task, q.run, q.text, q.options, q.data, q.asked_at as at
     from question q where q.status = 'open'
   union all
-  select 'review', v.task::text, v.task, v.run, format('%s file%s +%s −%s', r.files_changed, case when r.files_changed = 1 then '' else 's' end, r.insertions, r.deletions), '[]'::jsonb, v.created_at
+  select 'review', v.task::text, v.task, v.run, format('%s file%s +%s −%s', r.files_changed, case when r.files_changed = 1 then '' else 's' end, r.insertions, r.deletions), '[]'::jsonb, '{{}}'::jsonb, v.created_at
     from review v join run r on r.number = v.run where v.status = 'open'
   union all
   select case when exists (select 1 from review v where v.task = t.number and v.status = 'conflict') then 'conflict'
               when t.status = 'failed' then 'failed' when t.wait = 'budget' then 'budget' else 'waiting' end,
-         t.number::text, t.number, (select max(r.number) from run r where r.task = t.number), coalesce(b.reason, ''), '[]'::jsonb,
+         t.number::text, t.number, (select max(r.number) from run r where r.task = t.number), coalesce(b.reason, ''), '[]'::jsonb, '{{}}'::jsonb,
          coalesce(t.finished_at, t.updated_at)
     from task t join task_body b on b.task = t.number
    where (t.status = 'failed' and t.finished_at > $3::timestamptz - $2::float8 * interval '1 day')
@@ -192,7 +196,7 @@ with recursive base as (
           and not exists (select 1 from question q where q.task = t.number and q.status = 'open'))
   union all
   select case when h.held then 'paused' else 'stalled' end, r.number::text, r.task, r.number,
-         case when h.held then 'its processes are held until it is resumed' else 'the agent says nothing' end, '[]'::jsonb, l.at
+         case when h.held then 'its processes are held until it is resumed' else 'the agent says nothing' end, '[]'::jsonb, '{{}}'::jsonb, l.at
     from run r cross join lateral (
       select coalesce((select v.at from event v where v.run = r.number order by v.seq desc limit 1), r.started_at) as at) l
     cross join lateral (select {_HELD} as held) h
@@ -204,14 +208,20 @@ below (root, child) as (
   select w.root, d.child from below w join task_after d on d.parent = w.child),
 blocked as (select w.root, count(*) as n from below w join task t on t.number = w.child where t.status = 'blocked' group by w.root)
 select b.kind, b.key, b.task, case when r.number is null then null else r.task || '.' || r.attempt end as run, t.project, t.priority, x.title,
-       b.text, b.options, b.at, coalesce(k.n, 0) as blocks
+       b.text, b.options, b.data, b.at, coalesce(k.n, 0) as blocks
   from base b join task t on t.number = b.task join task_body x on x.task = b.task
   left join run r on r.number = b.run left join blocked k on k.root = b.task
 union all
-select 'engine', e.name, null, null, null, 5, e.host, format('engine %s (pid %s) stopped answering', e.host, e.pid), '[]', e.lease_until,
+select 'engine', e.name, null, null, null, 5, e.host, format('engine %s (pid %s) stopped answering', e.host, e.pid), '[]', '{{}}', e.lease_until,
        (select count(*) from task t where t.engine = e.id and t.status = 'in_progress')
   from engine e where e.state in ('running', 'draining') and e.lease_until < clock_timestamp()
 """  # noqa: S608 - no value is in it
+
+
+def _need(row: dict[str, Any]) -> Need:
+    asked = row.pop("data")
+    rule = rule_for(asked) if row["kind"] == "approval" else None
+    return Need(**{**row, "options": tuple(_label(option) for option in row["options"] or ()), "rule": rule})
 
 
 async def newest_events(connection: asyncpg.Connection, limit: int) -> tuple[LiveEvent, ...]:

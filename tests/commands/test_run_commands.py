@@ -2,7 +2,7 @@
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,8 @@ import pytest
 
 from config.errors import ConflictError, NotFoundError, UsageError
 from core.commands.views import EventView, RunView
+from core.workspace.repository import open_repository
+from core.workspace.worktree import create
 from tests.crew import Crew
 
 INTERFACE = [
@@ -180,7 +182,8 @@ async def test_a_run_that_has_ended_is_told_nothing(crew: Crew) -> None:
         await crew.do("run.send", run=str(task), text=" ")
 
 
-async def test_a_diff_is_the_change_as_a_patch(crew: Crew, tmp_path: Path) -> None:
+def a_repository(tmp_path: Path) -> tuple[Path, Callable[..., str]]:
+    """A repository with one commit, and git in it."""
     repository = tmp_path / "a repository"
     repository.mkdir()
 
@@ -194,6 +197,11 @@ async def test_a_diff_is_the_change_as_a_patch(crew: Crew, tmp_path: Path) -> No
     (repository / "list.txt").write_text("one\n")
     git("add", "-A")
     git("commit", "-q", "-m", "first")
+    return repository, git
+
+
+async def test_a_diff_is_the_change_as_a_patch(crew: Crew, tmp_path: Path) -> None:
+    repository, git = a_repository(tmp_path)
     base = git("rev-parse", "HEAD")
     (repository / "list.txt").write_text("one\ntwo\n")
     git("commit", "-q", "-a", "-m", "second")
@@ -208,3 +216,25 @@ async def test_a_diff_is_the_change_as_a_patch(crew: Crew, tmp_path: Path) -> No
     assert (shown.run, shown.base) == (f"{task}.1", base)
     assert "+two" in shown.patch.splitlines()
     assert "cut after" in (await crew.do("run.diff", run=str(task), max_bytes=30)).patch
+
+
+async def test_the_diff_of_a_run_at_work_is_what_stands_in_its_worktree(crew: Crew, tmp_path: Path) -> None:
+    repository, git = a_repository(tmp_path)
+    base = git("rev-parse", "HEAD")
+    tree = await create(await open_repository(repository), tmp_path / "trees" / "1", "qd/1-mend", base)
+    (tree.path / "list.txt").write_text("one\nedited\n")
+    (tree.path / "new.txt").write_text("not yet added\n")
+    await crew.connection.execute("update project set path = $1 where id = 'app'", str(repository))
+    task, run = await started(crew)
+    await crew.connection.execute(
+        "update run set base_commit = $2, branch = $3, worktree = $4 where number = $1",
+        run,
+        base,
+        tree.branch,
+        str(tree.path),
+    )
+    shown = await crew.do("run.diff", run=str(task))
+    assert (shown.base, shown.head) == (base, None)
+    assert {"+edited", "+not yet added"} <= set(shown.patch.splitlines())
+    await crew.end(task)
+    assert (await crew.do("run.diff", run=str(task))).patch == ""

@@ -12,7 +12,7 @@ from textual.worker import WorkerFailed
 from storage.database import Principal, Role
 from tests.tui.screen_kit import at_the_screen, seen, settled, type_, until
 from tests.tui.world import NOW
-from tui.widgets.dialogs import Confirm, Read
+from tui.widgets.dialogs import Ask, Choose, Confirm, Read
 from tui.widgets.rows import Rows
 
 
@@ -51,6 +51,32 @@ async def test_a_permission_is_given_with_one_key(day: str, tmp_path: Path) -> N
         await pilot.press("A")
         await until(lambda: pilot.app.said and "allow" in pilot.app.said[1], pilot)
         assert await _value(day, "select decision from question where number = 2") == "allow"
+
+
+async def test_a_permission_has_the_same_answers_and_digits_in_the_inbox(day: str, tmp_path: Path) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        await _go(pilot, "inbox", ("approval", "2"))
+        await pilot.press("a")
+        assert "1 allow once 2 deny 3 always" in " ".join(seen(pilot.app).splitlines()[-1].split())
+        await pilot.press("a")
+        await until(lambda: isinstance(pilot.app.screen, Choose), pilot)
+        assert [option.name for option in pilot.app.screen._options] == ["allow once", "deny", "always"]
+        await pilot.press("3")
+        await until(lambda: isinstance(pilot.app.screen, Confirm), pilot)
+        assert "every use of the tool Bash" in " ".join(seen(pilot.app).split())
+        await pilot.press("n")
+        await until(lambda: pilot.app.said and "nothing was answered" in pilot.app.said[1], pilot)
+        await pilot.press("a", "a")
+        await until(lambda: isinstance(pilot.app.screen, Choose), pilot)
+        await pilot.press("2")
+        await until(lambda: isinstance(pilot.app.screen, Ask), pilot)
+        await type_(pilot, "never force")
+        await pilot.press("enter")
+        await until(lambda: pilot.app.said and "deny" in pilot.app.said[1], pilot)
+        assert (
+            await _value(day, "select decision || ': ' || answer from question where number = 2") == "deny: never force"
+        )
+        assert await _value(day, "select count(*) from permission") == 0
 
 
 async def test_cancelling_asks_says_what_is_lost_and_is_taken_back(day: str, tmp_path: Path) -> None:

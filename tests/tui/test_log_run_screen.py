@@ -1,6 +1,7 @@
 """The screen of a run, over a real database: what it shows, its tabs, talking to the agent, answering what it asks."""
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -8,6 +9,8 @@ import asyncpg
 import pytest
 from textual.pilot import Pilot
 
+from core.workspace.repository import open_repository
+from core.workspace.worktree import create
 from storage.database import Database
 from tests.tui.world import opener, settle_in
 from tui.actions import registry
@@ -17,6 +20,7 @@ from tui.memory import Memory
 from tui.screens.run_parts import LogLine, QuestionBar, RunFigures, RunTitle
 from tui.screens.run_screen import DiffTab, MessageBox, RunScreen, TextTab
 from tui.store import Store
+from tui.widgets.dialogs import Confirm
 from tui.widgets.log_view import LogView
 
 
@@ -120,6 +124,40 @@ async def test_every_tab_shows_its_own_and_has_the_keys(world, tmp_path):
                 assert any(words in "".join(text for text, _ in found) for found in reader._lines)
 
 
+async def test_the_diff_so_far_shows_what_the_agent_writes_and_goes_on_with_it(world, tmp_path):
+    repository, who = tmp_path / "repository", ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    repository.mkdir()
+    (repository / "slug.py").write_text("".join(f"line {n}\n" for n in range(40)))
+    for words in (("init", "-q", "-b", "main"), ("add", "-A"), (*who, "commit", "-qm", "first")):
+        subprocess.run(["git", *words], cwd=repository, check=True)
+    base = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    tree = await create(await open_repository(repository), tmp_path / "trees" / "7", "qd/7-slug", base)
+    (tree.path / "new.py").write_text("an eszett is ss\n")
+    await execute(world, "update project set path = $1 where id = 'lantern'", str(repository))
+    await execute(
+        world,
+        "update run set base_commit = $1, branch = $2, worktree = $3 where task = 7",
+        base,
+        tree.branch,
+        str(tree.path),
+    )
+    async with screen_of(world, tmp_path, "7") as (pilot, screen):
+        view = screen.query_one(DiffTab)
+        await pilot.press("tab")
+        await until(pilot, lambda: "an eszett is ss" in view.whole_text())
+        while view.spot() is None:
+            await pilot.press("j")
+        assert view.spot().text == "an eszett is ss"
+        (tree.path / "a first file.py").write_text("it sorts before\n")
+        await execute(world, "select pg_notify('qd', $1)", f"event run:{screen.picture.number}")
+        await until(pilot, lambda: "it sorts before" in view.whole_text())
+        assert view.spot().text == "an eszett is ss"
+        await pilot.press("tab")
+        assert screen._change is None
+
+
 async def test_a_message_is_written_and_sent_by_keyboard_alone(world, tmp_path):
     async with screen_of(world, tmp_path, "7") as (pilot, screen):
         await until(pilot, lambda: pilot.app.focused is screen.query_one(LogView))
@@ -150,11 +188,33 @@ async def test_a_question_is_answered_with_one_key_but_not_by_one_that_was_meant
 
 async def test_a_permission_is_given_with_one_key(world, tmp_path):
     async with screen_of(world, tmp_path, "3") as (pilot, screen):
-        await until(pilot, lambda: "1 allow once   2 always   3 deny" in line(screen, QuestionBar, 1))
+        await until(pilot, lambda: "1 allow once   2 deny   3 always" in line(screen, QuestionBar, 1))
         screen._asked -= 5
-        await pilot.press("3")
+        await pilot.press("2")
         await until(pilot, lambda: screen.question is None)
         assert await fetch(world, "select decision from question where number = 2") == "deny"
+
+
+async def test_what_is_always_allowed_is_shown_to_the_letter_and_confirmed(world, tmp_path):
+    await execute(
+        world,
+        """update question set data = '{"tool": "Bash", "input": {"command": "git push --force"}}' where number = 2""",
+    )
+    async with screen_of(world, tmp_path, "3") as (pilot, screen):
+        await until(pilot, lambda: screen.question is not None)
+        screen._asked -= 5
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
+        assert "`Bash: git push`" in pilot.app.screen._loses
+        assert "every command of the tool Bash that begins with `git push`" in pilot.app.screen._loses
+        await pilot.press("n")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, Confirm))
+        assert await fetch(world, "select count(*) from permission") == 0
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
+        await pilot.press("y")
+        await until(pilot, lambda: screen.question is None)
+        assert await fetch(world, "select rule from permission where project = 'harbour'") == "Bash: git push"
 
 
 async def test_a_screen_that_only_reads_sends_nothing(world, tmp_path):

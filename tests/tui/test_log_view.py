@@ -322,3 +322,37 @@ async def test_a_source_that_fails_is_told_and_what_is_shown_stays():
         await settled(pilot)
         assert shown(pilot.app)[-1] == "line 50"
         assert "cannot be reached" in view.trouble
+
+
+@pytest.mark.parametrize("kinds", [("error",), ("edit", "verify")])
+async def test_a_paused_log_narrowed_down_to_nothing_says_so_and_comes_back(kinds: tuple[str, ...]):
+    async with LogApp(MadeLog(300)).run_test(size=SIZE) as pilot:
+        view = await settled(pilot)
+        view.move(-30)
+        view.toggle_selection()
+        view.set_kinds(kinds)
+        await settled(pilot)
+        assert any("no such events" in line for line in shown(pilot.app))
+        view.move(-1)
+        view.page(1)
+        view.toggle_wrap()
+        view.next_mark(1)
+        assert view.selected_text() == ""
+        assert view.visible_text() == ""
+        view.set_kinds(())
+        await settled(pilot)
+        assert "line 270" in shown(pilot.app)
+
+
+async def test_a_paused_log_that_shows_nothing_shows_what_comes():
+    log = MadeLog(300, lambda seq: event(seq, kind="error" if seq > 300 else "message"))
+    async with LogApp(log).run_test(size=SIZE) as pilot:
+        view = await settled(pilot)
+        view.move(-30)
+        view.set_kinds(("error",))
+        await settled(pilot)
+        log.length = 302
+        view._flushed = 0
+        view.poke()
+        await settled(pilot)
+        assert [line for line in shown(pilot.app) if line.strip()] == ["line 301", "line 302"]

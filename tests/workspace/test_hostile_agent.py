@@ -11,7 +11,7 @@ from config.errors import QuarterdeckError
 from core.workspace.git import GitError
 from core.workspace.leftovers import clean, leftovers
 from core.workspace.rebasing import rebase
-from core.workspace.worktree import Worktree, commit_all, diff, diff_stat, head, remove, salvage
+from core.workspace.worktree import Worktree, commit_all, diff, diff_so_far, diff_stat, head, remove, salvage
 
 EVERYTHING_THAT_RUNS = """
 [core]
@@ -66,6 +66,7 @@ def append(path: Path, text: str) -> None:
 
 async def use_all(worktree: Worktree, person: Path) -> str:
     """All that the engine does with a worktree in the life of a task."""
+    await diff_so_far(worktree, max_bytes=100_000)
     await salvage(worktree, "r1")
     await commit_all(worktree, "m")
     moved = commit(person, "main goes on", m_dot_txt="m")

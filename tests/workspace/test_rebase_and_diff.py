@@ -4,12 +4,13 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from workspace_kit import commit, fingerprint, run_git, write
+from workspace_kit import commit, fingerprint, make_repository, run_git, write
 
 from config.errors import ConflictError
 from core.workspace import rebasing
 from core.workspace.git import GitError
-from core.workspace.worktree import Worktree, commit_all, diff, diff_stat, head, rebase, reopen
+from core.workspace.repository import open_repository
+from core.workspace.worktree import Worktree, commit_all, create, diff, diff_so_far, diff_stat, head, rebase, reopen
 
 
 async def test_a_base_that_has_not_moved_changes_nothing(worktree: Worktree) -> None:
@@ -161,3 +162,47 @@ async def test_a_long_diff_is_cut_at_a_line_and_says_so(worktree: Worktree) -> N
     assert len(text.encode()) < 2100
     assert text.splitlines()[-2] == "+a line of text"
     assert text.endswith("… cut after 2000 bytes\n")
+
+
+def _all_files(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+async def test_the_diff_so_far_has_what_is_committed_what_is_not_and_new_files(worktree: Worktree) -> None:
+    commit(worktree.path, "own", own_dot_txt="committed\n")
+    write(worktree.path, a_dot_txt="one\ntwo\nthree\nedited\n", new__deep_dot_txt="untracked\n", x_dot_log="ignored\n")
+    write(worktree.path, staged_dot_txt="staged\n")
+    run_git(worktree.path, "add", "staged.txt")
+    (worktree.path / "b.txt").unlink()
+    patch = await diff_so_far(worktree, max_bytes=100_000)
+    assert {line for line in patch.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")} == {
+        "+committed", "+edited", "+untracked", "+staged", "-b",
+    }  # fmt: skip
+    assert "x.log" not in patch
+
+
+async def test_the_diff_so_far_leaves_index_and_repository_as_they_were(worktree: Worktree, person: Path) -> None:
+    write(worktree.path, staged_dot_txt="staged\n", new_dot_txt="untracked\n")
+    run_git(worktree.path, "add", "staged.txt")
+    before = _all_files(person / ".git")
+    assert "+untracked" in await diff_so_far(worktree, max_bytes=100_000)
+    assert _all_files(person / ".git") == before
+    assert run_git(worktree.path, "status", "--porcelain").splitlines() == ["A  staged.txt", "?? new.txt"]
+
+
+async def test_the_diff_so_far_is_told_while_the_agent_holds_its_index(worktree: Worktree) -> None:
+    write(worktree.path, new_dot_txt="untracked\n")
+    lock = worktree.git_dir / "index.lock"
+    lock.touch()
+    assert "+untracked" in await diff_so_far(worktree, max_bytes=100_000)
+    assert lock.exists()
+    (worktree.git_dir / "index").write_bytes(b"garbage")
+    assert "+untracked" in await diff_so_far(worktree, max_bytes=100_000)
+
+
+async def test_the_diff_so_far_finds_what_it_compares_with_in_a_folder_with_a_colon(tmp_path: Path) -> None:
+    person = make_repository(tmp_path / 'a:b "c"' / "project")
+    repo = await open_repository(person)
+    worktree = await create(repo, tmp_path / "1", "qd/1-task", run_git(person, "rev-parse", "HEAD"))
+    write(worktree.path, a_dot_txt="one\ntwo\nthree\nfour\n")
+    assert "+four" in await diff_so_far(worktree, max_bytes=100_000)

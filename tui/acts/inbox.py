@@ -3,84 +3,113 @@
 from typing import Any
 
 from core.commands.table import find
-from tui.actions import Place, Subject, action, command
+from tui.actions import Place, action, command
+from tui.answers import MOST, Answer, Asked, lasting
 from tui.ink import plain
+from tui.widgets.dialogs import Option, Pick
 
 
-def _permission(place: Place) -> bool:
-    row = place.subject.row if place.subject else None
-    return getattr(row, "kind", "") in ("approval", "permission")
+def _asked(place: Place) -> Asked | None:
+    return place.subject.asks if place.subject else None
 
 
 def _asks_leave(place: Place) -> str | None:
-    return None if _permission(place) else "it does not ask for permission"
+    asked = _asked(place)
+    return None if asked is not None and asked.permission else "it does not ask for permission"
+
+
+def _names_tool(place: Place) -> str | None:
+    asked = _asked(place)
+    named = asked is not None and asked.rule is not None
+    return _asks_leave(place) or (None if named else "it names no tool that could always be allowed")
+
+
+def _lasting(place: Place) -> str:
+    asked = [subject.asks for subject in place.subjects if subject.asks is not None and subject.asks.rule is not None]
+    return " ".join(dict.fromkeys(lasting(each.rule or "", each.project) for each in asked))
 
 
 @action("question.answer", "a a", scopes=("question",), footer="answer", order=10, command="question.answer")
 async def answer(place: Place) -> None:
-    """Answer the question: choose one of its options, or say it in words."""
-    app, subject = place.app, place.subject
-    assert subject is not None
-    from tui.widgets.dialogs import Option
-
-    options: tuple[str, ...] = getattr(subject.row, "options", ())
-    text = plain(getattr(subject.row, "text", ""))
-    if _permission(place):
-        chosen = await app.choose(f"allow? {text}", [
-            Option("allow", "this once"), Option("deny", "and say why"), Option("always", "from now on in this project"),
-        ])  # fmt: skip
-        if chosen is None:
-            return
-        more: dict[str, Any] = {chosen.name: True}
-        if chosen.name == "deny":
-            why = await app.ask_text("deny", "why not? the agent is told")
-            if why is None:
-                return
-            more["text"] = why or None
-        await _settle(place, subject, more)
-    elif options:
-        names = [Option(plain(option), "", None, option, str(n)) for n, option in enumerate(options, start=1)]
-        chosen = await app.choose(text, [*names, Option("in my own words", "", None, None)])
+    """Answer the question: choose one of its answers, or say it in words."""
+    app, asked = place.app, _asked(place)
+    if asked is None:
+        return
+    text = plain(asked.text)
+    if asked.answers:
+        options = [
+            Option(plain(found.name), plain(found.note), None, found, str(n))
+            for n, found in enumerate(asked.answers, start=1)
+        ]
+        own = [] if asked.permission else [Option("in my own words")]
+        title = f"allow? {text}" if asked.permission else text
+        chosen: Option | None = await app.push_screen_wait(
+            Pick(title, [*options, *own], "type to narrow down, or press its digit")
+        )
         if chosen is None:
             return
         if chosen.value is not None:
-            await _settle(place, subject, {"text": chosen.value})
-        elif words := await app.ask_text(text, "your answer goes to the agent as it is"):
-            await _settle(place, subject, {"text": words, "free": True})
-    elif words := await app.ask_text(text, "your answer goes to the agent as it is"):
-        await _settle(place, subject, {"text": words})
+            await _give(place, asked, chosen.value, why=chosen.value.given == {"deny": True})
+            return
+    if words := await app.ask_text(text, "your answer goes to the agent as it is"):
+        await _settle(place, asked, {"text": words, **({"free": True} if asked.options else {})})
 
 
-def _option_key(n: int) -> None:
+def no_answer(place: Place, n: int) -> str | None:
+    """Why answer ``n`` cannot be given here; None when it can."""
+    asked = _asked(place)
+    if asked is None:
+        return "nothing is asked here"
+    return None if n <= len(asked.answers) else f"there is no answer {n}"
+
+
+async def answer_with(place: Place, n: int) -> None:
+    """Give answer ``n`` of what is asked here, from 1."""
+    asked = _asked(place)
+    if asked is not None:
+        await _give(place, asked, asked.answers[n - 1])
+
+
+async def _give(place: Place, asked: Asked, answer: Answer, *, why: bool = False) -> None:
+    """Give an answer; what holds for good is confirmed first. ``why``: the reason of a denial is asked for."""
+    given = dict(answer.given)
+    if answer.rule is not None and not await place.app.confirm("always allow?", lasting(answer.rule, asked.project)):
+        place.app.say("nothing was answered", "note")
+        return
+    if why:
+        reason = await place.app.ask_text("deny", "why not? the agent is told")
+        if reason is None:
+            return
+        given |= {"text": reason} if reason.strip() else {}
+    await _settle(place, asked, given)
+
+
+def _answer_key(n: int) -> None:
     async def choose(place: Place) -> None:
-        subject = place.subject
-        assert subject is not None
-        await _settle(place, subject, {"text": getattr(subject.row, "options", ())[n - 1]})
+        await answer_with(place, n)
 
-    choose.__doc__ = f"Answer with option {n}."
+    choose.__doc__ = f"Answer with answer {n}."
 
     def offered(place: Place) -> str | None:
-        options = getattr(place.subject.row, "options", ()) if place.subject else ()
-        return None if len(options) >= n else f"it has no option {n}"
+        return no_answer(place, n)
 
     def shown(place: Place) -> str:
-        options = getattr(place.subject.row, "options", ()) if place.subject else ()
-        return plain(options[n - 1]) if len(options) >= n else "-"
+        asked = _asked(place)
+        return plain(asked.answers[n - 1].name) if asked and n <= len(asked.answers) else "-"
 
     action(
         f"question.option-{n}", f"a {n}", scopes=("question",), enabled=offered, label=shown, command="question.answer"
     )(choose)
 
 
-for _n in range(1, 10):
-    _option_key(_n)
+for _n in range(1, MOST + 1):
+    _answer_key(_n)
 
 
-async def _settle(place: Place, subject: Subject, more: dict[str, Any]) -> None:
+async def _settle(place: Place, asked: Asked, given: dict[str, Any]) -> None:
     from tui.giving import outcome
 
-    given = {name: value for name, value in more.items() if value is not None}
-    result = await place.app.do("question.answer", {"id": subject["question"], **given})
+    result = await place.app.do("question.answer", {"id": asked.number, **given})
     place.app.say(outcome(find("question.answer"), result), "ok")
 
 
@@ -90,7 +119,7 @@ command(
 )  # fmt: skip
 command(
     "question.always", scopes=("question",), name="question.answer", arguments={"id": "question"}, fixed={"always": True},
-    help="Allow it now and from now on in this project.", enabled=_asks_leave,
+    help="Allow it now and from now on in this project; the rule that is added is shown first.", enabled=_names_tool, loses=_lasting,
 )  # fmt: skip
 command(
     "question.deny", "D", scopes=("question",), name="question.answer", arguments={"id": "question"}, fixed={"deny": True},

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from config.errors import QuarterdeckError, UsageError
 from tui.actions import Place, action
+from tui.acts.inbox import answer_with, no_answer
 from tui.clipboard import size
 from tui.widgets.dialogs import Option
 from tui.widgets.log_view import LogView, needle_of
@@ -257,13 +258,16 @@ def say(place: Place) -> None:
 
 def _answer(n: int) -> None:
     async def give(place: Place) -> None:
-        await _screen(place).answer(n)
+        if _screen(place).just_asked:
+            place.app.say("the question has just appeared: press it again if you mean it", "note")
+            return
+        await answer_with(place, n)
 
     def offered(place: Place) -> str | None:
-        return _screen(place).offered(n)
+        return no_answer(place, n)
 
     give.__doc__ = f"Answer what the run asks with answer {n}."
-    action(f"run.answer-{n}", str(n), scopes=("run-screen",), enabled=offered)(give)
+    action(f"run.answer-{n}", str(n), scopes=("run-screen",), enabled=offered, command="question.answer")(give)
 
 
 for _n in range(1, 10):

@@ -9,6 +9,7 @@ from textual.strip import Strip
 
 from storage.queries.screen import Need
 from tui.actions import Subject
+from tui.answers import Asked
 from tui.ink import Part, age, plain
 from tui.memory import Memory
 from tui.pulse import TOPICS, load_needs
@@ -37,11 +38,15 @@ def _task(row: Need, at: Rows) -> Sequence[Part]:
 def _text(row: Need, at: Rows) -> Sequence[Part]:
     if row.kind in ("question", "approval"):
         parts: list[Part] = [(plain(row.text), "text")]
-        for n, option in enumerate(row.options[:9], start=1):
-            parts += [(f"  {n} ", "focus bold"), (plain(option), "text")]
-        return parts
+        return [*parts, *_answers(row)] if row.kind == "question" else parts
     text = plain(row.text).replace("−", at.ink.glyph("minus"))
     return [(plain(row.title), "text"), (f"  {text}" if text else "", "dim")]
+
+
+def _answers(row: Need) -> list[Part]:
+    asked = asked_of(row)
+    answers = enumerate(asked.answers, start=1) if asked else ()
+    return [part for n, answer in answers for part in ((f"  {n} ", "focus bold"), (plain(answer.name), "text"))]
 
 
 def _blocks(row: Need, at: Rows) -> Sequence[Part]:
@@ -136,9 +141,7 @@ def preview(row: Need, at: Rows) -> list[Part]:
         text = plain(row.text).replace("−", at.ink.glyph("minus"))
         return [(plain(row.title), "text bold"), (f"  {text}", "dim")]
     parts: list[Part] = [(plain(row.text), "text bold")]
-    for n, option in enumerate(row.options[:9], start=1):
-        parts += [(f"  {n} ", "focus bold"), (plain(option), "text")]
-    return [*parts, (f"  {at.ink.glyph('dot')} #{row.task} {plain(row.title)}", "dim")]
+    return [*parts, *_answers(row), (f"  {at.ink.glyph('dot')} #{row.task} {plain(row.title)}", "dim")]
 
 
 def wrapped(parts: Sequence[Part], width: int, most: int, more: str) -> list[list[Part]]:
@@ -190,6 +193,7 @@ def subject_of_need(row: Need) -> Subject:
         names,
         label,
         row,
+        asked_of(row),
     )
 
 
@@ -197,6 +201,13 @@ def without_aside(needs: Sequence[Need], memory: Memory) -> list[Need]:
     """What needs the person, without what was put aside."""
     aside = set(memory.get("aside", []))
     return [need for need in needs if aside_key(need) not in aside] if aside else list(needs)
+
+
+def asked_of(row: Need) -> Asked | None:
+    """What the need asks of the person, where it is a question of a run."""
+    if row.kind not in ("question", "approval"):
+        return None
+    return Asked(row.key, row.text, row.options, row.kind == "approval", row.rule, row.project or "")
 
 
 def aside_key(need: Need) -> str:

@@ -8,7 +8,9 @@ from textual.strip import Strip
 from core.commands.views import QuestionView
 from core.events import EventKind
 from core.faces.render import duration
+from storage.queries.permissions import rule_for
 from storage.queries.run_screen import RunPicture
+from tui.answers import Asked
 from tui.ink import Part, money, plain
 from tui.widgets.bars import Bar
 from tui.widgets.log_view import LogState
@@ -32,12 +34,6 @@ PRESETS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("errors", ("error",)),
 )
 """What the log can be narrowed down to with one key; it begins with the first."""
-PERMISSION: tuple[tuple[str, dict[str, object]], ...] = (
-    ("allow once", {"allow": True}),
-    ("always", {"always": True}),
-    ("deny", {"deny": True}),
-)
-"""The answers to a run that asks for permission."""
 
 
 class RunBar(Bar):
@@ -183,8 +179,8 @@ class QuestionBar(RunBar):
         if found is None:
             return []
         made: list[Part] = [("   ", "")]
-        for n, name in enumerate(answers(found), start=1):
-            made += [(f"{n} ", "focus bold"), (f"{plain(name)}   ", "text")]
+        for n, answer in enumerate(asked_of(found).answers, start=1):
+            made += [(f"{n} ", "focus bold"), (f"{plain(answer.name)}   ", "text")]
         return [*made, (f"{self.deck.registry.keys_of('question.answer')} ", "focus bold"), ("in words", "dim")]
 
     def render_line(self, y: int) -> Strip:
@@ -194,9 +190,11 @@ class QuestionBar(RunBar):
         return self.ink.strip(self.answers(), self.size.width, self.ground)
 
 
-def answers(question: QuestionView) -> tuple[str, ...]:
-    """What can be answered with one key."""
-    return tuple(name for name, _ in PERMISSION) if question.kind == "permission" else question.options[:9]
+def asked_of(question: QuestionView) -> Asked:
+    """What a question asks of the person."""
+    leave = question.kind == "permission"
+    rule = rule_for(question.data) if leave else None
+    return Asked(str(question.number), question.text, question.options, leave, rule, question.project)
 
 
 def count(number: int) -> str:

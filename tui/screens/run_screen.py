@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -18,7 +17,7 @@ from tui.actions import Subject
 from tui.ink import plain
 from tui.patch import read_patch
 from tui.screens.base import BaseScreen
-from tui.screens.run_parts import PERMISSION, PRESETS, TABS, LogLine, QuestionBar, RunFigures, RunTitle, Tabs, answers
+from tui.screens.run_parts import PRESETS, TABS, LogLine, QuestionBar, RunFigures, RunTitle, Tabs, asked_of
 from tui.screens.run_tabs import gate_lines, read_prompt, told_lines, usage_lines
 from tui.store import Fresh, Subscription, Trouble
 from tui.widgets.dialogs import Reader
@@ -28,6 +27,8 @@ from tui.widgets.log_view import LogState, LogView
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_CHANGE_SECONDS = 1.0
+"""Least seconds between two looks at the worktree."""
 _GUARD_SECONDS = 1.0
 """So long after a question has appeared no key answers it: it was meant for something else."""
 
@@ -79,8 +80,8 @@ class RunScreen(BaseScreen):
         self._asked = 0.0
         self._about: Subscription | None = None
         self._events: Subscription | None = None
-        self._change: tuple[object, ...] | None = None
-        """What the diff that is shown was made of."""
+        self._change: Subscription | None = None
+        """The diff so far, while it is seen."""
 
     def body(self) -> Iterable[Widget]:
         """Head, tabs, what the tab shows, question, line to write on."""
@@ -104,7 +105,7 @@ class RunScreen(BaseScreen):
 
     def on_unmount(self) -> None:
         """Load no more."""
-        for subscription in (self._about, self._events):
+        for subscription in (self._about, self._events, self._change):
             if subscription is not None:
                 subscription.close()
 
@@ -126,6 +127,9 @@ class RunScreen(BaseScreen):
         message.stop()
         if message.of is self._events:
             await self._log_goes_on(message.data)
+            return
+        if message.of is self._change:
+            self._show_change(message.data)
             return
         if isinstance(message.data, Trouble):
             self.trouble = message.data.words
@@ -196,14 +200,15 @@ class RunScreen(BaseScreen):
 
     def _fill_tab(self) -> None:
         found, ink = self.picture, self.deck.ink
+        if self._change is not None and self.tab != "diff":
+            self._change.close()
+            self._change = None
         if found is None or self.tab == "log":
             return
         if self.tab == "diff":
-            run = found.run
-            state = (run.status, run.branch, run.files_changed, run.insertions, run.deletions)
-            if state != self._change:
-                self._change = state
-                self.run_worker(self._load_diff(), group="diff", exclusive=True)
+            if self._change is None:
+                topics = ("run", f"run:{found.number}")
+                self._change = self.deck.store.subscribe(self, topics, self._load_change, pace=_CHANGE_SECONDS)
             return
         makers: dict[str, Callable[[], list[object]]] = {
             "usage": lambda: list(usage_lines(found, ink)),
@@ -212,19 +217,19 @@ class RunScreen(BaseScreen):
         }
         self.query_one(TextTab).show(makers[self.tab]())  # type: ignore[arg-type]
 
-    async def _load_diff(self) -> None:
+    async def _load_change(self) -> str:
+        change = await self.deck.store.ask("run.diff", run=self._wanted)
+        patch: str = change.patch
+        return patch
+
+    def _show_change(self, patch: str | Trouble) -> None:
         view = self.query_one(DiffTab)
-        try:
-            change = await self.deck.store.ask("run.diff", run=self._wanted)
-        except QuarterdeckError as error:
-            view.say_nothing(plain(error.message), plain(error.hint or ""))
-            return
-        if not change.patch:
-            view.say_nothing(
-                "Nothing is committed yet", "what the agent changes is committed when it is done, at the latest"
-            )
-            return
-        view.show(read_patch(change.patch), {})
+        if isinstance(patch, Trouble):
+            view.say_nothing(plain(patch.words))
+        elif not patch:
+            view.say_nothing("Nothing has changed yet", "what the agent writes appears here, committed or not")
+        else:
+            view.go_on(read_patch(patch))
 
     # ── talking ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -246,29 +251,10 @@ class RunScreen(BaseScreen):
         event.input.value = ""
         self.deck.say(f"message {told.seq} is on its way to run {told.run}", "ok")
 
-    async def answer(self, choice: int) -> None:
-        """Answer what is asked with its answer number ``choice``, from 1."""
-        asked = self.question
-        if asked is None:
-            return
-        if time.monotonic() - self._asked < _GUARD_SECONDS:
-            self.deck.say("the question has just appeared: press it again if you mean it", "note")
-            return
-        if asked.kind == "permission":
-            name, more = PERMISSION[choice - 1]
-        else:
-            name = asked.options[choice - 1]
-            more = {"text": name}
-        await self.deck.do("question.answer", {"id": str(asked.number), **more})
-        self.deck.say(f"answered: {plain(name)}", "ok")
-
-    def offered(self, choice: int) -> str | None:
-        """Why an answer cannot be given; None when it can."""
-        if self.question is None:
-            return "it asks nothing"
-        if self.deck.readonly:
-            return "the screen is read-only"
-        return None if choice <= len(answers(self.question)) else f"there is no answer {choice}"
+    @property
+    def just_asked(self) -> bool:
+        """Whether the question is so new that a key may have been meant for something else."""
+        return time.monotonic() - self._asked < _GUARD_SECONDS
 
     @property
     def _run_name(self) -> str:
@@ -280,8 +266,6 @@ class RunScreen(BaseScreen):
             return Subject("run", {"run": self._wanted}, f"run {self._wanted}")
         run, asked = self.picture.run, self.question
         names = {"run": run.name, "task": str(run.task), "project": run.project}
-        row = SimpleNamespace(status=run.status)
         if asked is not None:
             names["question"] = str(asked.number)
-            row = SimpleNamespace(status=run.status, kind=asked.kind, text=asked.text, options=asked.options)
-        return Subject("run", names, f"run {run.name}", row)
+        return Subject("run", names, f"run {run.name}", run, asked_of(asked) if asked else None)

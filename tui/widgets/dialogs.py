@@ -238,6 +238,16 @@ class Choose(Dialog[Option]):
             self.dismiss(option)
 
 
+class Pick(Choose):
+    """Chooses one of a few, also by its digit alone."""
+
+    @on(Input.Changed)
+    def _pressed(self, event: Input.Changed) -> None:
+        chosen = next((option for option in self._options if option.keys and option.keys == event.value), None)
+        if chosen is not None and chosen.why_not is None:
+            self.dismiss(chosen)
+
+
 def narrowed(options: Sequence[Option], text: str) -> list[Option]:
     """The options whose name or note hold the letters of ``text`` in their order, the best first.
 

@@ -96,6 +96,23 @@ class DiffView(Framed, Lines, can_focus=True):
         self._lay_out()
         self.scroll_to(y=0, animate=False, immediate=True)
 
+    def go_on(self, patch: Patch) -> None:
+        """Show how the patch has become; the cursor stays on its line, and the line where it is on the screen."""
+        row, above, left = self.row(), self._at - self.top, self.left
+        held = None if row is None else (self.patch.files[row.file].path, self._spot_of(row))
+        self.show(patch, self.notes)
+        self.left = left
+        if held is None:
+            return
+        file = next((n for n, change in enumerate(patch.files) if change.path == held[0]), -1)
+        rows = self._by_file[file] if file >= 0 else []
+        spots = (spot.key if (spot := self._spot_of(row)) else None for row in rows)
+        place = next((n for n, key in enumerate(spots) if held[1] and key == held[1].key), 0)
+        if rows:
+            self._at = self._starts[file] + place
+            self.scroll_to(y=max(0, self._at - above), animate=False, immediate=True)
+            self.bring_into_view(self._at)
+
     def say_nothing(self, *words: str) -> None:
         """There is nothing to show: why, and what would be here."""
         self.empty = words
@@ -194,7 +211,10 @@ class DiffView(Framed, Lines, can_focus=True):
     def spot(self) -> Spot | None:
         """The line under the cursor; None on a heading or a fold."""
         row = self.row()
-        if row is None or row.kind != "line":
+        return None if row is None else self._spot_of(row)
+
+    def _spot_of(self, row: Row) -> Spot | None:
+        if row.kind != "line":
             return None
         file = self.patch.files[row.file]
         line = file.hunks[row.hunk].lines[row.right if row.right >= 0 else row.left]

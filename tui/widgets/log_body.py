@@ -121,8 +121,9 @@ class LogBody(ScrollView, can_focus=True):
         if window is None:
             return
         async with self._loading:
-            if self.following:
+            if self.following or not window.events:
                 await self._guarded(window.catch_up())
+                self._cursor = self._places.nearest(self._cursor) if self._any else self._cursor
             else:
                 found = await self._guarded(window.beyond())
                 self.new = (found or 0) if window.at_end else max(self.new, found or 0)
@@ -148,7 +149,9 @@ class LogBody(ScrollView, can_focus=True):
             async with self._loading:
                 await self._guarded(window.around(place[0]))
         self.following = False
-        self._cursor = self._places.nearest(place)
+        self._cursor = (
+            self._places.nearest(place) if self._any else place
+        )  # where one was, for when there are rows again
         if self._cursor not in self._shown_places():
             self._top = self._places.stepped(self._cursor, -(self._room // 3))
         self.repaint()
@@ -238,7 +241,7 @@ class LogBody(ScrollView, can_focus=True):
         state = LogState(
             self.following,
             0 if self.following else self.new,
-            self._cursor[0],
+            self._cursor[0] if self._any else 0,
             max(end, self._told.end if window is not None and not window.at_end else 0),
             window.range.kinds if window is not None else (),
             self.since,

@@ -32,9 +32,9 @@ class Places:
 
     def stepped(self, place: Place, by: int) -> Place:
         """The place so many rows further down or up, or the last one on the way that is held."""
-        walk = self.onwards(self.nearest(place)) if by >= 0 else self.backwards(self.nearest(place))
-        *_, (found, _row) = islice(walk, abs(by) + 1)
-        return found
+        start = self.nearest(place)
+        passed = [at for at, _ in islice(self.onwards(start) if by >= 0 else self.backwards(start), abs(by) + 1)]
+        return passed[-1] if passed else start
 
     def from_end(self, count: int) -> list[Place]:
         """The last rows, in their order."""
@@ -63,6 +63,8 @@ class Places:
 
     def backwards(self, place: Place) -> Iterator[tuple[Place, Row]]:
         """The rows from a place back to the first."""
+        if not self.window.events:
+            return
         last: int | None = place[1]
         for n in range(self.window.index(place[0]), -1, -1):
             event = self.window.events[n]

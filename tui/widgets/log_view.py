@@ -175,8 +175,9 @@ class LogView(LogBody):
 
     def _laid_out_anew(self) -> None:
         self.layout_of.forget()
-        self._top, self._cursor = self._places.nearest(self._top), self._places.nearest(self._cursor)
-        if self._anchor is not None:
+        if self._any:
+            self._top, self._cursor = self._places.nearest(self._top), self._places.nearest(self._cursor)
+        if self._any and self._anchor is not None:
             self._anchor = self._places.nearest(self._anchor)
         self.repaint()
 
