@@ -127,7 +127,13 @@ class Database:
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """A bare connection: single statements in the role that the pool is bound to."""
         try:
-            async with self._pool.acquire(timeout=10) as connection:
+            async with AsyncExitStack() as stack:
+                try:
+                    connection = await stack.enter_async_context(self._pool.acquire(timeout=10))
+                except asyncpg.InsufficientResourcesError:
+                    raise
+                except asyncpg.PostgresError as error:  # whatever a server says that lets nobody in
+                    raise unreachable(error) from error
                 yield connection
         except (
             OSError,
