@@ -9,7 +9,8 @@ In the order of a run's life:
    agent is given. An adopted run keeps its token: only its hash is known.
 4. On a bell with the topic ``notice:<run>``, and with each sweep: :func:`take_notices`; each becomes an event of its
    run (``status`` for ``fallback``, ``error`` else). A notice ``budget`` or ``service`` says that the model has been
-   refused: an agent that has not ended by itself within half a minute is interrupted.
+   refused: an agent that half a minute later has neither ended by itself nor been answered (:func:`refused_runs`) is
+   interrupted.
 5. At the end of every run: :func:`end_run` (its token dies, its cost is the ledger's). If the agent did not succeed,
    :func:`why_refused`; with a ``Refused`` of kind ``budget`` the attempt is no failure: :func:`hand_over` names an
    agent that speaks the protocol of the next service, if there is one; else, in one transaction, :func:`wait` and
@@ -31,7 +32,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,6 +135,11 @@ async def may_start(
 async def take_notices(connection: asyncpg.Connection, engine: int) -> list[Notice]:
     """What is new about the runs of an engine, each once."""
     return await budget_runs.take_notices(connection, engine)
+
+
+async def refused_runs(connection: asyncpg.Connection, engine: int, seconds: float) -> dict[int, datetime]:
+    """The runs of an engine whose agents have got no answer for so many seconds, and the refusal since which."""
+    return await budget_runs.refused_runs(connection, engine, timedelta(seconds=seconds))
 
 
 async def why_refused(connection: asyncpg.Connection, run: int) -> Refused | None:

@@ -33,7 +33,7 @@ ALERT_PAUSE = 60.0
 LOOK_AHEAD = 10.0
 """Seconds before a budget begins anew from which on its beginning is waited for: more than between two looks."""
 GRACE_AFTER_REFUSAL = 30.0
-"""Seconds that an agent has to end by itself after its model was refused."""
+"""Seconds that an agent has to end by itself, or to get an answer, after its model was refused."""
 
 
 @dataclass(slots=True)
@@ -45,7 +45,8 @@ class Money:
     """Of the services that there are, as of the last look; a bell brings the next."""
     _watch: engine_side.GatewayWatch | None = None
     _watching: "asyncio.Task[None] | None" = None
-    _interrupting: set["asyncio.Task[None]"] = field(default_factory=set)
+    _interrupted: dict[int, datetime] = field(default_factory=dict)
+    """By run, the refusal for which it was interrupted: once for each."""
     _reset: asyncio.TimerHandle | None = None
     """Rings when the next budget that a task waits for begins anew."""
 
@@ -53,11 +54,10 @@ class Money:
         """Leave the gateway to the runs that go on, or end it with the engine when nobody needs it."""
         if self._reset:
             self._reset.cancel()
-        for task in [self._watching, *self._interrupting]:
-            if task:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        if self._watching:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
         if not runs_go_on:
             await engine_side.stop_gateway(self.runtime.paths)
 
@@ -121,10 +121,7 @@ class Money:
                 continue
             kind = EventKind.STATUS if notice.kind == "fallback" else EventKind.ERROR
             await life.note(kind, notice.text, **dict(notice.data))
-            if notice.kind != "fallback":
-                task = asyncio.create_task(self._interrupt_later(life))
-                self._interrupting.add(task)
-                task.add_done_callback(self._interrupting.discard)
+        await self._interrupt_stubborn(lives)
         if await self.runtime.persist(engine_side.wake):
             self.runtime.bell.ring("task")
         await self._look_again_at_the_reset()
@@ -165,13 +162,17 @@ class Money:
             self._watching = asyncio.create_task(self._watch.run(), name="gateway")
         return self._watch
 
-    async def _interrupt_later(self, life: "Life") -> None:
+    async def _interrupt_stubborn(self, lives: "Mapping[int, Life]") -> None:
         """An agent that does not understand that its model is used up must not go on trying for ever."""
         from core.keeper import client as keeper
 
-        await asyncio.sleep(GRACE_AFTER_REFUSAL)
-        with contextlib.suppress(QuarterdeckError):
-            await keeper.interrupt(life.socket)
+        refused = await self.runtime.persist(engine_side.refused_runs, self.runtime.engine, GRACE_AFTER_REFUSAL)
+        for run, since in refused.items():
+            life = lives.get(run)
+            if life is not None and self._interrupted.get(run) != since:
+                with contextlib.suppress(QuarterdeckError):
+                    await keeper.interrupt(life.socket)
+        self._interrupted = refused
 
 
 async def settle_money(connection: asyncpg.Connection, run: int, task: int, refused: Refused | None) -> None:

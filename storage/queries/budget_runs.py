@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import asyncpg
@@ -71,6 +71,22 @@ async def last_refusal(connection: asyncpg.Connection, run: int) -> Refused | No
         retry_seconds=data.get("retry_seconds"),
         other_protocol=data.get("other_protocol"),
     )
+
+
+async def refused_runs(connection: asyncpg.Connection, engine: int, pause: timedelta) -> dict[int, datetime]:
+    """The working runs of an engine that no call was granted to since a refusal, where that is longer ago than ``pause``; the
+    first such refusal of each. Indexes: run_live, run_notice_run, charge_task.
+    """
+    rows = await connection.fetch(
+        """select r.number, min(n.at) as since from run r join run_notice n on n.run = r.number
+            where r.engine = $1 and r.status in ('starting', 'running') and n.kind in ('budget', 'service')
+              and not exists (select 1 from charge c
+                               where c.task = r.task and c.run = r.number and c.at > n.at and c.status <> 'released')
+            group by r.number having min(n.at) <= clock_timestamp() - $2::interval""",
+        engine,
+        pause,
+    )
+    return {row["number"]: row["since"] for row in rows}
 
 
 async def exhausted(connection: asyncpg.Connection, project: str, task: int, agent: str) -> Refused | None:
