@@ -14,9 +14,9 @@ In the order of a run's life:
 5. At the end of every run: :func:`end_run` (its token dies, its cost is the ledger's). If the agent did not succeed,
    :func:`why_refused`; with a ``Refused`` of kind ``budget`` the attempt is no failure: :func:`hand_over` names an
    agent that speaks the protocol of the next service, if there is one; else, in one transaction, :func:`wait` and
-   ``queue.finish(…, "wait", wait="budget", reason=refused.text)``. Of kind ``service``:
+   ``queue.finish(…, "wait", wait="budget", reason=refused.text)``. Of kind ``service``: :func:`wait` and
    ``queue.finish(…, "wait", wait="time", retry_in=timedelta(seconds=refused.retry_seconds))``.
-6. On the topic ``budget``, at :func:`next_reset`, and with each sweep: :func:`wake`.
+6. On the topics ``budget`` and ``service``, at :func:`next_reset`, and with each sweep: :func:`wake`.
 7. With the timers, once a minute: :func:`core.budget.alerts.deliver`.
 """
 
@@ -148,17 +148,17 @@ async def why_refused(connection: asyncpg.Connection, run: int) -> Refused | Non
 
 
 async def wait(connection: asyncpg.Connection, task: int, refused: Refused) -> None:
-    """Remember what a task waits for: in the transaction that finishes it with ``wait="budget"``."""
+    """Remember what a task waits for: in the transaction that finishes it with ``"wait"``."""
     await budget_runs.add_wait(connection, task, refused)
 
 
 async def wake(connection: asyncpg.Connection) -> int:
-    """Make ready the tasks whose budget has room again; how many. Ring ``task`` when there were any."""
+    """Make ready the tasks whose budget or service can take a call again; how many. Ring ``task`` when there were any."""
     return await budget_runs.wake(connection)
 
 
 async def next_reset(connection: asyncpg.Connection) -> datetime | None:
-    """When to :func:`wake` next, at the latest: the next budget that somebody waits for begins anew."""
+    """When to :func:`wake` next, at the latest: the next budget begins anew, or a service may be asked again."""
     return await budget_runs.next_reset(connection)
 
 

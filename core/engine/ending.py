@@ -52,7 +52,7 @@ class Judgement:
     hand_to: str | None = None
     """The agent that goes on in place of this one."""
     refused: Refused | None = None
-    """The budget that the task waits for."""
+    """The budget or the service that the task waits for."""
     columns: Mapping[str, Any] = field(default_factory=dict)
     """What to write on the run besides."""
 

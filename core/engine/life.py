@@ -313,8 +313,7 @@ class Life:
                 await rows.hand_over(connection, number, token, handed.agent)
                 await finish(connection, number, token, "wait", reason=refused.text, wait="time", feedback=handed.note)
                 return
-            if refused.kind == "budget":
-                await engine_side.wait(connection, number, refused)
+            await engine_side.wait(connection, number, refused)
             await finish(
                 connection,
                 number,

@@ -48,7 +48,7 @@ class Money:
     _interrupted: dict[int, datetime] = field(default_factory=dict)
     """By run, the refusal for which it was interrupted: once for each."""
     _reset: asyncio.TimerHandle | None = None
-    """Rings when the next budget that a task waits for begins anew."""
+    """Rings when what a task may wait for begins anew: a budget, or a service that was out of order."""
 
     async def close(self, *, runs_go_on: bool) -> None:
         """Leave the gateway to the runs that go on, or end it with the engine when nobody needs it."""
@@ -99,7 +99,8 @@ class Money:
         if refused is None:
             return judgement
         if refused.kind == "service":
-            return Judgement("failed", "wait", refused.text, wait="time", retry_seconds=refused.retry_seconds or 30.0)
+            seconds = 30.0 if refused.retry_seconds is None else refused.retry_seconds
+            return Judgement("failed", "wait", refused.text, wait="time", retry_seconds=seconds, refused=refused)
         handed = await self.hand_over(life, refused)
         if handed:
             return Judgement("failed", "wait", refused.text, handed.note, wait="time", hand_to=handed.agent)

@@ -33,6 +33,8 @@ class Refused:
     retry_seconds: float | None = None
     other_protocol: Mapping[str, str] | None = None
     """The next service in the chain, where it speaks another protocol: ``service`` and ``provider``."""
+    at: datetime | None = None
+    """When the call was refused; None: just now."""
 
 
 async def take_notices(connection: asyncpg.Connection, engine: int) -> list[Notice]:
@@ -51,7 +53,8 @@ async def take_notices(connection: asyncpg.Connection, engine: int) -> list[Noti
 async def last_refusal(connection: asyncpg.Connection, run: int) -> Refused | None:
     """Why the last call of a run was refused; None when it was answered. Index: run_notice_run."""
     row = await connection.fetchrow(
-        """select n.kind, n.text, n.data from run_notice n
+        """select n.kind, n.text, n.data, n.at, extract(epoch from budget_reopens(n.data ->> 'service') - clock_timestamp())::float8 as reopens
+             from run_notice n
             where n.run = $1 and n.kind in ('budget', 'service')
               and not exists (select 1 from charge c join run r on r.number = n.run
                                where c.task = r.task and c.run = n.run and c.at > n.at and c.status <> 'released')
@@ -61,6 +64,7 @@ async def last_refusal(connection: asyncpg.Connection, run: int) -> Refused | No
     if row is None:
         return None
     data: Mapping[str, Any] = row["data"]
+    pauses = [seconds for seconds in (data.get("retry_seconds"), row["reopens"]) if seconds is not None]
     return Refused(
         kind=row["kind"],
         text=row["text"],
@@ -68,8 +72,9 @@ async def last_refusal(connection: asyncpg.Connection, run: int) -> Refused | No
         budget=data.get("budget"),
         key=data.get("key"),
         need=data.get("need") or 1,
-        retry_seconds=data.get("retry_seconds"),
+        retry_seconds=max(min(pauses), 0.0) if pauses else None,
         other_protocol=data.get("other_protocol"),
+        at=row["at"],
     )
 
 
@@ -127,31 +132,33 @@ async def service_spent(connection: asyncpg.Connection, service: str) -> Refused
 
 
 async def add_wait(connection: asyncpg.Connection, task: int, refused: Refused) -> None:
-    """Remember what a task waits for: in the transaction that makes it wait."""
+    """Remember what a task waits for: in the transaction that makes it wait. What changed since the refusal itself counts."""
     await connection.execute(
-        """insert into budget_wait (task, service, budget, key, need)
-           values ($1, $2, (select id from budget where id = $3), $4, $5)
+        """insert into budget_wait (task, service, budget, key, need, kind, since)
+           values ($1, $2, (select id from budget where id = $3), $4, $5, $6, coalesce($7, clock_timestamp()))
            on conflict (task) do update set service = excluded.service, budget = excluded.budget, key = excluded.key, need = excluded.need,
-           since = clock_timestamp()""",
+           kind = excluded.kind, since = excluded.since""",
         task,
         refused.service,
         refused.budget,
         refused.key or "",
         refused.need,
+        refused.kind,
+        refused.at,
     )
 
 
 async def wake(connection: asyncpg.Connection, at: datetime | None = None) -> int:
-    """Make ready the tasks whose budget has room again; how many."""
+    """Make ready the tasks whose budget or service can take a call again; how many."""
     count: int = await connection.fetchval("select budget_wake($1)", at)
     return count
 
 
 async def next_reset(connection: asyncpg.Connection) -> datetime | None:
-    """When the next budget that somebody waits for begins anew."""
+    """When the next budget begins anew, or the next service may be asked again, where somebody waits."""
     moment: datetime | None = await connection.fetchval(
-        """select min(a.ends) from budget_wait w join account a on a.budget = w.budget and a.key = w.key
-            where a.ends > clock_timestamp() and isfinite(a.ends)"""
+        """select min(x.at) from (select ends as at from account union all select open_until from circuit where state <> 'closed') x
+            where x.at > clock_timestamp() and isfinite(x.at) and exists (select 1 from budget_wait)"""
     )
     return moment
 

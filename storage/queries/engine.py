@@ -150,7 +150,8 @@ async def insert_run(
     row = await connection.fetchrow(
         """
         with held as (select number from task where number = $2 and lease_token = $3 and status = 'in_progress' for no key update),
-        named as (update task_body b set branch = $9 from held where b.task = held.number and b.branch is distinct from $9)
+        named as (update task_body b set branch = $9 from held where b.task = held.number and b.branch is distinct from $9),
+        woken as (delete from budget_wait w using held where w.task = held.number)
         insert into run (id, task, lease_token, attempt, project, agent, engine, mark, folder, branch, worktree)
         select $1, $2, $3, coalesce((select max(attempt) from run where task = $2), 0) + 1, $4, $5, $6, $7, $8, $9, $10 from held
         returning number, attempt

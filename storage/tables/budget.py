@@ -115,6 +115,7 @@ class BudgetWait(SQLModel, table=True):
         default=None, sa_column=Column(Text(collation="C"), nullable=False, server_default=sql("''::text"))
     )
     need: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=False, server_default=sql("1")))
+    kind: str | None = Field(default=None, sa_column=Column(Text, nullable=False, server_default=sql("'budget'::text")))
     since: datetime | None = Field(
         default=None, sa_column=Column(DateTime(timezone=True), nullable=False, server_default=sql("clock_timestamp()"))
     )
