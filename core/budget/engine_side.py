@@ -16,8 +16,9 @@ In the order of a run's life:
    agent that speaks the protocol of the next service, if there is one; else, in one transaction, :func:`wait` and
    ``queue.finish(…, "wait", wait="budget", reason=refused.text)``. Of kind ``service``: :func:`wait` and
    ``queue.finish(…, "wait", wait="time", retry_in=timedelta(seconds=refused.retry_seconds))``.
-6. On the topics ``budget`` and ``service``, at :func:`next_reset`, and with each sweep: :func:`wake`.
-7. With the timers, once a minute: :func:`core.budget.alerts.deliver`.
+6. After events of usage: :func:`went_over` and :func:`unpriced`, for the runs that call past the gateway.
+7. On the topics ``budget`` and ``service``, at :func:`next_reset`, and with each sweep: :func:`wake`.
+8. With the timers, once a minute: :func:`core.budget.alerts.deliver`.
 """
 
 import asyncio
@@ -42,7 +43,7 @@ from config.errors import UnavailableError
 from config.paths import Paths
 from config.settings import GatewaySettings
 from storage.queries import budget, budget_runs
-from storage.queries.budget_runs import Notice, Refused
+from storage.queries.budget_runs import Notice, Over, Refused, Unpriced
 
 if TYPE_CHECKING:
     from core.budget.gateway.boot import Boot
@@ -105,9 +106,10 @@ async def may_start(
     """Why a run could make no call at all: a limit of its project, task, agent or day, or of every service that it
     could use.
 
-    ``speaks``: the protocols of its program. One of which nobody knows them may have no need of a model: it may start.
+    ``speaks``: the protocols of its program. One of which nobody knows them may have no need of a model: it may start,
+    unless it has told of calls of its own before. Those that go past the gateway are held to no service.
     """
-    if not speaks:
+    if not speaks and not await budget_runs.tells_of_calls(connection, agent):
         return None
     refused = await budget_runs.exhausted(connection, project, task, agent)
     if refused is not None:
@@ -145,6 +147,16 @@ async def refused_runs(connection: asyncpg.Connection, engine: int, seconds: flo
 async def why_refused(connection: asyncpg.Connection, run: int) -> Refused | None:
     """Why the last call of a run was refused; None when its last call was answered."""
     return await budget_runs.last_refusal(connection, run)
+
+
+async def went_over(connection: asyncpg.Connection, run: int) -> Over | None:
+    """The limit that a run has gone beyond with calls that did not pass the gateway; None where there is none."""
+    return await budget_runs.went_over(connection, run)
+
+
+async def unpriced(connection: asyncpg.Connection, run: int) -> Unpriced:
+    """What is to be said of the calls of a run that did not pass the gateway and whose price nobody knows."""
+    return await budget_runs.unpriced(connection, run)
 
 
 async def wait(connection: asyncpg.Connection, task: int, refused: Refused) -> None:

@@ -6,7 +6,7 @@ a program with a login of its own works as it does for the person.
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from config.errors import QuarterdeckError
 from core import version
 from core.agents.declaration import load_declaration, load_declarations
 from core.budget import engine_side
-from core.engine.ending import Judgement
+from core.engine.ending import Judgement, Stop
 from core.events import EventKind
 from storage.database import Principal, Role
 from storage.queries import budget
@@ -41,8 +41,8 @@ class Money:
     """One engine's dealings with the gateway."""
 
     runtime: "Runtime"
-    _providers: set[str] | None = None
-    """Of the services that there are, as of the last look; a bell brings the next."""
+    _services: list[budget.Service] | None = None
+    """As of the last look; a bell brings the next."""
     _watch: engine_side.GatewayWatch | None = None
     _watching: "asyncio.Task[None] | None" = None
     _interrupted: dict[int, datetime] = field(default_factory=dict)
@@ -65,16 +65,18 @@ class Money:
         """Whether there is a service whose models this adapter's program could use; any, where nobody knows its
         protocols.
         """
-        if self._providers is None:
-            self._providers = {service.provider for service in await self.runtime.persist(budget.services)}
         speaks = load_declaration(adapter, self.runtime.paths).speaks
-        return any(not speaks or engine_side.protocol_of(provider) in speaks for provider in self._providers)
+        return any(not speaks or engine_side.protocol_of(one.provider) in speaks for one in await self.services())
+
+    async def services(self) -> list[budget.Service]:
+        """The services that there are."""
+        if self._services is None:
+            self._services = await self.runtime.persist(budget.services)
+        return self._services
 
     async def refuses(self, life: "Life") -> Refused | None:
         """Why a run could make no call at all; None when it may start."""
         work = life.work
-        if not await self.is_metered(work.adapter):
-            return None
         return await self.runtime.persist(
             engine_side.may_start,
             project=work.project,
@@ -93,6 +95,11 @@ class Money:
 
     async def after(self, life: "Life", judgement: Judgement) -> Judgement:
         """What becomes of an attempt that failed because its model was refused: that is no failure of the work."""
+        if judgement.wait == "budget":
+            over = await self.runtime.persist(engine_side.went_over, life.run)
+            if over is None:  # it was raised meanwhile
+                return replace(judgement, wait="time", retry_seconds=0.0)
+            return replace(judgement, refused=over.refused)
         if judgement.outcome != "retry" or life.stopped:
             return judgement
         refused = await self.runtime.persist(engine_side.why_refused, life.run)
@@ -106,6 +113,22 @@ class Money:
             return Judgement("failed", "wait", refused.text, handed.note, wait="time", hand_to=handed.agent)
         return Judgement("failed", "wait", refused.text, wait="budget", refused=refused)
 
+    async def hold(self, life: "Life", said: set[str]) -> None:
+        """Stop a run whose own calls have gone beyond a limit, or whose dollars nobody can count where there is one in
+        dollars. ``said``: the sentences that the run was told before; new ones are added.
+        """
+        over = await self.runtime.persist(engine_side.went_over, life.run)
+        if over is not None:
+            await life.stop(Stop("cost" if over.of_task else "budget", over.refused.text))
+            return
+        unpriced = await self.runtime.persist(engine_side.unpriced, life.run)
+        for sentence in unpriced.sentences:
+            if sentence not in said:
+                said.add(sentence)
+                await life.note(EventKind.ERROR, sentence)
+        if unpriced.sentences and unpriced.limited:
+            await life.stop(Stop("unpriced", unpriced.sentences[0]))
+
     async def hand_over(self, life: "Life", refused: Refused) -> engine_side.HandOver | None:
         """Who goes on with a task whose agent's services are used up; None where nobody can."""
         adapters = {declared.name: declared.speaks for declared in load_declarations(self.runtime.paths)}
@@ -113,8 +136,8 @@ class Money:
 
     async def look(self, lives: "Mapping[int, Life]") -> None:
         """Tell runs what the gateway has to say of them, and wake the tasks whose budget has room again."""
-        self._providers = {service.provider for service in await self.runtime.persist(budget.services)}
-        if self._providers:
+        self._services = await self.runtime.persist(budget.services)
+        if self._services:
             self._gateway()
         for notice in await self.runtime.persist(engine_side.take_notices, self.runtime.engine):
             life = lives.get(notice.run)

@@ -110,6 +110,66 @@ async def exhausted(connection: asyncpg.Connection, project: str, task: int, age
     return Refused("budget", f"the budget of {row['whose']} is used up", budget=row["budget"], key=row["key"])
 
 
+async def tells_of_calls(connection: asyncpg.Connection, agent: str) -> bool:
+    """Whether an agent has told of calls that did not pass the gateway. Index: charge_reported."""
+    found: bool = await connection.fetchval(
+        "select exists (select 1 from charge where kind = 'reported' and agent = $1)", agent
+    )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A limit that a run has gone beyond with calls that nobody could refuse."""
+
+    refused: Refused
+    of_task: bool
+    """Whether it is the most that its task may cost."""
+
+
+async def went_over(connection: asyncpg.Connection, run: int) -> Over | None:
+    """The first limit that a run has gone beyond with calls that did not pass the gateway. Index: charge_task."""
+    row = await connection.fetchrow(
+        """select b.id, a.key, b.scope = 'task' and b.unit = 'usd' as of_task,
+                  case when b.scope = 'task' and b.unit = 'usd'
+                       then format('it cost $%s, its limit is $%s', round(a.spent / 1000000.0, 4), round(a.hard / 1000000.0, 4))
+                       else format('the budget of %s is used up: %s of %s', budget_name(b.scope, a.key), budget_shown(b.unit, a.spent),
+                                   budget_shown(b.unit, a.hard)) end as words
+             from run r cross join lateral budget_rules(null, r.project, r.task, r.agent) x join budget b on b.id = x.budget
+             join account a on a.budget = b.id and a.key = x.key and a.starts <= clock_timestamp() and clock_timestamp() < a.ends
+            where r.number = $1 and a.spent > a.hard
+              and exists (select 1 from charge c where c.task = r.task and c.run = r.number and c.kind = 'reported')
+            order by of_task desc, b.id limit 1""",
+        run,
+    )
+    if row is None:
+        return None
+    return Over(Refused("budget", row["words"], budget=row["id"], key=row["key"]), row["of_task"])
+
+
+@dataclass(frozen=True, slots=True)
+class Unpriced:
+    """Calls that a run tells of and whose price nobody knows."""
+
+    sentences: tuple[str, ...]
+    """What to say of them; empty where there are none."""
+    limited: bool
+    """Whether a limit in dollars concerns the run."""
+
+
+async def unpriced(connection: asyncpg.Connection, run: int) -> Unpriced:
+    """The calls of a run that did not pass the gateway and have no price. Index: charge_task."""
+    row = await connection.fetchrow(
+        """select array(select distinct c.note from charge c where c.task = r.task and c.run = r.number and c.kind = 'reported'
+                           and c.note is not null order by c.note) as sentences,
+                  exists (select 1 from budget_rules(null, r.project, r.task, r.agent) x join budget b on b.id = x.budget
+                           where b.unit = 'usd' and b.hard is not null) as limited
+             from run r where r.number = $1""",
+        run,
+    )
+    return Unpriced(tuple(row["sentences"]), row["limited"])
+
+
 async def service_spent(connection: asyncpg.Connection, service: str) -> Refused | None:
     """Why a service itself cannot take a call: suspended, or nothing left."""
     row = await connection.fetchrow(
