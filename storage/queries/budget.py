@@ -16,7 +16,7 @@ Outcome = Literal["granted", "dead", "unknown", "suspended", "limit", "busy", "o
 """``limit``: no room before the period ends; ``busy``: what others have reserved is in the way."""
 
 Basis = Literal["measured", "estimated", "imputed"]
-"""Where a figure comes from: the provider's own count; what was seen of it; a declared or reserved worst case."""
+"""Where a figure comes from: the provider's own count; what was seen of it, or an agent's own word; a declared or reserved worst case."""
 
 Final = Literal["settled", "released"]
 
