@@ -321,17 +321,19 @@ async def add_alert(
     *,
     level: int = 0,
     period: datetime | None = None,
+    rule: int | None = None,
 ) -> bool:
-    """Tell a person something once; False when it has been told already for this period."""
+    """Tell a person something once; False when it has been told already for this period. ``rule``: the budget that it is about."""
     status = await connection.execute(
-        """insert into alert (kind, scope, key, text, level, period_start) values ($1, $2, $3, $4, $5, coalesce($6::timestamptz, '-infinity'))
-           on conflict do nothing""",
+        """insert into alert (kind, scope, key, text, level, period_start, budget)
+           values ($1, $2, $3, $4, $5, coalesce($6::timestamptz, '-infinity'), $7) on conflict do nothing""",
         kind,
         scope,
         key,
         text,
         level,
         period,
+        rule,
     )
     return bool(status.endswith(" 1"))
 
