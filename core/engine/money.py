@@ -6,6 +6,7 @@ a program with a login of its own works as it does for the person.
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from core.engine.life import Life
     from core.engine.runtime import Runtime
+
+log = logging.getLogger("qd.engine")
 
 ALERT_PAUSE = 60.0
 """Seconds between two looks at alerts that are to be told."""
@@ -172,6 +175,17 @@ class Money:
                 await alerts.look(connection)
             await alerts.deliver(self.runtime.db, who, open_store(self.runtime.paths, self.runtime.environ))
             await asyncio.sleep(ALERT_PAUSE)
+
+    async def check_books(self) -> None:
+        """Tell, once a day, when the accounts are not the sums of the ledger any more."""
+        wrong = {what: n for what, n in (await self.runtime.persist(budget.reconcile)).items() if n}
+        if not wrong:
+            return
+        log.error("the books of the ledger do not balance: %s", wrong)
+        words = ", ".join(f"{what} ({n})" for what, n in wrong.items())
+        text = f"the books of the ledger do not balance: {words}; see `qd budget check`"
+        today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        await self.runtime.persist(budget.add_alert, "books", "day", "", text, period=today)
 
     def _gateway(self) -> engine_side.GatewayWatch:
         """The gateway's watch, started when the first service needs it."""

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.budget.gate import set_budget
 from tests.engine.money_kit import Till, till
 
 
@@ -49,3 +50,16 @@ async def test_an_agent_that_got_no_answer_after_its_refusal_is_interrupted_once
     await desk.sql.execute("update charge set at = at - interval '1 minute'")
     await desk.runtime.money.look(lives)
     assert desk.asked == ["interrupt"] * 2
+
+
+async def test_books_that_do_not_balance_are_told_once_a_day(desk: Till) -> None:
+    await set_budget(desk.sql, "day", "", 5, period="day")
+    await desk.runtime.money.check_books()
+    assert await desk.sql.fetchval("select count(*) from alert") == 0
+    await desk.sql.execute("update account set spent = spent + 1")
+    for _ in range(2):
+        await desk.runtime.money.check_books()
+    texts = [row["text"] for row in await desk.sql.fetch("select text from alert where kind = 'books'")]
+    assert texts == [
+        "the books of the ledger do not balance: spent is not the sum of the ledger (1); see `qd budget check`"
+    ]
