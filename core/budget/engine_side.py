@@ -9,14 +9,16 @@ In the order of a run's life:
    agent is given. An adopted run keeps its token: only its hash is known.
 4. On a bell with the topic ``notice:<run>``, and with each sweep: :func:`take_notices`; each becomes an event of its
    run (``status`` for ``fallback``, ``error`` else). A notice ``budget`` or ``service`` says that the model has been
-   refused: an agent that has not ended by itself within half a minute is interrupted.
+   refused: an agent that half a minute later has neither ended by itself nor been answered (:func:`refused_runs`) is
+   interrupted.
 5. At the end of every run: :func:`end_run` (its token dies, its cost is the ledger's). If the agent did not succeed,
    :func:`why_refused`; with a ``Refused`` of kind ``budget`` the attempt is no failure: :func:`hand_over` names an
    agent that speaks the protocol of the next service, if there is one; else, in one transaction, :func:`wait` and
-   ``queue.finish(…, "wait", wait="budget", reason=refused.text)``. Of kind ``service``:
+   ``queue.finish(…, "wait", wait="budget", reason=refused.text)``. Of kind ``service``: :func:`wait` and
    ``queue.finish(…, "wait", wait="time", retry_in=timedelta(seconds=refused.retry_seconds))``.
-6. On the topic ``budget``, at :func:`next_reset`, and with each sweep: :func:`wake`.
-7. With the timers, once a minute: :func:`core.budget.alerts.deliver`.
+6. After events of usage: :func:`went_over` and :func:`unpriced`, for the runs that call past the gateway.
+7. On the topics ``budget`` and ``service``, at :func:`next_reset`, and with each sweep: :func:`wake`.
+8. With the timers, once a minute: :func:`core.budget.alerts.deliver`.
 """
 
 import asyncio
@@ -31,7 +33,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +43,7 @@ from config.errors import UnavailableError
 from config.paths import Paths
 from config.settings import GatewaySettings
 from storage.queries import budget, budget_runs
-from storage.queries.budget_runs import Notice, Refused
+from storage.queries.budget_runs import Notice, Over, Refused, Unpriced
 
 if TYPE_CHECKING:
     from core.budget.gateway.boot import Boot
@@ -104,9 +106,10 @@ async def may_start(
     """Why a run could make no call at all: a limit of its project, task, agent or day, or of every service that it
     could use.
 
-    ``speaks``: the protocols of its program. One of which nobody knows them may have no need of a model: it may start.
+    ``speaks``: the protocols of its program. One of which nobody knows them may have no need of a model: it may start,
+    unless it has told of calls of its own before. Those that go past the gateway are held to no service.
     """
-    if not speaks:
+    if not speaks and not await budget_runs.tells_of_calls(connection, agent):
         return None
     refused = await budget_runs.exhausted(connection, project, task, agent)
     if refused is not None:
@@ -136,23 +139,38 @@ async def take_notices(connection: asyncpg.Connection, engine: int) -> list[Noti
     return await budget_runs.take_notices(connection, engine)
 
 
+async def refused_runs(connection: asyncpg.Connection, engine: int, seconds: float) -> dict[int, datetime]:
+    """The runs of an engine whose agents have got no answer for so many seconds, and the refusal since which."""
+    return await budget_runs.refused_runs(connection, engine, timedelta(seconds=seconds))
+
+
 async def why_refused(connection: asyncpg.Connection, run: int) -> Refused | None:
     """Why the last call of a run was refused; None when its last call was answered."""
     return await budget_runs.last_refusal(connection, run)
 
 
+async def went_over(connection: asyncpg.Connection, run: int) -> Over | None:
+    """The limit that a run has gone beyond with calls that did not pass the gateway; None where there is none."""
+    return await budget_runs.went_over(connection, run)
+
+
+async def unpriced(connection: asyncpg.Connection, run: int) -> Unpriced:
+    """What is to be said of the calls of a run that did not pass the gateway and whose price nobody knows."""
+    return await budget_runs.unpriced(connection, run)
+
+
 async def wait(connection: asyncpg.Connection, task: int, refused: Refused) -> None:
-    """Remember what a task waits for: in the transaction that finishes it with ``wait="budget"``."""
+    """Remember what a task waits for: in the transaction that finishes it with ``"wait"``."""
     await budget_runs.add_wait(connection, task, refused)
 
 
 async def wake(connection: asyncpg.Connection) -> int:
-    """Make ready the tasks whose budget has room again; how many. Ring ``task`` when there were any."""
+    """Make ready the tasks whose budget or service can take a call again; how many. Ring ``task`` when there were any."""
     return await budget_runs.wake(connection)
 
 
 async def next_reset(connection: asyncpg.Connection) -> datetime | None:
-    """When to :func:`wake` next, at the latest: the next budget that somebody waits for begins anew."""
+    """When to :func:`wake` next, at the latest: the next budget begins anew, or a service may be asked again."""
     return await budget_runs.next_reset(connection)
 
 

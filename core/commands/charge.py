@@ -24,7 +24,8 @@ class Charge:
     """One entry of the ledger.
 
     ``status``: reserved, settled, released, or presumed (its gateway ended before the call did). ``basis``: measured
-    (the provider's own count), estimated (what was seen of it), imputed (a declared or reserved worst case).
+    (the provider's own count), estimated (what was seen of it, or what an agent tells of a call past the gateway),
+    imputed (a declared or reserved worst case). ``kind``: call, reported (past the gateway), or manual.
     """
 
     id: UUID

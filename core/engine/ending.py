@@ -7,9 +7,10 @@ from typing import Any, Literal, get_args
 from storage.queries.budget_runs import Refused
 from storage.queries.queue import Outcome, Wait
 
-StopKind = Literal["cancel", "person", "cost", "deadline", "idle", "shutdown"]
-"""Why a run is ended before its time: its task was cancelled, a person stopped it, it cost too much, its deadline
-passed, it was silent for too long, or the engine was told to stop its runs."""
+StopKind = Literal["cancel", "person", "cost", "budget", "unpriced", "deadline", "idle", "shutdown"]
+"""Why a run is ended before its time: its task was cancelled, a person stopped it, it cost more than its task may, a
+budget of others too is used up, nobody knows what its calls cost, its deadline passed, it was silent for too long, or
+the engine was told to stop its runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Judgement:
     hand_to: str | None = None
     """The agent that goes on in place of this one."""
     refused: Refused | None = None
-    """The budget that the task waits for."""
+    """The budget or the service that the task waits for."""
     columns: Mapping[str, Any] = field(default_factory=dict)
     """What to write on the run besides."""
 
@@ -69,6 +70,10 @@ def stopped(stop: Stop) -> Judgement:
             return Judgement("cancelled", "cancelled", stop.words)
         case "person":
             return Judgement("cancelled", "wait", f"{stop.words}; retry it or cancel it", wait="person")
+        case "budget":
+            return Judgement("failed", "wait", stop.words, wait="budget")
+        case "unpriced":
+            return Judgement("failed", "wait", stop.words, wait="person")
         case "shutdown":
             return Judgement(
                 "cancelled", "wait", "its run was ended with the engine; it starts again", wait="time", pause=False

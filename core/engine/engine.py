@@ -364,6 +364,7 @@ class Engine:
                 wrong = {what: n for what, n in (await queue.reconcile(connection)).items() if n}
             if wrong:
                 log.error("the books of the queue do not balance: %s", wrong)
+            await self.runtime.money.check_books()
             await keep_knowledge(self.runtime)
             await asyncio.sleep(3600)
 

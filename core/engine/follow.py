@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from config.errors import QuarterdeckError
@@ -39,8 +38,8 @@ class Follower:
         self._lines: deque[tuple[bool, Line]] = deque()
         self._parser: Parser = adapter.parser()
         self._heard = asyncio.get_running_loop().time()
-        adopted = life.adopted.cost_usd if life.adopted else Decimal(0)
-        self._spent_before = life.work.spent_usd - adopted
+        self._told: set[str] = set()
+        """What was said of calls whose price nobody knows."""
 
     async def follow(self) -> tuple[Verdict, Ended] | None:
         """Until the agent has ended and everything it said is stored. None when its keeper was killed."""
@@ -115,12 +114,10 @@ class Follower:
             await self._ask(events)
         if any(event.kind is EventKind.STATUS and event.data.get("final") for event in events):
             await self._end_turn()
-        limit = life.work.max_cost_usd
-        if limit is not None and life.stopped is None and self._spent_before + self._journal.cost_usd > limit:
-            spent = self._spent_before + self._journal.cost_usd
-            await life.stop(Stop("cost", f"it cost ${spent:.4f}, its limit is ${limit:.4f}"))
         if any(event.kind is EventKind.USAGE for event in events):
             runtime.changed_task(life.work.number)
+            if life.stopped is None:
+                await runtime.money.hold(life, self._told)
 
     async def _ask(self, events: Sequence[Event]) -> None:
         """Questions are open by now; those that a standing permission answers are answered at once."""

@@ -1,15 +1,14 @@
 """The journal of one run: its events by number, with the positions in the spools that they come from."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from core.engine.shipper import Shipper
 from core.events import Event, EventKind
-from storage.queries.engine import Shipment
+from storage.queries.budget import Service
+from storage.queries.shipments import Shipment, Told
 
 LONGEST_SESSION = 200
 """Characters of the name of a session: it goes back to the program as an argument; a longer one is nobody's."""
@@ -17,24 +16,25 @@ LONGEST_TEXT = 1 << 16
 """Characters of one event's text; adapters keep to it, this is the backstop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What a batch of usage events adds up to."""
-
-    cost_usd: Decimal = Decimal(0)
-    tokens: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-
 class Journal:
     """Writes the events of one run. The only writer: the numbers would show another."""
 
-    def __init__(self, shipper: Shipper, run: int, *, events: int = 0, out: int = 0, err: int = 0) -> None:
+    def __init__(
+        self,
+        shipper: Shipper,
+        run: int,
+        services: Callable[[], Awaitable[Sequence[Service]]],
+        *,
+        events: int = 0,
+        out: int = 0,
+        err: int = 0,
+    ) -> None:
         self.run = run
         self.events = events
         self.out = out
         self.err = err
-        self.cost_usd = Decimal(0)
         self._shipper = shipper
+        self._services = services
         self._lock = asyncio.Lock()
 
     async def write(
@@ -48,7 +48,7 @@ class Journal:
         """Store events and positions together. Raises OvertakenError when somebody else writes this run."""
         async with self._lock:
             at = datetime.now(UTC)
-            totals = add_usage(events)
+            calls = await self._calls(events)
             shipment = Shipment(
                 run=self.run,
                 before=self.events,
@@ -58,8 +58,7 @@ class Journal:
                     (at, event.kind.value, event.text[:LONGEST_TEXT].replace("\0", "\ufffd"), event.data)
                     for event in events
                 ],
-                cost_usd=totals.cost_usd,
-                tokens=totals.tokens,
+                calls=calls,
                 session=_last_session(events),
                 questions=[_question(event) for event in events if event.kind is EventKind.QUESTION],
                 withdrawn=[str(event.data["withdrawn"]) for event in events if event.data.get("withdrawn")],
@@ -68,28 +67,18 @@ class Journal:
             await self._shipper.ship(shipment)
             self.events += len(events)
             self.out, self.err = shipment.out, shipment.err
-            self.cost_usd += totals.cost_usd
+
+    async def _calls(self, events: Sequence[Event]) -> Sequence[Told]:
+        """The calls that these events tell of, with their prices."""
+        if not any(event.kind is EventKind.USAGE for event in events):
+            return ()
+        from core.engine.cost import told_calls
+
+        return told_calls(events, await self._services())
 
     async def note(self, kind: EventKind, text: str, **data: Any) -> None:
         """Store one event of the engine's own."""
         await self.write([Event(kind, text, data)])
-
-
-def add_usage(events: Sequence[Event]) -> Totals:
-    """Tokens and money of the usage events: the agent's own figure where it gives one, else the price list's."""
-    from core.engine.cost import imputed_cost
-
-    cost = Decimal(0)
-    sums = [0, 0, 0, 0]
-    for event in events:
-        if event.kind is not EventKind.USAGE:
-            continue
-        tokens = event.data.get("tokens") or {}
-        counts = [int(tokens.get(name) or 0) for name in ("input", "output", "cache_read", "cache_write")]
-        sums = [total + count for total, count in zip(sums, counts, strict=True)]
-        stated = event.data.get("cost_usd")
-        cost += Decimal(str(stated)) if stated is not None else imputed_cost(event.data.get("model"), *counts)
-    return Totals(cost.quantize(Decimal("0.000001")), (sums[0], sums[1], sums[2], sums[3]))
 
 
 def _last_session(events: Sequence[Event]) -> str | None:

@@ -168,16 +168,20 @@ class Life:
         if begun is None:
             return False
         self.run, self.attempt = begun
-        self.journal = Journal(self.runtime.shipper, self.run)
+        self.journal = Journal(self.runtime.shipper, self.run, self.runtime.money.services)
         self.runtime.changed_task(self.work.number, "run", f"run:{self.run}")
         return True
 
     def _take_up(self, run: LiveRun) -> None:
         self.run, self.run_id, self.attempt = run.number, run.id, run.attempt
         self.journal = Journal(
-            self.runtime.shipper, run.number, events=run.events, out=run.shipped_out, err=run.shipped_err
+            self.runtime.shipper,
+            run.number,
+            self.runtime.money.services,
+            events=run.events,
+            out=run.shipped_out,
+            err=run.shipped_err,
         )
-        self.journal.cost_usd = run.cost_usd
 
     async def _is_ended_by_force(self) -> bool:
         """Count an adoption that has brought nothing: what kills its engine again and again must not do so for ever."""
@@ -313,8 +317,7 @@ class Life:
                 await rows.hand_over(connection, number, token, handed.agent)
                 await finish(connection, number, token, "wait", reason=refused.text, wait="time", feedback=handed.note)
                 return
-            if refused.kind == "budget":
-                await engine_side.wait(connection, number, refused)
+            await engine_side.wait(connection, number, refused)
             await finish(
                 connection,
                 number,

@@ -6,7 +6,8 @@ a program with a login of its own works as it does for the person.
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from config.errors import QuarterdeckError
 from core import version
 from core.agents.declaration import load_declaration, load_declarations
 from core.budget import engine_side
-from core.engine.ending import Judgement
+from core.engine.ending import Judgement, Stop
 from core.events import EventKind
 from storage.database import Principal, Role
 from storage.queries import budget
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
     from core.engine.life import Life
     from core.engine.runtime import Runtime
 
+log = logging.getLogger("qd.engine")
+
 ALERT_PAUSE = 60.0
 """Seconds between two looks at alerts that are to be told."""
 LOOK_AHEAD = 10.0
 """Seconds before a budget begins anew from which on its beginning is waited for: more than between two looks."""
 GRACE_AFTER_REFUSAL = 30.0
-"""Seconds that an agent has to end by itself after its model was refused."""
+"""Seconds that an agent has to end by itself, or to get an answer, after its model was refused."""
 
 
 @dataclass(slots=True)
@@ -41,23 +44,23 @@ class Money:
     """One engine's dealings with the gateway."""
 
     runtime: "Runtime"
-    _providers: set[str] | None = None
-    """Of the services that there are, as of the last look; a bell brings the next."""
+    _services: list[budget.Service] | None = None
+    """As of the last look; a bell brings the next."""
     _watch: engine_side.GatewayWatch | None = None
     _watching: "asyncio.Task[None] | None" = None
-    _interrupting: set["asyncio.Task[None]"] = field(default_factory=set)
+    _interrupted: dict[int, datetime] = field(default_factory=dict)
+    """By run, the refusal for which it was interrupted: once for each."""
     _reset: asyncio.TimerHandle | None = None
-    """Rings when the next budget that a task waits for begins anew."""
+    """Rings when what a task may wait for begins anew: a budget, or a service that was out of order."""
 
     async def close(self, *, runs_go_on: bool) -> None:
         """Leave the gateway to the runs that go on, or end it with the engine when nobody needs it."""
         if self._reset:
             self._reset.cancel()
-        for task in [self._watching, *self._interrupting]:
-            if task:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        if self._watching:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
         if not runs_go_on:
             await engine_side.stop_gateway(self.runtime.paths)
 
@@ -65,16 +68,18 @@ class Money:
         """Whether there is a service whose models this adapter's program could use; any, where nobody knows its
         protocols.
         """
-        if self._providers is None:
-            self._providers = {service.provider for service in await self.runtime.persist(budget.services)}
         speaks = load_declaration(adapter, self.runtime.paths).speaks
-        return any(not speaks or engine_side.protocol_of(provider) in speaks for provider in self._providers)
+        return any(not speaks or engine_side.protocol_of(one.provider) in speaks for one in await self.services())
+
+    async def services(self) -> list[budget.Service]:
+        """The services that there are."""
+        if self._services is None:
+            self._services = await self.runtime.persist(budget.services)
+        return self._services
 
     async def refuses(self, life: "Life") -> Refused | None:
         """Why a run could make no call at all; None when it may start."""
         work = life.work
-        if not await self.is_metered(work.adapter):
-            return None
         return await self.runtime.persist(
             engine_side.may_start,
             project=work.project,
@@ -93,17 +98,39 @@ class Money:
 
     async def after(self, life: "Life", judgement: Judgement) -> Judgement:
         """What becomes of an attempt that failed because its model was refused: that is no failure of the work."""
+        if judgement.wait == "budget":
+            over = await self.runtime.persist(engine_side.went_over, life.run)
+            if over is None:  # it was raised meanwhile
+                return replace(judgement, wait="time", retry_seconds=0.0)
+            return replace(judgement, refused=over.refused)
         if judgement.outcome != "retry" or life.stopped:
             return judgement
         refused = await self.runtime.persist(engine_side.why_refused, life.run)
         if refused is None:
             return judgement
         if refused.kind == "service":
-            return Judgement("failed", "wait", refused.text, wait="time", retry_seconds=refused.retry_seconds or 30.0)
+            seconds = 30.0 if refused.retry_seconds is None else refused.retry_seconds
+            return Judgement("failed", "wait", refused.text, wait="time", retry_seconds=seconds, refused=refused)
         handed = await self.hand_over(life, refused)
         if handed:
             return Judgement("failed", "wait", refused.text, handed.note, wait="time", hand_to=handed.agent)
         return Judgement("failed", "wait", refused.text, wait="budget", refused=refused)
+
+    async def hold(self, life: "Life", said: set[str]) -> None:
+        """Stop a run whose own calls have gone beyond a limit, or whose dollars nobody can count where there is one in
+        dollars. ``said``: the sentences that the run was told before; new ones are added.
+        """
+        over = await self.runtime.persist(engine_side.went_over, life.run)
+        if over is not None:
+            await life.stop(Stop("cost" if over.of_task else "budget", over.refused.text))
+            return
+        unpriced = await self.runtime.persist(engine_side.unpriced, life.run)
+        for sentence in unpriced.sentences:
+            if sentence not in said:
+                said.add(sentence)
+                await life.note(EventKind.ERROR, sentence)
+        if unpriced.sentences and unpriced.limited:
+            await life.stop(Stop("unpriced", unpriced.sentences[0]))
 
     async def hand_over(self, life: "Life", refused: Refused) -> engine_side.HandOver | None:
         """Who goes on with a task whose agent's services are used up; None where nobody can."""
@@ -112,8 +139,8 @@ class Money:
 
     async def look(self, lives: "Mapping[int, Life]") -> None:
         """Tell runs what the gateway has to say of them, and wake the tasks whose budget has room again."""
-        self._providers = {service.provider for service in await self.runtime.persist(budget.services)}
-        if self._providers:
+        self._services = await self.runtime.persist(budget.services)
+        if self._services:
             self._gateway()
         for notice in await self.runtime.persist(engine_side.take_notices, self.runtime.engine):
             life = lives.get(notice.run)
@@ -121,10 +148,7 @@ class Money:
                 continue
             kind = EventKind.STATUS if notice.kind == "fallback" else EventKind.ERROR
             await life.note(kind, notice.text, **dict(notice.data))
-            if notice.kind != "fallback":
-                task = asyncio.create_task(self._interrupt_later(life))
-                self._interrupting.add(task)
-                task.add_done_callback(self._interrupting.discard)
+        await self._interrupt_stubborn(lives)
         if await self.runtime.persist(engine_side.wake):
             self.runtime.bell.ring("task")
         await self._look_again_at_the_reset()
@@ -152,6 +176,17 @@ class Money:
             await alerts.deliver(self.runtime.db, who, open_store(self.runtime.paths, self.runtime.environ))
             await asyncio.sleep(ALERT_PAUSE)
 
+    async def check_books(self) -> None:
+        """Tell, once a day, when the accounts are not the sums of the ledger any more."""
+        wrong = {what: n for what, n in (await self.runtime.persist(budget.reconcile)).items() if n}
+        if not wrong:
+            return
+        log.error("the books of the ledger do not balance: %s", wrong)
+        words = ", ".join(f"{what} ({n})" for what, n in wrong.items())
+        text = f"the books of the ledger do not balance: {words}; see `qd budget check`"
+        today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        await self.runtime.persist(budget.add_alert, "books", "day", "", text, period=today)
+
     def _gateway(self) -> engine_side.GatewayWatch:
         """The gateway's watch, started when the first service needs it."""
         if self._watch is None:
@@ -165,13 +200,17 @@ class Money:
             self._watching = asyncio.create_task(self._watch.run(), name="gateway")
         return self._watch
 
-    async def _interrupt_later(self, life: "Life") -> None:
+    async def _interrupt_stubborn(self, lives: "Mapping[int, Life]") -> None:
         """An agent that does not understand that its model is used up must not go on trying for ever."""
         from core.keeper import client as keeper
 
-        await asyncio.sleep(GRACE_AFTER_REFUSAL)
-        with contextlib.suppress(QuarterdeckError):
-            await keeper.interrupt(life.socket)
+        refused = await self.runtime.persist(engine_side.refused_runs, self.runtime.engine, GRACE_AFTER_REFUSAL)
+        for run, since in refused.items():
+            life = lives.get(run)
+            if life is not None and self._interrupted.get(run) != since:
+                with contextlib.suppress(QuarterdeckError):
+                    await keeper.interrupt(life.socket)
+        self._interrupted = refused
 
 
 async def settle_money(connection: asyncpg.Connection, run: int, task: int, refused: Refused | None) -> None:

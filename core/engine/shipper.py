@@ -14,7 +14,7 @@ import asyncpg
 from config.errors import UnavailableError
 from core.engine.bell import Bell
 from storage.database import Database
-from storage.queries.engine import Shipment, ship
+from storage.queries.shipments import Shipment, ship
 
 log = logging.getLogger("qd.engine")
 
@@ -95,7 +95,8 @@ class Shipper:
                 order.done.set_result(None)
             else:
                 order.done.set_exception(OvertakenError())
-        self._bell.ring("event", *(f"run:{number}" for number in moved))
+        spent = any(order.shipment.calls for order in batch)
+        self._bell.ring("event", *(f"run:{number}" for number in moved), *(("charge", "budget") if spent else ()))
 
     async def _insist(self, batch: list[_Order]) -> set[int]:
         """Try until the database takes it. When the reply of a commit was lost, the numbers tell that it is stored."""

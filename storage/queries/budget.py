@@ -16,7 +16,7 @@ Outcome = Literal["granted", "dead", "unknown", "suspended", "limit", "busy", "o
 """``limit``: no room before the period ends; ``busy``: what others have reserved is in the way."""
 
 Basis = Literal["measured", "estimated", "imputed"]
-"""Where a figure comes from: the provider's own count; what was seen of it; a declared or reserved worst case."""
+"""Where a figure comes from: the provider's own count; what was seen of it, or an agent's own word; a declared or reserved worst case."""
 
 Final = Literal["settled", "released"]
 
@@ -321,17 +321,19 @@ async def add_alert(
     *,
     level: int = 0,
     period: datetime | None = None,
+    rule: int | None = None,
 ) -> bool:
-    """Tell a person something once; False when it has been told already for this period."""
+    """Tell a person something once; False when it has been told already for this period. ``rule``: the budget that it is about."""
     status = await connection.execute(
-        """insert into alert (kind, scope, key, text, level, period_start) values ($1, $2, $3, $4, $5, coalesce($6::timestamptz, '-infinity'))
-           on conflict do nothing""",
+        """insert into alert (kind, scope, key, text, level, period_start, budget)
+           values ($1, $2, $3, $4, $5, coalesce($6::timestamptz, '-infinity'), $7) on conflict do nothing""",
         kind,
         scope,
         key,
         text,
         level,
         period,
+        rule,
     )
     return bool(status.endswith(" 1"))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import asyncpg
@@ -33,6 +33,8 @@ class Refused:
     retry_seconds: float | None = None
     other_protocol: Mapping[str, str] | None = None
     """The next service in the chain, where it speaks another protocol: ``service`` and ``provider``."""
+    at: datetime | None = None
+    """When the call was refused; None: just now."""
 
 
 async def take_notices(connection: asyncpg.Connection, engine: int) -> list[Notice]:
@@ -51,7 +53,8 @@ async def take_notices(connection: asyncpg.Connection, engine: int) -> list[Noti
 async def last_refusal(connection: asyncpg.Connection, run: int) -> Refused | None:
     """Why the last call of a run was refused; None when it was answered. Index: run_notice_run."""
     row = await connection.fetchrow(
-        """select n.kind, n.text, n.data from run_notice n
+        """select n.kind, n.text, n.data, n.at, extract(epoch from budget_reopens(n.data ->> 'service') - clock_timestamp())::float8 as reopens
+             from run_notice n
             where n.run = $1 and n.kind in ('budget', 'service')
               and not exists (select 1 from charge c join run r on r.number = n.run
                                where c.task = r.task and c.run = n.run and c.at > n.at and c.status <> 'released')
@@ -61,6 +64,7 @@ async def last_refusal(connection: asyncpg.Connection, run: int) -> Refused | No
     if row is None:
         return None
     data: Mapping[str, Any] = row["data"]
+    pauses = [seconds for seconds in (data.get("retry_seconds"), row["reopens"]) if seconds is not None]
     return Refused(
         kind=row["kind"],
         text=row["text"],
@@ -68,9 +72,26 @@ async def last_refusal(connection: asyncpg.Connection, run: int) -> Refused | No
         budget=data.get("budget"),
         key=data.get("key"),
         need=data.get("need") or 1,
-        retry_seconds=data.get("retry_seconds"),
+        retry_seconds=max(min(pauses), 0.0) if pauses else None,
         other_protocol=data.get("other_protocol"),
+        at=row["at"],
     )
+
+
+async def refused_runs(connection: asyncpg.Connection, engine: int, pause: timedelta) -> dict[int, datetime]:
+    """The working runs of an engine that no call was granted to since a refusal, where that is longer ago than ``pause``; the
+    first such refusal of each. Indexes: run_live, run_notice_run, charge_task.
+    """
+    rows = await connection.fetch(
+        """select r.number, min(n.at) as since from run r join run_notice n on n.run = r.number
+            where r.engine = $1 and r.status in ('starting', 'running') and n.kind in ('budget', 'service')
+              and not exists (select 1 from charge c
+                               where c.task = r.task and c.run = r.number and c.at > n.at and c.status <> 'released')
+            group by r.number having min(n.at) <= clock_timestamp() - $2::interval""",
+        engine,
+        pause,
+    )
+    return {row["number"]: row["since"] for row in rows}
 
 
 async def exhausted(connection: asyncpg.Connection, project: str, task: int, agent: str) -> Refused | None:
@@ -87,6 +108,66 @@ async def exhausted(connection: asyncpg.Connection, project: str, task: int, age
     if row is None:
         return None
     return Refused("budget", f"the budget of {row['whose']} is used up", budget=row["budget"], key=row["key"])
+
+
+async def tells_of_calls(connection: asyncpg.Connection, agent: str) -> bool:
+    """Whether an agent has told of calls that did not pass the gateway. Index: charge_reported."""
+    found: bool = await connection.fetchval(
+        "select exists (select 1 from charge where kind = 'reported' and agent = $1)", agent
+    )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A limit that a run has gone beyond with calls that nobody could refuse."""
+
+    refused: Refused
+    of_task: bool
+    """Whether it is the most that its task may cost."""
+
+
+async def went_over(connection: asyncpg.Connection, run: int) -> Over | None:
+    """The first limit that a run has gone beyond with calls that did not pass the gateway. Index: charge_task."""
+    row = await connection.fetchrow(
+        """select b.id, a.key, b.scope = 'task' and b.unit = 'usd' as of_task,
+                  case when b.scope = 'task' and b.unit = 'usd'
+                       then format('it cost $%s, its limit is $%s', round(a.spent / 1000000.0, 4), round(a.hard / 1000000.0, 4))
+                       else format('the budget of %s is used up: %s of %s', budget_name(b.scope, a.key), budget_shown(b.unit, a.spent),
+                                   budget_shown(b.unit, a.hard)) end as words
+             from run r cross join lateral budget_rules(null, r.project, r.task, r.agent) x join budget b on b.id = x.budget
+             join account a on a.budget = b.id and a.key = x.key and a.starts <= clock_timestamp() and clock_timestamp() < a.ends
+            where r.number = $1 and a.spent > a.hard
+              and exists (select 1 from charge c where c.task = r.task and c.run = r.number and c.kind = 'reported')
+            order by of_task desc, b.id limit 1""",
+        run,
+    )
+    if row is None:
+        return None
+    return Over(Refused("budget", row["words"], budget=row["id"], key=row["key"]), row["of_task"])
+
+
+@dataclass(frozen=True, slots=True)
+class Unpriced:
+    """Calls that a run tells of and whose price nobody knows."""
+
+    sentences: tuple[str, ...]
+    """What to say of them; empty where there are none."""
+    limited: bool
+    """Whether a limit in dollars concerns the run."""
+
+
+async def unpriced(connection: asyncpg.Connection, run: int) -> Unpriced:
+    """The calls of a run that did not pass the gateway and have no price. Index: charge_task."""
+    row = await connection.fetchrow(
+        """select array(select distinct c.note from charge c where c.task = r.task and c.run = r.number and c.kind = 'reported'
+                           and c.note is not null order by c.note) as sentences,
+                  exists (select 1 from budget_rules(null, r.project, r.task, r.agent) x join budget b on b.id = x.budget
+                           where b.unit = 'usd' and b.hard is not null) as limited
+             from run r where r.number = $1""",
+        run,
+    )
+    return Unpriced(tuple(row["sentences"]), row["limited"])
 
 
 async def service_spent(connection: asyncpg.Connection, service: str) -> Refused | None:
@@ -111,31 +192,33 @@ async def service_spent(connection: asyncpg.Connection, service: str) -> Refused
 
 
 async def add_wait(connection: asyncpg.Connection, task: int, refused: Refused) -> None:
-    """Remember what a task waits for: in the transaction that makes it wait."""
+    """Remember what a task waits for: in the transaction that makes it wait. What changed since the refusal itself counts."""
     await connection.execute(
-        """insert into budget_wait (task, service, budget, key, need)
-           values ($1, $2, (select id from budget where id = $3), $4, $5)
+        """insert into budget_wait (task, service, budget, key, need, kind, since)
+           values ($1, $2, (select id from budget where id = $3), $4, $5, $6, coalesce($7, clock_timestamp()))
            on conflict (task) do update set service = excluded.service, budget = excluded.budget, key = excluded.key, need = excluded.need,
-           since = clock_timestamp()""",
+           kind = excluded.kind, since = excluded.since""",
         task,
         refused.service,
         refused.budget,
         refused.key or "",
         refused.need,
+        refused.kind,
+        refused.at,
     )
 
 
 async def wake(connection: asyncpg.Connection, at: datetime | None = None) -> int:
-    """Make ready the tasks whose budget has room again; how many."""
+    """Make ready the tasks whose budget or service can take a call again; how many."""
     count: int = await connection.fetchval("select budget_wake($1)", at)
     return count
 
 
 async def next_reset(connection: asyncpg.Connection) -> datetime | None:
-    """When the next budget that somebody waits for begins anew."""
+    """When the next budget begins anew, or the next service may be asked again, where somebody waits."""
     moment: datetime | None = await connection.fetchval(
-        """select min(a.ends) from budget_wait w join account a on a.budget = w.budget and a.key = w.key
-            where a.ends > clock_timestamp() and isfinite(a.ends)"""
+        """select min(x.at) from (select ends as at from account union all select open_until from circuit where state <> 'closed') x
+            where x.at > clock_timestamp() and isfinite(x.at) and exists (select 1 from budget_wait)"""
     )
     return moment
 

@@ -31,7 +31,6 @@ class Work:
     failures: int
     max_attempts: int
     max_cost_usd: Decimal | None
-    spent_usd: Decimal
     feedback: str | None
     branch: str | None
     cancel_requested: bool
@@ -86,28 +85,6 @@ class LiveRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Shipment:
-    """Events of one run, and how far they bring it in its spools. Tokens and cost are increments."""
-
-    run: int
-    before: int
-    """The number of the run's last event so far: what the database must agree with."""
-    out: int
-    err: int
-    events: Sequence[tuple[datetime, str, str, Mapping[str, Any]]]
-    """(at, kind, text, data)"""
-    cost_usd: Decimal = Decimal(0)
-    tokens: tuple[int, int, int, int] = (0, 0, 0, 0)
-    session: str | None = None
-    questions: Sequence[tuple[str, str, str, Any, Mapping[str, Any]]] = ()
-    """(ref, kind, text, options, data)"""
-    withdrawn: Sequence[str] = ()
-    """Refs of questions that the agent no longer asks."""
-    delivered: Sequence[int] = ()
-    """Numbers of the inputs that have reached the agent."""
-
-
-@dataclass(frozen=True, slots=True)
 class Input:
     """Something that a run is to be told."""
 
@@ -120,7 +97,7 @@ class Input:
 
 _WORK = """
 select t.number, b.id, t.project, a.name as agent, b.title, b.description, t.lease_token, t.attempts, t.failures, t.max_attempts,
-       b.max_cost_usd, coalesce((select sum(r.cost_usd) from run r where r.task = t.number), 0) as spent_usd, b.feedback, b.branch,
+       b.max_cost_usd, b.feedback, b.branch,
        t.cancel_requested, t.deadline, p.path as repository, p.base, p.verify, p.auto_merge, p.merge_method, a.adapter, a.model,
        a.command, a.env as agent_env, a.role,
        (select r.session from run r where r.task = t.number and r.agent = a.name and r.session is not null
@@ -150,7 +127,8 @@ async def insert_run(
     row = await connection.fetchrow(
         """
         with held as (select number from task where number = $2 and lease_token = $3 and status = 'in_progress' for no key update),
-        named as (update task_body b set branch = $9 from held where b.task = held.number and b.branch is distinct from $9)
+        named as (update task_body b set branch = $9 from held where b.task = held.number and b.branch is distinct from $9),
+        woken as (delete from budget_wait w using held where w.task = held.number)
         insert into run (id, task, lease_token, attempt, project, agent, engine, mark, folder, branch, worktree)
         select $1, $2, $3, coalesce((select max(attempt) from run where task = $2), 0) + 1, $4, $5, $6, $7, $8, $9, $10 from held
         returning number, attempt
@@ -233,89 +211,6 @@ async def held_tasks(connection: asyncpg.Connection, engine: int) -> dict[int, i
         "select number, lease_token from task where engine = $1 and status = 'in_progress'", engine
     )
     return {row["number"]: row["lease_token"] for row in rows}
-
-
-async def ship(connection: asyncpg.Connection, shipments: Sequence[Shipment], *, again: bool = False) -> set[int]:
-    """Store events of many runs in one transaction; returns the runs that moved on.
-
-    A run whose last event is not the one that a shipment follows is left out whole: somebody else has shipped it. That is
-    what makes events exactly once: numbers, positions and events change together or not at all. ``again``: an earlier try
-    ended with no reply, so a run that is where the shipment leads counts as moved.
-    """
-    async with connection.transaction():
-        rows = await connection.fetch(
-            """
-            update run r set shipped_out = u.out, shipped_err = u.err, events = r.events + u.n, adoptions = 0,
-                   cost_usd = least(r.cost_usd + u.cost, 99999999),
-                   tokens_input = least(r.tokens_input + u.t0, 1e18::bigint), tokens_output = least(r.tokens_output + u.t1, 1e18::bigint),
-                   tokens_cache_read = least(r.tokens_cache_read + u.t2, 1e18::bigint),
-                   tokens_cache_write = least(r.tokens_cache_write + u.t3, 1e18::bigint)
-              from unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::int[], $6::numeric[],
-                          $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])
-                   as u (run, before, out, err, n, cost, t0, t1, t2, t3)
-             where r.number = u.run and r.events = u.before
-            returning r.number, r.task, r.project
-            """,
-            [s.run for s in shipments],
-            [s.before for s in shipments],
-            [s.out for s in shipments],
-            [s.err for s in shipments],
-            [len(s.events) for s in shipments],
-            [s.cost_usd for s in shipments],
-            *([s.tokens[position] for s in shipments] for position in range(4)),
-        )
-        moved = {row["number"]: row for row in rows}
-        records = [
-            (s.run, s.before + n, at, kind, text, data)
-            for s in shipments
-            if s.run in moved
-            for n, (at, kind, text, data) in enumerate(s.events, start=1)
-        ]
-        if records:
-            await connection.copy_records_to_table(
-                "event", records=records, columns=["run", "seq", "at", "kind", "text", "data"]
-            )
-        for s in shipments:
-            if s.run not in moved:
-                continue
-            if s.session:
-                await connection.execute(
-                    "update run set session = $2 where number = $1 and session is distinct from $2", s.run, s.session
-                )
-            for ref, kind, text, options, data in s.questions:
-                await connection.execute(
-                    """insert into question (run, task, project, ref, kind, text, options, data) values ($1, $2, $3, $4, $5, $6, $7, $8)
-                       on conflict (run, ref) do nothing""",
-                    s.run,
-                    moved[s.run]["task"],
-                    moved[s.run]["project"],
-                    ref,
-                    kind,
-                    text,
-                    options,
-                    data,
-                )
-            if s.withdrawn:
-                await connection.execute(
-                    """update question set status = 'expired', answered_at = clock_timestamp()
-                        where run = $1 and ref = any($2) and status = 'open'""",
-                    s.run,
-                    list(s.withdrawn),
-                )
-            if s.delivered:
-                await connection.execute(
-                    "update run_input set delivered_at = clock_timestamp() where run = $1 and seq = any($2)",
-                    s.run,
-                    list(s.delivered),
-                )
-    stored = set(moved)
-    if again and len(stored) < len(shipments):
-        rows = await connection.fetch(
-            "select number, events from run where number = any($1)", [s.run for s in shipments if s.run not in stored]
-        )
-        events = {row["number"]: row["events"] for row in rows}
-        stored |= {s.run for s in shipments if s.events and events.get(s.run) == s.before + len(s.events)}
-    return stored
 
 
 async def open_inputs(connection: asyncpg.Connection, engine: int) -> list[Input]:

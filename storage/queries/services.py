@@ -108,7 +108,7 @@ async def fallback_loop(connection: asyncpg.Connection, name: str, fallback: str
 async def close_circuit(connection: asyncpg.Connection, service: str) -> None:
     """A person says that a service is well."""
     await connection.execute(
-        "update circuit set state = 'closed', open_until = null, failures = 0, reason = null where service = $1",
+        "update circuit set state = 'closed', open_until = null, failures = 0, reason = null, updated_at = clock_timestamp() where service = $1",
         service,
     )
 

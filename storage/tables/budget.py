@@ -58,6 +58,7 @@ class Alert(SQLModel, table=True):
     kind: str = Field(sa_column=Column(Text, nullable=False))
     scope: str = Field(sa_column=Column(Text, nullable=False))
     key: str = Field(sa_column=Column(Text, nullable=False))
+    budget: int | None = Field(default=None, sa_column=Column(BigInteger))
     level: int | None = Field(default=None, sa_column=Column(Integer, nullable=False, server_default=sql("0")))
     period_start: datetime | None = Field(
         default=None,
@@ -115,6 +116,7 @@ class BudgetWait(SQLModel, table=True):
         default=None, sa_column=Column(Text(collation="C"), nullable=False, server_default=sql("''::text"))
     )
     need: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=False, server_default=sql("1")))
+    kind: str | None = Field(default=None, sa_column=Column(Text, nullable=False, server_default=sql("'budget'::text")))
     since: datetime | None = Field(
         default=None, sa_column=Column(DateTime(timezone=True), nullable=False, server_default=sql("clock_timestamp()"))
     )

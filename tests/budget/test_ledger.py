@@ -146,6 +146,77 @@ async def test_tokens_calls_and_runs_are_budgets_too(ledger: Ledger) -> None:
     assert (await ledger.spend(10)).outcome == "limit"
 
 
+async def test_a_run_stays_counted_when_the_call_that_counted_it_is_released_and_others_go_on(ledger: Ledger) -> None:
+    await set_budget(ledger.db, "service", "main", 1, unit="runs")
+    first, second = ask(10), ask(10)
+    assert [(await ledger.reserve(one)).outcome for one in (first, second)] == ["granted", "granted"]
+    await budget.settle(ledger.db, first.id, "released")
+    own, others = ledger.token, digest_of(await issue_token(ledger.db, (await add_runs(ledger.db))[0]))
+    ledger.token = others
+    assert (await ledger.reserve(ask(10))).outcome == "limit"
+    assert await books(ledger.db) == {}
+    ledger.token = own
+    assert (await ledger.spend(10)).outcome == "granted", "it is counted once"
+    await budget.settle(ledger.db, second.id, "settled", 10)
+    runs = "select a.spent, a.reserved from account a where a.unit = 'runs'"
+    assert tuple(await ledger.db.fetchrow(runs)) == (1, 0)
+
+
+async def test_a_run_whose_only_call_is_released_is_not_counted(ledger: Ledger) -> None:
+    await set_budget(ledger.db, "service", "main", 1, unit="runs")
+    only = ask(10)
+    await ledger.reserve(only)
+    await budget.settle(ledger.db, only.id, "released")
+    ledger.token = digest_of(await issue_token(ledger.db, (await add_runs(ledger.db))[0]))
+    assert (await ledger.reserve(ask(10))).outcome == "granted"
+
+
+async def test_a_run_is_counted_once_by_calls_that_are_released_and_reserved_at_the_same_time(
+    ledger: Ledger, migrated_database: str
+) -> None:
+    await set_budget(ledger.db, "service", "main", 1, unit="runs")
+    others = digest_of(await issue_token(ledger.db, (await add_runs(ledger.db))[0]))
+    pool = await asyncpg.create_pool(migrated_database, min_size=8, max_size=8)
+
+    async def call(token: bytes, status: Any) -> str:
+        what = ask(10)
+        async with pool.acquire() as connection:
+            grant = await budget.reserve(connection, what, token, ledger.gateway)
+            if grant.outcome == "granted":
+                await budget.settle(connection, what.id, status, 5)
+        return grant.outcome
+
+    held = ask(10)
+    await ledger.reserve(held)
+    found = await asyncio.gather(
+        *(call(ledger.token, status) for status in ["released", "settled"] * 12),
+        *(call(others, "settled") for _ in range(6)),
+    )
+    await pool.close()
+    assert found[:24] == ["granted"] * 24
+    assert "granted" not in found[24:]
+    await budget.settle(ledger.db, held.id, "released")
+    assert await books(ledger.db) == {}
+
+
+async def test_a_reset_that_is_moved_keeps_what_was_allowed_on_top_and_the_books_in_order(ledger: Ledger) -> None:
+    db = ledger.db
+    await ledger.spend(300_000)
+    rule = await db.fetchval("select id from budget where scope = 'service'")
+    assert await db.fetchval("select budget_override($1, 'main', 500000)", rule)
+    # An account of an earlier rule that is over; by another day of reset the present one begins within it.
+    await db.execute(
+        """insert into account (budget, key, unit, starts, ends, hard, ceiling)
+           select budget, key, unit, starts - interval '1 month', (select at - interval '1 ms' from charge), hard, hard from account"""
+    )
+    for starts_on, zone in ((28, "UTC"), (1, "Asia/Tokyo"), (1, "UTC")):
+        await db.execute("select budget_set('service', 'main', 'usd', 'month', 1000000, null, $2, $1)", starts_on, zone)
+        row = await account(db, "service", "main")
+        assert (row["extra"], row["hard"], row["ceiling"], row["spent"]) == (500_000, 1_500_000, 1_500_000, 300_000)
+        assert await books(db) == {}
+    assert (await ledger.spend(1_100_000)).outcome == "granted"
+
+
 async def test_a_limit_of_its_own_goes_before_the_limit_for_each(ledger: Ledger) -> None:
     await set_budget(ledger.db, "task", "*", 0.001, period="total")
     task = await ledger.db.fetchval("select task from run")
