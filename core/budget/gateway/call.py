@@ -24,7 +24,7 @@ from core.budget.gateway.books import Books
 from core.budget.gateway.circuit import Trouble, trouble_in_stream, trouble_of
 from core.budget.gateway.journal import Journal
 from core.budget.gateway.routing import Quote, Services, serves, unpriced
-from core.budget.wire import Demand, Reader, Refusal, Wire
+from core.budget.wire import Demand, Reader, Refusal, Terms, Wire
 from core.budget.wire.base import dump
 from storage.queries.budget import Basis, Bearer, Grant, Service, Settlement, Tokens
 
@@ -210,8 +210,9 @@ class _Exchange:
 
     async def _send(self) -> web.StreamResponse | No:
         call, ask, settings = self._call, self._quoted.ask, self._calls._settings  # noqa: SLF001 - the same module
-        cut = self._grant.output is not None and self._grant.output < ask.output
-        adapted = call.wire.adapt(call.body, self._quoted.model, self._grant.output or ask.output, cut=cut)
+        granted = self._grant.output
+        less = granted if granted is not None and granted < ask.output else None
+        adapted = call.wire.adapt(call.body, Terms(self._quoted.model, less))
         sent = call.raw if adapted == call.body else dump(adapted)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=settings.first_byte_seconds)
         address = upstream(self._service, call.wire, call.request, self._quoted.model)
@@ -322,7 +323,7 @@ class _Exchange:
         note = note or "the provider gave no count"
         reserved, most = self._grant.reserved or 0, (self._grant.output or 0) * quoted.ask.choices
         demand = self._call.demand
-        rounds = demand.searches or demand.opaque  # tools of the provider's own: the prompt may be read once more
+        rounds = demand.rounds or demand.opaque  # tools of the provider's own: the prompt may be read once more
         if not demand.stream or demand.unseen or rounds or (used is None and not reader.text):
             # Nothing bounds what the provider has done but the bound that was reserved.
             bound = Tokens(input=quoted.ask.input_tokens, output=most)

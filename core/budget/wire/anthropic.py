@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.budget.wire.base import (
+    LOOP,
+    SEARCH_TOKENS,
     SEARCHES,
     Demand,
     Fault,
     LineReader,
     Reader,
     Refusal,
+    Terms,
     Tokens,
     Used,
     WholeReader,
@@ -34,6 +37,18 @@ ERRORS = {
     Refusal.UNAVAILABLE: (529, "overloaded_error"),
 }
 
+
+LEAST_THINKING = 1024
+"""The provider refuses a smaller ``thinking.budget_tokens``, and one that is not below ``max_tokens``."""
+
+FETCH_TOKENS = 25_000
+"""Tokens of one page that is fetched, where the request does not say how many it wants."""
+
+LOOPS = ("code_execution", "tool_search", "advisor", "mcp_toolset")
+"""Tools of the provider's that send the prompt round again without a limit in the request."""
+
+FILTERS_SINCE = "20260209"
+"""From this version on, searches and fetches run code over what they have found."""
 
 SILENT = (
     *(b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"'),
@@ -58,15 +73,18 @@ class AnthropicWire:
         if output is None:
             raise ValueError("max_tokens: Field required")
         thinking = table(body.get("thinking"))
-        least = count(thinking.get("budget_tokens")) + 1 if thinking.get("type") == "enabled" else 1
-        kinds = [str(tool.get("type", "")) for tool in body.get("tools") or [] if isinstance(tool, dict)]
-        looks = [
-            count(tool.get("max_uses")) or SEARCHES
-            for tool in body.get("tools") or []
-            if isinstance(tool, dict) and str(tool.get("type", "")).startswith(("web_search", "web_fetch"))
-        ]
-        runs = any(kind.startswith(("code_execution", "tool_search", "advisor")) for kind in kinds)
-        opaque = runs or any(body.get(name) for name in ("mcp_servers", "container", "context_management"))
+        least = LEAST_THINKING + 1 if thinking.get("type") == "enabled" else 1
+        tools = [tool for tool in body.get("tools") or [] if isinstance(tool, dict)]
+        web = [{**tool, **_web_limits(tool)} for tool in tools if _web_limits(tool)]
+        loops = {kind for tool in tools for kind in LOOPS if str(tool.get("type", "")).startswith(kind)}
+        uses = sum(count(tool["max_uses"]) for tool in web)
+        turns = LOOP if loops or body.get("mcp_servers") or any(_filters(tool) for tool in web) else 0
+        compacts = _compacts(body)
+        opaque = (
+            compacts
+            or bool(loops - {"tool_search"})
+            or any(body.get(name) for name in ("mcp_servers", "container", "thread"))
+        )
         images = hidden = 0
         short = long = False
         for item in objects([body.get("system"), body.get("messages"), body.get("tools"), body.get("cache_control")]):
@@ -87,7 +105,9 @@ class AnthropicWire:
             least=min(least, output),
             writes_5m=short,
             writes_1h=long,
-            searches=sum(looks),
+            searches=sum(count(tool["max_uses"]) for tool in web if "max_content_tokens" not in tool),
+            rounds=max(uses, turns) + compacts,
+            grows=max((count(tool.get("max_content_tokens", SEARCH_TOKENS)) for tool in web), default=0),
             opaque=opaque,
             unseen=thinking.get("type") not in (None, "disabled"),
             images=images,
@@ -95,9 +115,20 @@ class AnthropicWire:
             options={"speed": "fast"} if body.get("speed") == "fast" else {},
         )
 
-    def adapt(self, body: dict[str, Any], model: str, output: int, *, cut: bool) -> dict[str, Any]:
-        """The request with the model that answers, and with less output where it is cut."""
-        return {**body, "model": model, **({"max_tokens": output} if cut else {})}
+    def adapt(self, body: dict[str, Any], terms: Terms) -> dict[str, Any]:
+        """The request on these terms; the model thinks less where it may say less."""
+        sent = {**body, "model": terms.model}
+        if isinstance(body.get("tools"), list):
+            sent["tools"] = [
+                {**tool, **_web_limits(tool)} if isinstance(tool, dict) else tool for tool in body["tools"]
+            ]
+        if terms.output is not None:
+            sent["max_tokens"] = terms.output
+            thinking = table(body.get("thinking"))
+            if budget := count(thinking.get("budget_tokens")):
+                share = budget * terms.output // max(count(body.get("max_tokens")), 1)
+                sent["thinking"] = {**thinking, "budget_tokens": max(min(share, terms.output - 1), LEAST_THINKING)}
+        return sent
 
     def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:  # noqa: ARG002 - a stream is read the same for all
         """A reader for the answer."""
@@ -111,6 +142,28 @@ class AnthropicWire:
     def auth(self, key: str) -> dict[str, str]:
         """The header of a key, or of a person's own access token."""
         return {"authorization": f"Bearer {key}"} if key.startswith("sk-ant-oat") else {"x-api-key": key}
+
+
+def _web_limits(tool: Mapping[str, Any]) -> dict[str, int]:
+    """The limits that a tool is sent on with: empty for what does not look into the web."""
+    kind = str(tool.get("type", ""))
+    if not kind.startswith(("web_search", "web_fetch")):
+        return {}
+    limits = {"max_uses": count(tool.get("max_uses")) or SEARCHES}
+    if kind.startswith("web_fetch"):
+        limits["max_content_tokens"] = count(tool.get("max_content_tokens")) or FETCH_TOKENS
+    return limits
+
+
+def _filters(tool: Mapping[str, Any]) -> bool:
+    return str(tool["type"]).rpartition("_")[2] >= FILTERS_SINCE and tool.get("allowed_callers") != ["direct"]
+
+
+def _compacts(body: Mapping[str, Any]) -> bool:
+    """Whether the provider may summarize the conversation, which is a round of its own. Other edits only leave things out."""
+    edits = table(body.get("context_management")).get("edits")
+    known = [str(table(edit).get("type")) for edit in edits] if isinstance(edits, list) else []
+    return any(not kind.startswith("clear_") for kind in known)
 
 
 def read_usage(usage: Mapping[str, Any], before: Used | None = None, *, long: bool = False) -> Used:

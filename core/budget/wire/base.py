@@ -14,10 +14,20 @@ OVERHEAD = 2_000
 735).
 """
 
-SEARCHES = 10
-"""Searches of the web that a request may make when it does not say how many."""
+SEARCHES = 5
+"""Uses of a provider's own tool that a request is allowed when it does not say how many: it is sent on with this limit."""
 
-MOST_SEARCHES = 1_000
+LOOP = 10
+"""Rounds through the model that a provider makes of its own accord in one request, where no limit can be asked for:
+https://platform.claude.com/docs/en/agents-and-tools/tool-use/server-tools (``pause_turn``).
+"""
+
+SEARCH_TOKENS = 10_000
+"""Tokens that the results of one search add to the prompt. OpenAI documents 8,000; Anthropic gives no bound, and what
+goes beyond is settled at its true price all the same.
+"""
+
+MOST_ROUNDS = 1_000
 MOST_CHOICES = 128
 MOST_NAME = 200
 """Characters of a model's name. What goes beyond these is no request that a provider would take."""
@@ -52,7 +62,11 @@ class Demand:
     writes_5m: bool = False
     writes_1h: bool = False
     searches: int = 0
-    """Most searches of the web; each may bring another round through the model."""
+    """Most searches of the web, which have a price of their own."""
+    rounds: int = 0
+    """Times that the provider may send the prompt through the model once more, for tools of its own."""
+    grows: int = 0
+    """Tokens that each of these rounds adds to the prompt."""
     opaque: bool = False
     """It refers to things whose size the request does not show: files, addresses, earlier answers."""
     unseen: bool = False
@@ -62,6 +76,16 @@ class Demand:
     """Bytes of pictures in the request, which count as pictures and not as text."""
     options: Mapping[str, str] = field(default_factory=dict)
     """What sets the price: ``service_tier``, ``speed``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms a request is sent on."""
+
+    model: str
+    """The model that answers."""
+    output: int | None = None
+    """Most tokens of output per answer, where the budget pays for less than was asked for; None: as the client asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +131,8 @@ class Wire(Protocol):
     def demand(self, body: dict[str, Any]) -> Demand:
         """What the request asks for. Raises ValueError in words for the client when it is none."""
 
-    def adapt(self, body: dict[str, Any], model: str, output: int, *, cut: bool) -> dict[str, Any]:
-        """The request as it is sent on: with the model that answers, and with less output where it is ``cut``."""
+    def adapt(self, body: dict[str, Any], terms: Terms) -> dict[str, Any]:
+        """The request as it is sent on: on these terms, and with a limit on every tool of the provider's that has none."""
 
     def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:
         """A reader for the answer to this request; ``body`` is what the client sent."""
@@ -129,8 +153,8 @@ def checked(demand: Demand) -> Demand:
         raise ValueError(f"model: a name of at most {MOST_NAME} printable characters is wanted")
     if demand.choices > MOST_CHOICES:
         raise ValueError(f"at most {MOST_CHOICES} answers may be asked for")
-    if demand.searches > MOST_SEARCHES:
-        raise ValueError(f"at most {MOST_SEARCHES} searches may be asked for")
+    if demand.rounds > MOST_ROUNDS:
+        raise ValueError(f"the provider's own tools may be used at most {MOST_ROUNDS} times")
     return demand
 
 
@@ -143,13 +167,13 @@ def input_bound(wire: Wire, demand: Demand, size: int, window: int) -> int:
     """Most tokens that a prompt can come to, for a request of ``size`` bytes.
 
     No tokenizer of these providers makes more than one token of a byte. What cannot be seen in the request is
-    bounded by the model's window, and each search may send all of it through the model once more.
+    bounded by the model's window. Each round of the provider's own sends all of it through the model once more, with
+    what its tools have found.
     """
-    rounds = 1 + demand.searches
     if demand.opaque:
-        return window * rounds
+        return window * (1 + demand.rounds)
     text = size - demand.hidden + demand.images * wire.image_tokens + OVERHEAD
-    return min(text * rounds if demand.searches == 0 else window * rounds, window * rounds)
+    return sum(min(text + passed * demand.grows, window) for passed in range(1 + demand.rounds))
 
 
 def dump(body: Mapping[str, Any]) -> bytes:
@@ -329,6 +353,7 @@ __all__ = [
     "LineReader",
     "Reader",
     "Refusal",
+    "Terms",
     "Tokens",
     "Used",
     "WholeReader",

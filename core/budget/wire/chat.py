@@ -9,10 +9,12 @@ from typing import Any
 
 from core.budget.wire import openai
 from core.budget.wire.base import (
+    SEARCH_TOKENS,
     Demand,
     LineReader,
     Reader,
     Refusal,
+    Terms,
     WholeReader,
     event_of,
     fault_of,
@@ -36,12 +38,16 @@ class ChatWire:
             raise ValueError("you must provide a model parameter")
         limits = [n for name in ("max_completion_tokens", "max_tokens") if (n := positive(body, name)) is not None]
         images, hidden, opaque = openai.sights(body.get("messages"))
+        # Such a model searches once, before it answers.
+        searches = 1 if body.get("web_search_options") is not None or "search" in model else 0
         return Demand(
             model=model,
             stream=body.get("stream") is True,
             output=max(limits) if limits else None,
             choices=positive(body, "n") or 1,
-            searches=openai.searches(body),
+            searches=searches,
+            rounds=searches,
+            grows=SEARCH_TOKENS,
             opaque=opaque,
             unseen=openai.may_think(model, body.get("reasoning_effort")),
             images=images,
@@ -49,13 +55,13 @@ class ChatWire:
             options=openai.options(body),
         )
 
-    def adapt(self, body: dict[str, Any], model: str, output: int, *, cut: bool) -> dict[str, Any]:
-        """The request with the model that answers, its usage asked for, and with less output where it is cut."""
-        sent = {**body, "model": model}
-        if cut:
+    def adapt(self, body: dict[str, Any], terms: Terms) -> dict[str, Any]:
+        """The request on these terms, its usage asked for."""
+        sent = {**body, "model": terms.model}
+        if terms.output is not None:
             names = [name for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
             for name in names or ["max_completion_tokens"]:
-                sent[name] = output
+                sent[name] = terms.output
         if body.get("stream") is True:
             sent["stream_options"] = {**table(body.get("stream_options")), "include_usage": True}
         return sent

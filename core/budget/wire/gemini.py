@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.budget.wire.base import (
+    SEARCH_TOKENS,
     SEARCHES,
     Demand,
     Fault,
     LineReader,
     Reader,
     Refusal,
+    Terms,
     Tokens,
     Used,
     WholeReader,
@@ -37,6 +39,16 @@ ERRORS = {
 }
 
 
+CLIENT_TOOLS = {"functiondeclarations", "computeruse"}
+"""Tools that the client runs."""
+
+GROUNDS = {"googlesearch", "googlesearchretrieval", "googlemaps", "enterprisewebsearch"}
+"""Tools that look something up before the model answers; a request cannot limit how often."""
+
+CODE_ROUNDS = 5
+"""Rounds of the model through code that it runs (https://ai.google.dev/gemini-api/docs/code-execution)."""
+
+
 class GeminiWire:
     """``POST /v1beta/models/{model}:generateContent`` and ``:streamGenerateContent``; the model comes with the
     address.
@@ -53,7 +65,7 @@ class GeminiWire:
         """
         config = table(body.get("generationConfig") or body.get("generation_config"))
         output = positive(config, "maxOutputTokens") or positive(config, "max_output_tokens")
-        images = hidden = looks = 0
+        images = hidden = 0
         opaque = bool(body.get("cachedContent") or body.get("cached_content"))
         for item in objects([body.get("contents"), body.get("systemInstruction"), body.get("system_instruction")]):
             inline = table(item.get("inlineData") or item.get("inline_data"))
@@ -61,31 +73,28 @@ class GeminiWire:
                 images, hidden = images + 1, hidden + len(str(inline.get("data", "")))
             elif inline or "fileData" in item or "file_data" in item:
                 opaque = True
-        for tool in body.get("tools") or []:
-            if any(
-                name in table(tool) for name in ("googleSearch", "google_search", "googleSearchRetrieval", "urlContext")
-            ):
-                looks = SEARCHES
-            elif any(name in table(tool) for name in ("codeExecution", "code_execution")):
-                opaque = True
+        tools = {_plain(name) for tool in body.get("tools") or [] for name in table(tool)} - CLIENT_TOOLS
+        searches = SEARCHES if tools & GROUNDS else 0
         return Demand(
             model=str(body["model"]),
             stream=body["stream"] is True,
             output=output,
             choices=positive(config, "candidateCount") or positive(config, "candidate_count") or 1,
-            searches=looks,
-            opaque=opaque,
+            searches=searches,
+            rounds=CODE_ROUNDS if tools - GROUNDS else int(bool(tools)),
+            grows=searches * SEARCH_TOKENS,
+            opaque=opaque or bool(tools - GROUNDS),
             images=images,
             hidden=hidden,
         )
 
-    def adapt(self, body: dict[str, Any], model: str, output: int, *, cut: bool) -> dict[str, Any]:  # noqa: ARG002 - the address names it
-        """The request as the provider takes it, with less output where it is cut."""
+    def adapt(self, body: dict[str, Any], terms: Terms) -> dict[str, Any]:
+        """The request as the provider takes it, on these terms; its address names the model."""
         sent = {name: value for name, value in body.items() if name not in ("model", "stream", "sse")}
-        if cut:
+        if terms.output is not None:
             name = "generation_config" if "generation_config" in body else "generationConfig"
             config = {key: value for key, value in table(body.get(name)).items() if key != "max_output_tokens"}
-            sent[name] = {**config, "maxOutputTokens": output}
+            sent[name] = {**config, "maxOutputTokens": terms.output}
         return sent
 
     def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:
@@ -122,6 +131,11 @@ def read_usage(usage: Mapping[str, Any], searches: int = 0) -> Used:
         thinking=thinking,
     )
     return Used(tokens, parts, searches)
+
+
+def _plain(name: str) -> str:
+    """A field's name in either of the two spellings that the provider takes."""
+    return name.replace("_", "").lower()
 
 
 def _searches(value: Mapping[str, Any]) -> int:

@@ -63,14 +63,27 @@ def sights(value: Any) -> tuple[int, int, bool]:
     return images, hidden, opaque
 
 
-def searches(body: Mapping[str, Any]) -> int:
-    """Most searches of the web that a request may make."""
+CLIENT_TOOLS = {"function", "custom", "namespace", "local_shell", "apply_patch", "computer", "computer_use_preview"}
+"""Tools that the client runs: the request ends with each of their calls."""
+
+
+def tools_of_its_own(body: Mapping[str, Any]) -> set[str]:
+    """The kinds of tools that the provider runs itself."""
     tools = body.get("tools")
-    kinds = (
-        [str(tool.get("type", "")) for tool in tools or [] if isinstance(tool, dict)] if isinstance(tools, list) else []
-    )
-    asks = any(kind.startswith("web_search") for kind in kinds) or body.get("web_search_options") is not None
-    return (count(body.get("max_tool_calls")) or SEARCHES) if asks else 0
+    if not isinstance(tools, list):
+        return set()
+    return {kind for tool in tools if isinstance(tool, dict) and (kind := _kind(tool)) not in CLIENT_TOOLS}
+
+
+def _kind(tool: Mapping[str, Any]) -> str:
+    kind = str(tool.get("type", ""))
+    hosted = str(table(tool.get("environment")).get("type", "")).startswith("container")
+    return "local_shell" if kind == "shell" and not hosted else kind
+
+
+def tool_calls(body: Mapping[str, Any]) -> int:
+    """Most calls of the provider's own tools in one request; it is sent on with this limit."""
+    return count(body.get("max_tool_calls")) or SEARCHES
 
 
 def read_usage(usage: Mapping[str, Any], tier: Any = None, searched: int = 0) -> Used:

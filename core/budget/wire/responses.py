@@ -9,11 +9,13 @@ from typing import Any
 
 from core.budget.wire import openai
 from core.budget.wire.base import (
+    SEARCH_TOKENS,
     Demand,
     Fault,
     LineReader,
     Reader,
     Refusal,
+    Terms,
     WholeReader,
     event_of,
     fault_of,
@@ -44,40 +46,33 @@ class ResponsesWire:
             raise ValueError("background: an answer that comes later cannot be metered; send the request without it")
         output = positive(body, "max_output_tokens")
         images, hidden, opaque = openai.sights(body.get("input"))
-        tools = body.get("tools")
-        kinds = (
-            {str(tool.get("type", "")) for tool in tools if isinstance(tool, dict)}
-            if isinstance(tools, list)
-            else set()
-        )
-        remote = kinds - {
-            "function",
-            "custom",
-            "local_shell",
-            "shell",
-            "apply_patch",
-            "web_search",
-            "web_search_preview",
-        }
-        opaque = (
-            opaque or bool(remote) or any(body.get(name) for name in ("previous_response_id", "conversation", "prompt"))
-        )
+        remote = openai.tools_of_its_own(body)
+        looks = {kind for kind in remote if kind.startswith("web_search")}
+        refers = any(body.get(name) for name in ("previous_response_id", "conversation", "prompt"))
+        calls = openai.tool_calls(body) if remote else 0
         return Demand(
             model=model,
             stream=body.get("stream") is True,
             output=output,
             least=min(LEAST_OUTPUT, output or LEAST_OUTPUT),
-            searches=openai.searches(body),
-            opaque=opaque,
+            searches=calls if looks else 0,
+            rounds=calls,
+            grows=SEARCH_TOKENS if looks else 0,
+            opaque=opaque or refers or bool(remote - looks),
             unseen=openai.may_think(model, table(body.get("reasoning")).get("effort")),
             images=images,
             hidden=hidden,
             options=openai.options(body),
         )
 
-    def adapt(self, body: dict[str, Any], model: str, output: int, *, cut: bool) -> dict[str, Any]:
-        """The request with the model that answers, and with less output where it is cut."""
-        return {**body, "model": model, **({"max_output_tokens": output} if cut else {})}
+    def adapt(self, body: dict[str, Any], terms: Terms) -> dict[str, Any]:
+        """The request on these terms."""
+        sent = {**body, "model": terms.model}
+        if terms.output is not None:
+            sent["max_output_tokens"] = terms.output
+        if openai.tools_of_its_own(body):
+            sent["max_tool_calls"] = openai.tool_calls(body)
+        return sent
 
     def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:  # noqa: ARG002 - read the same for all
         """A reader for the answer."""
