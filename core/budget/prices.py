@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
@@ -18,6 +18,7 @@ from typing import Any
 
 from config.errors import UnavailableError, UsageError
 from core.budget import listed
+from core.budget.outputs import most_output
 from storage.queries.budget import Tokens
 
 MILLION = 1_000_000
@@ -26,6 +27,9 @@ CATALOGUES = {"anthropic": "anthropic", "openai": "openai", "gemini": "google", 
 """Whose list holds the models of a provider, where the service does not say another (``groq``, ``openrouter``, …)."""
 
 CLASSES = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+
+COUNTS = {"window", "most_output"}
+"""What a person's prices may say of a model in tokens."""
 
 PARTS = {"input_audio": "input", "input_image": "input", "output_audio": "output", "output_image": "output"}
 """Kinds of tokens that some models price apart, and the class that their count is a part of."""
@@ -83,6 +87,8 @@ class Card:
     variants: tuple[tuple[Mapping[str, str], Tiers], ...] = ()
     """Prices that a request can choose, by its choices."""
     window: int = WINDOW
+    most_output: int | None = None
+    """Tokens of output that the model takes for a limit at most; None: not known."""
     known: bool = True
     """False: the service's declared worst case, not the model's own price."""
 
@@ -140,10 +146,10 @@ class PriceBook:
         """
         for glob, prices in (overrides or {}).items():
             if fnmatchcase(model, glob):
-                return own_card(json.dumps(prices, sort_keys=True), known=True)
+                return _limited(own_card(json.dumps(prices, sort_keys=True), known=True), model)
         card = self._listed(catalogue or CATALOGUES[provider], model, now)
         if card is None and worst:
-            return own_card(json.dumps(worst, sort_keys=True), known=False)
+            return _limited(own_card(json.dumps(worst, sort_keys=True), known=False), model)
         return card
 
     def _listed(self, name: str, model: str, now: datetime) -> Card | None:
@@ -155,6 +161,7 @@ class PriceBook:
                 self._cards.clear()  # names come from agents: they must not fill the memory
             entry = listed.find(self._book, name, model)
             card = _card(entry, now) if entry else None
+            card = card and _limited(card, model)
             if entry and listed.by_the_hour(entry):
                 return card
             self._cards[key] = card
@@ -202,31 +209,36 @@ def own_card(prices: str, *, known: bool) -> Card:
         output=listed.micro(table["output"]),
         search=listed.micro(table.get("search", 0)),
     )
-    return Card(((0, rates),), window=int(table.get("window", WINDOW)), known=known)
+    return Card(((0, rates),), (), int(table.get("window", WINDOW)), table.get("most_output"), known)
 
 
 def check_prices(table: Mapping[str, Any]) -> None:
     """Raise UsageError unless these are prices: ``input`` and ``output`` at least, numbers of USD per million
     tokens.
     """
-    known = {*CLASSES, "search", "window"}
+    known = {*CLASSES, "search", *COUNTS}
     for name, value in table.items():
         if name not in known:
             raise UsageError(f"{name!r} is not a price", f"the prices are {', '.join(sorted(known))}")
         try:
-            most = listed.LARGEST_WINDOW + 1 if name == "window" else MILLION
+            most = listed.LARGEST_WINDOW + 1 if name in COUNTS else MILLION
             good = not isinstance(value, bool) and 0 <= Decimal(str(value)) < most
         except InvalidOperation:
             good = False
         if not good:
             raise UsageError(f"the price {name} is {value!r}", "it is a number of USD per million tokens")
-    if "window" in table and not 1 <= int(table["window"]) <= listed.LARGEST_WINDOW:
-        raise UsageError(f"the window is {table['window']}", f"it is between 1 and {listed.LARGEST_WINDOW} tokens")
+    for name in COUNTS & table.keys():
+        if not 1 <= int(table[name]) <= listed.LARGEST_WINDOW:
+            raise UsageError(f"{name} is {table[name]}", f"it is between 1 and {listed.LARGEST_WINDOW} tokens")
     for name in ("input", "output"):
         if name not in table:
             raise UsageError(
                 f"the prices lack {name!r}", 'give at least {"input": …, "output": …} in USD per million tokens'
             )
+
+
+def _limited(card: Card, model: str) -> Card:
+    return card if card.most_output else replace(card, most_output=most_output(model))
 
 
 def _card(entry: Mapping[str, Any], now: datetime) -> Card | None:

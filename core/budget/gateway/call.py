@@ -24,7 +24,7 @@ from core.budget.gateway.books import Books
 from core.budget.gateway.circuit import Trouble, trouble_in_stream, trouble_of
 from core.budget.gateway.journal import Journal
 from core.budget.gateway.routing import Quote, Services, serves, unpriced
-from core.budget.wire import Demand, Reader, Refusal, Terms, Wire
+from core.budget.wire import Demand, Reader, Refusal, Wire
 from core.budget.wire.base import dump
 from storage.queries.budget import Basis, Bearer, Grant, Service, Settlement, Tokens
 
@@ -188,6 +188,8 @@ class _Exchange:
         self._grant = grant
         self._key = key
         self._last = last
+        self._output = grant.output or 0
+        self._terms = quoted.terms(service, self._output)
         self._reader: Reader = call.wire.reader(call.demand, call.body)
         self._sent = False
         self._passed = 0
@@ -209,10 +211,8 @@ class _Exchange:
                 self._settle(note)
 
     async def _send(self) -> web.StreamResponse | No:
-        call, ask, settings = self._call, self._quoted.ask, self._calls._settings  # noqa: SLF001 - the same module
-        granted = self._grant.output
-        less = granted if granted is not None and granted < ask.output else None
-        adapted = call.wire.adapt(call.body, Terms(self._quoted.model, less))
+        call, settings = self._call, self._calls._settings  # noqa: SLF001 - the same module
+        adapted = call.wire.adapt(call.body, self._terms)
         sent = call.raw if adapted == call.body else dump(adapted)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=settings.first_byte_seconds)
         address = upstream(self._service, call.wire, call.request, self._quoted.model)
@@ -321,7 +321,7 @@ class _Exchange:
             basis: Basis = "measured" if quoted.card.known and not quoted.free else "imputed"
             return Settlement(charge, "settled", quoted.cost(used), used.tokens, basis, note, model)
         note = note or "the provider gave no count"
-        reserved, most = self._grant.reserved or 0, (self._grant.output or 0) * quoted.ask.choices
+        reserved, most = self._grant.reserved or 0, (self._terms.output or self._output) * quoted.ask.choices
         demand = self._call.demand
         rounds = demand.rounds or demand.opaque  # tools of the provider's own: the prompt may be read once more
         if not demand.stream or demand.unseen or rounds or (used is None and not reader.text):

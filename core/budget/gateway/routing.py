@@ -9,8 +9,9 @@ from uuid import UUID
 
 from config.errors import UnavailableError
 from core.budget.gateway.circuit import Circuit, Trouble
+from core.budget.outputs import CAUTIOUS, most_output
 from core.budget.prices import CATALOGUES, Card, PriceBook, Rates, Used, read_catalogue
-from core.budget.wire.base import Demand, Wire, input_bound
+from core.budget.wire.base import Demand, Terms, Wire, input_bound
 from core.secrets.store import SecretStore, find, service_key
 from storage.database import Database
 from storage.queries import budget
@@ -20,7 +21,7 @@ PROTOCOLS = {"anthropic": {"anthropic"}, "openai": {"openai", "other"}, "gemini"
 """Which providers' services speak the protocol of a wire."""
 
 MOST_OUTPUT = 131_072
-"""Tokens of output that no model of today exceeds; what a request is bounded by that does not say."""
+"""Tokens of output that are reserved for a request which sets no limit, to a model whose own is not known."""
 
 
 _FREE = Rates(0, 0, 0, 0, 0)
@@ -44,10 +45,24 @@ class Quote:
     model: str
     free: bool
     """A subscription: tokens, calls and runs count, dollars do not."""
+    asked: int | None
+    """Tokens of output that the client has set as a limit."""
 
     def cost(self, used: Used) -> int:
         """The true price in micro-dollars."""
         return 0 if self.free else self.card.cost(used)
+
+    def terms(self, service: Service, granted: int) -> Terms:
+        """How the request is sent on, when so many tokens of output are reserved.
+
+        A limit that is put in is none that the model's provider refuses: not above the client's, nor the model's.
+        """
+        output = None
+        if granted < (self.asked or self.ask.output):
+            known = self.card.most_output or (granted if self.asked else CAUTIOUS)
+            output = min(granted, known)
+        field = "max_tokens" if service.provider == "other" else "max_completion_tokens"
+        return Terms(self.model, output, field, service.stream_options)
 
 
 class Services:
@@ -151,12 +166,14 @@ class Services:
         if card is None:
             if not free:
                 return None
-            card = Card(((0, _FREE),))
+            card = Card(((0, _FREE),), most_output=most_output(model))
         prompt = input_bound(wire, demand, size, card.window)
         met = [] if free else card.worst(prompt, demand.options)
         rate = max((r.dearest_input(writes_5m=demand.writes_5m, writes_1h=demand.writes_1h) for r in met), default=0)
         search = max((r.search for r in met), default=0) * demand.searches
-        wanted = min(demand.output or MOST_OUTPUT, MOST_OUTPUT * 8)
+        wanted = min(demand.output or card.most_output or MOST_OUTPUT, MOST_OUTPUT * 8)
+        if model != demand.model and card.most_output:
+            wanted = min(wanted, card.most_output)  # the client has asked for what another model can say
         ask = Ask(
             id=charge,
             service=service.name,
@@ -169,7 +186,7 @@ class Services:
             choices=demand.choices,
             instead_of=f"{instead.name}/{demand.model}" if instead else None,
         )
-        return Quote(ask, card, model, free)
+        return Quote(ask, card, model, free, demand.output)
 
     async def report(self, service: Service, trouble: Trouble | None) -> bool:
         """An answer said something about the health of its service; True when it is out of order now."""

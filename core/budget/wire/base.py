@@ -86,6 +86,10 @@ class Terms:
     """The model that answers."""
     output: int | None = None
     """Most tokens of output per answer, where the budget pays for less than was asked for; None: as the client asked."""
+    limit_field: str = "max_completion_tokens"
+    """What chat completions call a limit on output, where the client has none."""
+    stream_options: bool = True
+    """Whether chat completions can be asked for the usage of a stream."""
 
 
 @dataclass(frozen=True, slots=True)

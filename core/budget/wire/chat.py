@@ -60,9 +60,11 @@ class ChatWire:
         sent = {**body, "model": terms.model}
         if terms.output is not None:
             names = [name for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
-            for name in names or ["max_completion_tokens"]:
+            for name in names or [terms.limit_field]:
                 sent[name] = terms.output
-        if body.get("stream") is True:
+        if not terms.stream_options:
+            sent.pop("stream_options", None)
+        elif body.get("stream") is True:
             sent["stream_options"] = {**table(body.get("stream_options")), "include_usage": True}
         return sent
 
