@@ -353,6 +353,52 @@ def test_a_picture_counts_as_a_picture_and_not_as_its_bytes() -> None:
     assert 5_000 < bound(AnthropicWire(), body) < 9_000
 
 
+BYTES = "A" * 900_000
+SHOT = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": BYTES}}
+URL = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{BYTES}"}}
+INPUT = {"type": "input_image", "image_url": f"data:image/png;base64,{BYTES}"}
+INLINE = {"inlineData": {"mimeType": "image/png", "data": BYTES}}
+
+
+def said(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": list(parts)}]}
+
+
+@pytest.mark.parametrize(
+    ("wire", "body", "images"),
+    [
+        (AnthropicWire(), said({"type": "tool_result", "tool_use_id": "t", "content": [SHOT]}), 1),
+        (AnthropicWire(), said({"type": "document", "source": {"type": "content", "content": [SHOT, SHOT]}}), 2),
+        (AnthropicWire(), said({"type": "tool_use", "id": "t", "name": "n", "input": SHOT}), 0),
+        (AnthropicWire(), said({"type": "tool_use", "id": "t", "name": "n", "input": {"content": [SHOT]}}), 0),
+        (AnthropicWire(), {"messages": [], "tools": [{"name": "n", "input_schema": {"default": SHOT}}]}, 0),
+        (AnthropicWire(), {"messages": [], "system": [SHOT]}, 0),
+        (ChatWire(), said(URL), 1),
+        (ChatWire(), {"messages": [{"role": "assistant", "content": [URL]}]}, 0),
+        (ChatWire(), {"messages": [], "tools": [{"type": "function", "function": {"parameters": URL}}]}, 0),
+        (ResponsesWire(), {"input": [{"role": "user", "content": [INPUT]}]}, 1),
+        (ResponsesWire(), {"input": [{"type": "function_call_output", "output": [INPUT]}]}, 1),
+        (
+            ResponsesWire(),
+            {"input": [{"type": "computer_call_output", "output": {**INPUT, "type": "computer_screenshot"}}]},
+            1,
+        ),
+        (ResponsesWire(), {"input": [{"type": "reasoning", "content": [INPUT]}]}, 0),
+        (GeminiWire(), {"contents": [{"parts": [INLINE]}]}, 1),
+        (GeminiWire(), {"contents": [{"parts": [{"functionResponse": {"name": "f", "response": INLINE}}]}]}, 0),
+        (GeminiWire(), {"contents": [], "systemInstruction": {"parts": [INLINE]}}, 0),
+    ],
+)
+def test_a_picture_counts_as_one_only_where_the_provider_reads_pictures(
+    wire: Wire, body: dict[str, Any], images: int
+) -> None:
+    asked = {"model": "m", "max_tokens": 10, "stream": False, **body}
+    if images:
+        assert bound(wire, asked) < images * wire.image_tokens + 3_000
+    else:
+        assert bound(wire, asked) > len(BYTES)
+
+
 @pytest.mark.parametrize(
     ("wire", "body"),
     [

@@ -4,7 +4,7 @@
 totals so far with each ``message_delta``; the last one of a message is the truth.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core.budget.wire.base import (
@@ -24,6 +24,7 @@ from core.budget.wire.base import (
     event_of,
     fault_of,
     objects,
+    objects_in,
     positive,
     table,
 )
@@ -37,6 +38,9 @@ ERRORS = {
     Refusal.UNAVAILABLE: (529, "overloaded_error"),
 }
 
+
+INLINE = ("image", "base64")
+"""A picture in the request itself: the types of a block and of its source."""
 
 LEAST_THINKING = 1024
 """The provider refuses a smaller ``thinking.budget_tokens``, and one that is not below ``max_tokens``."""
@@ -85,19 +89,14 @@ class AnthropicWire:
             or bool(loops - {"tool_search"})
             or any(body.get(name) for name in ("mcp_servers", "container", "thread"))
         )
-        images = hidden = 0
         short = long = False
         for item in objects([body.get("system"), body.get("messages"), body.get("tools"), body.get("cache_control")]):
             if item.get("type") == "ephemeral":
                 short, long = short or item.get("ttl") != "1h", long or item.get("ttl") == "1h"
-            source = item.get("source")
-            if not isinstance(source, dict) or item.get("type") not in ("image", "document"):
-                continue
-            if source.get("type") == "base64" and item["type"] == "image":
-                images += 1
-                hidden += len(str(source.get("data", "")))
-            elif source.get("type") not in ("text", "content"):
+            kinds = (item.get("type"), table(item.get("source")).get("type", "text"))
+            if kinds[0] in ("image", "document") and kinds[1] not in ("text", "content") and kinds != INLINE:
                 opaque = True
+        pictures = [block for message in objects_in(body.get("messages")) for block in _pictures(message)]
         return Demand(
             model=model,
             stream=body.get("stream") is True,
@@ -110,8 +109,8 @@ class AnthropicWire:
             grows=max((count(tool.get("max_content_tokens", SEARCH_TOKENS)) for tool in web), default=0),
             opaque=opaque,
             unseen=thinking.get("type") not in (None, "disabled"),
-            images=images,
-            hidden=hidden,
+            images=len(pictures),
+            hidden=sum(len(picture) for picture in pictures),
             options={"speed": "fast"} if body.get("speed") == "fast" else {},
         )
 
@@ -142,6 +141,21 @@ class AnthropicWire:
     def auth(self, key: str) -> dict[str, str]:
         """The header of a key, or of a person's own access token."""
         return {"authorization": f"Bearer {key}"} if key.startswith("sk-ant-oat") else {"x-api-key": key}
+
+
+def _pictures(block: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
+    """The data of the pictures that the model sees of a message: in its content, in results of tools, in documents.
+
+    Anywhere else, as in the input of a tool, what looks like a picture is read as text.
+    """
+    source = table(block.get("source"))
+    if (block.get("type"), source.get("type")) == INLINE and str(source.get("media_type")).startswith("image/"):
+        yield str(source.get("data", ""))
+    for inner in objects_in(block.get("content") if depth == 0 or block.get("type") == "tool_result" else None):
+        yield from _pictures(inner, depth + 1)
+    if block.get("type") == "document" and source.get("type") == "content":
+        for inner in objects_in(source.get("content")):
+            yield from _pictures(inner, depth + 1)
 
 
 def _web_limits(tool: Mapping[str, Any]) -> dict[str, int]:

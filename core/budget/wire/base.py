@@ -222,6 +222,11 @@ def objects(value: Any) -> Iterator[dict[str, Any]]:
             stack.extend(item)
 
 
+def objects_in(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; none where it is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
 class LineReader:
     """The common part of readers of server-sent events: cuts lines, looks at those that matter.
 
@@ -370,6 +375,7 @@ __all__ = [
     "input_bound",
     "is_name",
     "objects",
+    "objects_in",
     "positive",
     "table",
 ]

@@ -18,6 +18,7 @@ from core.budget.wire.base import (
     WholeReader,
     event_of,
     fault_of,
+    objects_in,
     positive,
     table,
 )
@@ -37,7 +38,8 @@ class ChatWire:
         if not isinstance(model, str) or not model:
             raise ValueError("you must provide a model parameter")
         limits = [n for name in ("max_completion_tokens", "max_tokens") if (n := positive(body, name)) is not None]
-        images, hidden, opaque = openai.sights(body.get("messages"))
+        said = [message for message in objects_in(body.get("messages")) if message.get("role") == "user"]
+        images, hidden = openai.pictures(part for message in said for part in objects_in(message.get("content")))
         # Such a model searches once, before it answers.
         searches = 1 if body.get("web_search_options") is not None or "search" in model else 0
         return Demand(
@@ -48,7 +50,7 @@ class ChatWire:
             searches=searches,
             rounds=searches,
             grows=SEARCH_TOKENS,
-            opaque=opaque,
+            opaque=openai.refers(body.get("messages")),
             unseen=openai.may_think(model, body.get("reasoning_effort")),
             images=images,
             hidden=hidden,

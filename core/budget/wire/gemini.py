@@ -25,6 +25,7 @@ from core.budget.wire.base import (
     event_of,
     fault_of,
     objects,
+    objects_in,
     positive,
     table,
 )
@@ -65,14 +66,15 @@ class GeminiWire:
         """
         config = table(body.get("generationConfig") or body.get("generation_config"))
         output = positive(config, "maxOutputTokens") or positive(config, "max_output_tokens")
-        images = hidden = 0
         opaque = bool(body.get("cachedContent") or body.get("cached_content"))
         for item in objects([body.get("contents"), body.get("systemInstruction"), body.get("system_instruction")]):
             inline = table(item.get("inlineData") or item.get("inline_data"))
-            if str(inline.get("mimeType") or inline.get("mime_type") or "").startswith("image/"):
-                images, hidden = images + 1, hidden + len(str(inline.get("data", "")))
-            elif inline or "fileData" in item or "file_data" in item:
+            if (inline and not _is_image(inline)) or "fileData" in item or "file_data" in item:
                 opaque = True
+        shown = [part for content in objects_in(body.get("contents")) for part in objects_in(content.get("parts"))]
+        inlines = [table(part.get("inlineData") or part.get("inline_data")) for part in shown]
+        # Anywhere else, as in what a function has answered, what looks like a picture is read as text.
+        pictures = [str(inline.get("data", "")) for inline in inlines if _is_image(inline)]
         tools = {_plain(name) for tool in body.get("tools") or [] for name in table(tool)} - CLIENT_TOOLS
         searches = SEARCHES if tools & GROUNDS else 0
         return Demand(
@@ -84,8 +86,8 @@ class GeminiWire:
             rounds=CODE_ROUNDS if tools - GROUNDS else int(bool(tools)),
             grows=searches * SEARCH_TOKENS,
             opaque=opaque or bool(tools - GROUNDS),
-            images=images,
-            hidden=hidden,
+            images=len(pictures),
+            hidden=sum(len(picture) for picture in pictures),
         )
 
     def adapt(self, body: dict[str, Any], terms: Terms) -> dict[str, Any]:
@@ -131,6 +133,10 @@ def read_usage(usage: Mapping[str, Any], searches: int = 0) -> Used:
         thinking=thinking,
     )
     return Used(tokens, parts, searches)
+
+
+def _is_image(inline: Mapping[str, Any]) -> bool:
+    return str(inline.get("mimeType") or inline.get("mime_type") or "").startswith("image/")
 
 
 def _plain(name: str) -> str:

@@ -3,7 +3,7 @@
 ``prompt_tokens`` (chat) and ``input_tokens`` (responses) include what came from the cache and what was written to it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.budget.wire.base import SEARCHES, Refusal, Tokens, Used, count, objects, table
@@ -46,21 +46,25 @@ def options(body: Mapping[str, Any]) -> dict[str, str]:
     return {"service_tier": tier} if tier in SERVICE_TIERS else {}
 
 
-def sights(value: Any) -> tuple[int, int, bool]:
-    """(pictures in the request, their bytes, whether it refers to what the request does not show)."""
+def pictures(parts: Iterable[Any]) -> tuple[int, int]:
+    """(pictures among the parts of a message or of a tool's result, their bytes in the request).
+
+    Anywhere else, as in the arguments of a call, what looks like a picture is read as text.
+    """
     images = hidden = 0
-    opaque = False
-    for item in objects(value):
-        kind = item.get("type")
-        if kind in ("image_url", "input_image"):
-            address = item.get("image_url")
+    for part in parts:
+        if table(part).get("type") in ("image_url", "input_image", "computer_screenshot"):
+            address = part.get("image_url")
             address = address.get("url") if isinstance(address, dict) else address
-            if isinstance(address, str) and address.startswith("data:"):
-                hidden += len(address)
             images += 1
-        elif kind in ("file", "input_file", "input_audio", "item_reference"):
-            opaque = True
-    return images, hidden, opaque
+            hidden += len(address) if isinstance(address, str) and address.startswith("data:image/") else 0
+    return images, hidden
+
+
+def refers(value: Any) -> bool:
+    """Whether a conversation refers to what the request does not show, or brings what bytes do not bound."""
+    kinds = ("file", "input_file", "input_audio", "item_reference")
+    return any(item.get("type") in kinds for item in objects(value))
 
 
 CLIENT_TOOLS = {"function", "custom", "namespace", "local_shell", "apply_patch", "computer", "computer_use_preview"}

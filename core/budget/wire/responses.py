@@ -19,6 +19,7 @@ from core.budget.wire.base import (
     WholeReader,
     event_of,
     fault_of,
+    objects_in,
     positive,
     table,
 )
@@ -45,7 +46,7 @@ class ResponsesWire:
         if body.get("background") is True:
             raise ValueError("background: an answer that comes later cannot be metered; send the request without it")
         output = positive(body, "max_output_tokens")
-        images, hidden, opaque = openai.sights(body.get("input"))
+        images, hidden = openai.pictures(part for item in objects_in(body.get("input")) for part in _parts(item))
         remote = openai.tools_of_its_own(body)
         looks = {kind for kind in remote if kind.startswith("web_search")}
         refers = any(body.get(name) for name in ("previous_response_id", "conversation", "prompt"))
@@ -58,7 +59,7 @@ class ResponsesWire:
             searches=calls if looks else 0,
             rounds=calls,
             grows=SEARCH_TOKENS if looks else 0,
-            opaque=opaque or refers or bool(remote - looks),
+            opaque=refers or openai.refers(body.get("input")) or bool(remote - looks),
             unseen=openai.may_think(model, table(body.get("reasoning")).get("effort")),
             images=images,
             hidden=hidden,
@@ -85,6 +86,14 @@ class ResponsesWire:
     def auth(self, key: str) -> dict[str, str]:
         """The header of a key."""
         return {"authorization": f"Bearer {key}"}
+
+
+def _parts(item: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the model sees of an item: a message's content, or what a tool of the client's has put out."""
+    if str(item.get("type", "message")) == "message":
+        return objects_in(item.get("content"))
+    output = item.get("output") if str(item["type"]).endswith("_call_output") else None
+    return [output] if isinstance(output, dict) else objects_in(output)
 
 
 class _Stream(LineReader):
