@@ -34,8 +34,16 @@ COUNTS = {"window", "most_output"}
 PARTS = {"input_audio": "input", "input_image": "input", "output_audio": "output", "output_image": "output"}
 """Kinds of tokens that some models price apart, and the class that their count is a part of."""
 
-WINDOW = 1_048_576
+WINDOW = 2_097_152
 """Tokens that a model takes at most, where the list does not say."""
+
+LONG_WINDOW = 1_050_000
+"""Tokens that a model takes at most which is given a longer context on request, or priced for one."""
+
+GEO = {"us": 110, "auto": 110}
+"""Percent of the list's prices by ``inference_geo`` (https://platform.claude.com/docs/en/about-claude/pricing); ``auto``: it
+is the account's to choose.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,13 @@ class Rates:
     output: int
     search: int = 0
     parts: Mapping[str, int] = field(default_factory=dict)
+
+    def times(self, percent: int) -> "Rates":
+        """These rates for tokens at so many percent, rounded up."""
+        if percent == 100:
+            return self
+        dearer = {name: -(-getattr(self, name) * percent // 100) for name in CLASSES}
+        return replace(self, **dearer, parts={name: -(-rate * percent // 100) for name, rate in self.parts.items()})
 
     def dearest_input(self, *, writes_5m: bool = True, writes_1h: bool = True) -> int:
         """The highest rate that a token of the prompt can come to, given which caches the request may write."""
@@ -72,7 +87,7 @@ class Used:
     parts: Mapping[str, int] = field(default_factory=dict)
     searches: int = 0
     choices: Mapping[str, str] = field(default_factory=dict)
-    """``service_tier`` and ``speed``, as the provider reports them."""
+    """``service_tier``, ``speed`` and ``inference_geo``, as the provider reports them."""
 
 
 Tiers = tuple[tuple[int, Rates], ...]
@@ -91,6 +106,18 @@ class Card:
     """Tokens of output that the model takes for a limit at most; None: not known."""
     known: bool = True
     """False: the service's declared worst case, not the model's own price."""
+    listed: bool = False
+    """From the price list, whose prices are those of the provider's usual terms."""
+
+    def offers(self, choices: Mapping[str, str]) -> bool:
+        """Whether these prices cover what a request chooses: a list that has no price for speed does not."""
+        fast = choices.get("speed") == "fast" and self.listed
+        return not fast or any("speed" in choice for choice, _ in self.variants)
+
+    @property
+    def tiered(self) -> bool:
+        """Whether a request can choose a service tier, which has a price of its own."""
+        return any("service_tier" in choice for choice, _ in self.variants)
 
     def rates(self, prompt: int, choices: Mapping[str, str] | None = None) -> Rates:
         """The rates for a prompt of so many tokens; crossing a threshold changes the rate of all tokens."""
@@ -103,7 +130,10 @@ class Card:
         for start, rates in tiers:
             if prompt > start:
                 found = rates
-        return found
+        return found.times(self._percent(choices or {}))
+
+    def _percent(self, choices: Mapping[str, str]) -> int:
+        return GEO.get(choices.get("inference_geo", ""), 100) if self.listed else 100
 
     def cost(self, used: Used) -> int:
         """Micro-dollars of a call, rounded up."""
@@ -120,7 +150,8 @@ class Card:
     def worst(self, prompt: int, choices: Mapping[str, str]) -> list[Rates]:
         """Every set of rates that a call with at most so many tokens of prompt can meet."""
         lists = [self.tiers, *(tiers for choice, tiers in self.variants if _may_choose(choice, choices))]
-        return [rates for tiers in lists for start, rates in tiers if start == 0 or prompt > start]
+        percent = self._percent(choices)
+        return [rates.times(percent) for tiers in lists for start, rates in tiers if start == 0 or prompt > start]
 
 
 class PriceBook:
@@ -251,7 +282,18 @@ def _card(entry: Mapping[str, Any], now: datetime) -> Card | None:
         for variant in entry["variants"]
         if listed.active(variant["when"], now)
     )
-    return Card(_tiers(prices), variants, entry["window"] or WINDOW)
+    tiers = _tiers(prices)
+    return Card(tiers, variants, _window(entry["window"], tiers), listed=True)
+
+
+def _window(said: int | None, tiers: Tiers) -> int:
+    """Tokens that a model takes at most. The list rounds (1,000,000 for 1,048,576), and gives the usual window of models
+    that take a longer one at the price of a higher tier.
+    """
+    if said is None:
+        return WINDOW
+    most = said + said // 20
+    return max(most, LONG_WINDOW) if any(start >= said for start, _ in tiers) else most
 
 
 def _tiers(prices: Mapping[str, Any]) -> Tiers:

@@ -24,6 +24,7 @@ from tests.budget.gate import (
     nothing_open,
     set_budget,
     token_for,
+    until,
 )
 from tests.budget.stand_in import StandIn, stand_in
 
@@ -46,9 +47,9 @@ class Crossing:
     url: str
     http: aiohttp.ClientSession
 
-    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def post(self, path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:
         """What the provider got."""
-        async with self.http.post(self.url + path, json=body) as answer:
+        async with self.http.post(self.url + path, json=body, headers=headers) as answer:
             text = await answer.text()
             assert answer.status == 200, (answer.status, text, self.provider.refused)
         return self.provider.bodies[-1]
@@ -117,6 +118,29 @@ async def test_a_client_s_limit_is_brought_down_to_what_the_model_in_its_place_c
     await set_budget(crossing.db, "service", "claude", 0)
     sent = await crossing.post(CLAUDE, {"model": "claude-opus-5-5", "max_tokens": 100_000, "messages": SAID})
     assert (sent["model"], sent["max_tokens"]) == ("claude-haiku-4-5", 64_000)
+
+
+async def test_a_longer_window_that_is_asked_for_is_reserved_for(crossing: Crossing) -> None:
+    await crossing.db.execute("update service set prices = $1 where name = 'cheap'", {"*": {**PRICES, "window": 9_000}})
+    await crossing.db.execute("update service set name = 'dear' where name = 'claude'")  # which has no key
+    await crossing.db.execute("select pg_notify('qd', 'service')")
+    page = {"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}}
+    body = {
+        "model": "claude-haiku-4-5",
+        "max_tokens": 10,
+        "messages": [{"role": "user", "content": [page, {"type": "text", "text": WISH}]}],
+    }
+
+    async def reserved(beta: str) -> int:
+        await crossing.post(CLAUDE, body, {"anthropic-beta": beta})
+        await nothing_open(crossing.db)
+        return await crossing.db.fetchval("select reserved_micro from charge order by at desc limit 1")
+
+    async def loaded() -> bool:
+        return await reserved("") < 9_000 * 4
+
+    await until(loaded)
+    assert await reserved("context-1m-2025-08-07") > 1_000_000 * 2
 
 
 async def test_an_older_dialect_is_asked_for_nothing_that_it_does_not_know(crossing: Crossing) -> None:

@@ -456,6 +456,20 @@ def test_a_tool_of_the_provider_s_is_sent_on_with_the_limit_that_was_reserved_fo
     assert "max_tool_calls" not in ResponsesWire().adapt({**asked, "tools": [{"type": "function"}]}, Terms("m"))
 
 
+def test_a_tier_that_is_left_to_the_account_is_the_one_that_was_reserved() -> None:
+    asks: tuple[tuple[Wire, dict[str, Any]], ...] = (
+        (ChatWire(), {"model": "gpt-5.2", "messages": []}),
+        (ResponsesWire(), {"model": "gpt-5.2", "input": "x"}),
+    )
+    for wire, body in asks:
+        assert wire.adapt(body, Terms("gpt-5.2", service_tier="default"))["service_tier"] == "default"
+        asked = {**body, "service_tier": "priority"}
+        assert wire.adapt(asked, Terms("gpt-5.2", service_tier="default")) == asked
+        assert wire.adapt(body, Terms("gpt-5.2")) == body
+    gemini = GeminiWire().demand({"model": "m", "stream": False, "contents": [], "serviceTier": "PRIORITY"})
+    assert gemini.options == {"service_tier": "priority"}
+
+
 @pytest.mark.parametrize(
     ("wire", "more", "rounds", "opaque"),
     [

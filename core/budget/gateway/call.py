@@ -317,6 +317,8 @@ class _Exchange:
         if not reader.complete:
             reader.close()
         used, model = reader.used, reader.model and storable(reader.model)
+        if used is not None:  # what the answer does not say of its price is as it was asked for
+            used = replace(used, choices={**self._call.demand.options, **used.choices})
         if reader.complete and used is not None:
             basis: Basis = "measured" if quoted.card.known and not quoted.free else "imputed"
             return Settlement(charge, "settled", quoted.cost(used), used.tokens, basis, note, model)

@@ -10,7 +10,7 @@ from uuid import UUID
 from config.errors import UnavailableError
 from core.budget.gateway.circuit import Circuit, Trouble
 from core.budget.outputs import CAUTIOUS, most_output
-from core.budget.prices import CATALOGUES, Card, PriceBook, Rates, Used, read_catalogue
+from core.budget.prices import CATALOGUES, LONG_WINDOW, Card, PriceBook, Rates, Used, read_catalogue
 from core.budget.wire.base import Demand, Terms, Wire, input_bound
 from core.secrets.store import SecretStore, find, service_key
 from storage.database import Database
@@ -62,7 +62,8 @@ class Quote:
             known = self.card.most_output or (granted if self.asked else CAUTIOUS)
             output = min(granted, known)
         field = "max_tokens" if service.provider == "other" else "max_completion_tokens"
-        return Terms(self.model, output, field, service.stream_options)
+        tier = "default" if service.provider == "openai" and self.card.tiered else None
+        return Terms(self.model, output, field, service.stream_options, tier)
 
 
 class Services:
@@ -163,11 +164,11 @@ class Services:
             worst=service.worst_price,
         )
         free = service.kind == "quota"
-        if card is None:
+        if card is None or not card.offers(demand.options):
             if not free:
                 return None
             card = Card(((0, _FREE),), most_output=most_output(model))
-        prompt = input_bound(wire, demand, size, card.window)
+        prompt = input_bound(wire, demand, size, max(card.window, LONG_WINDOW if demand.long else 0))
         met = [] if free else card.worst(prompt, demand.options)
         rate = max((r.dearest_input(writes_5m=demand.writes_5m, writes_1h=demand.writes_1h) for r in met), default=0)
         search = max((r.search for r in met), default=0) * demand.searches

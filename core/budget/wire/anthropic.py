@@ -111,7 +111,10 @@ class AnthropicWire:
             unseen=thinking.get("type") not in (None, "disabled"),
             images=len(pictures),
             hidden=sum(len(picture) for picture in pictures),
-            options={"speed": "fast"} if body.get("speed") == "fast" else {},
+            options={
+                "inference_geo": str(body.get("inference_geo") or "auto"),
+                **({"speed": "fast"} if body.get("speed") == "fast" else {}),
+            },
         )
 
     def adapt(self, body: dict[str, Any], terms: Terms) -> dict[str, Any]:
@@ -205,7 +208,9 @@ def read_usage(usage: Mapping[str, Any], before: Used | None = None, *, long: bo
     )
     tools = table(usage.get("server_tool_use"))
     choices = {
-        name: str(usage[name]) for name in ("service_tier", "speed") if isinstance(usage.get(name), str)
+        name: str(usage[name])
+        for name in ("service_tier", "speed", "inference_geo")
+        if isinstance(usage.get(name), str)
     } or dict(before.choices if before else {})
     searches = count(tools.get("web_search_requests")) if tools else (before.searches if before else 0)
     return Used(tokens, {}, searches, choices)

@@ -69,13 +69,15 @@ class Demand:
     """Tokens that each of these rounds adds to the prompt."""
     opaque: bool = False
     """It refers to things whose size the request does not show: files, addresses, earlier answers."""
+    long: bool = False
+    """It asks for a longer window than the model's usual one."""
     unseen: bool = False
     """The model may think without showing it: what is streamed does not bound what it has spent."""
     images: int = 0
     hidden: int = 0
     """Bytes of pictures in the request, which count as pictures and not as text."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """What sets the price: ``service_tier``, ``speed``."""
+    """What sets the price: ``service_tier``, ``speed``, ``inference_geo``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class Terms:
     """What chat completions call a limit on output, where the client has none."""
     stream_options: bool = True
     """Whether chat completions can be asked for the usage of a stream."""
+    service_tier: str | None = None
+    """The tier that the call is reserved at, where the client leaves it to the account; None: as the client says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class ChatWire:
 
     def adapt(self, body: dict[str, Any], terms: Terms) -> dict[str, Any]:
         """The request on these terms, its usage asked for."""
-        sent = {**body, "model": terms.model}
+        sent = {**body, "model": terms.model, **openai.tier(body, terms)}
         if terms.output is not None:
             names = [name for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
             for name in names or [terms.limit_field]:

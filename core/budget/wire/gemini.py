@@ -88,6 +88,7 @@ class GeminiWire:
             opaque=opaque or bool(tools - GROUNDS),
             images=len(pictures),
             hidden=sum(len(picture) for picture in pictures),
+            options=_tier(body.get("serviceTier") or body.get("service_tier")),
         )
 
     def adapt(self, body: dict[str, Any], terms: Terms) -> dict[str, Any]:
@@ -137,6 +138,11 @@ def read_usage(usage: Mapping[str, Any], searches: int = 0) -> Used:
 
 def _is_image(inline: Mapping[str, Any]) -> bool:
     return str(inline.get("mimeType") or inline.get("mime_type") or "").startswith("image/")
+
+
+def _tier(asked: Any) -> dict[str, str]:
+    name = str(asked or "").lower().removeprefix("service_tier_")
+    return {"service_tier": name} if name in ("flex", "priority") else {}
 
 
 def _plain(name: str) -> str:

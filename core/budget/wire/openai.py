@@ -6,7 +6,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from core.budget.wire.base import SEARCHES, Refusal, Tokens, Used, count, objects, table
+from core.budget.wire.base import SEARCHES, Refusal, Terms, Tokens, Used, count, objects, table
 
 ERRORS = {
     Refusal.BUDGET: (402, "insufficient_quota", "insufficient_quota"),
@@ -44,6 +44,11 @@ def options(body: Mapping[str, Any]) -> dict[str, str]:
     """The service tier that a request asks for; left out, it is the standard one."""
     tier = body.get("service_tier")
     return {"service_tier": tier} if tier in SERVICE_TIERS else {}
+
+
+def tier(body: Mapping[str, Any], terms: Terms) -> dict[str, str]:
+    """The service tier that a request is sent on with: left out, an account may have a dearer one set."""
+    return {"service_tier": terms.service_tier} if terms.service_tier and body.get("service_tier") is None else {}
 
 
 def pictures(parts: Iterable[Any]) -> tuple[int, int]:

@@ -68,7 +68,7 @@ class ResponsesWire:
 
     def adapt(self, body: dict[str, Any], terms: Terms) -> dict[str, Any]:
         """The request on these terms."""
-        sent = {**body, "model": terms.model}
+        sent = {**body, "model": terms.model, **openai.tier(body, terms)}
         if terms.output is not None:
             sent["max_output_tokens"] = terms.output
         if openai.tools_of_its_own(body):
