@@ -40,6 +40,9 @@ WINDOW = 2_097_152
 LONG_WINDOW = 1_050_000
 """Tokens that a model takes at most which is given a longer context on request, or priced for one."""
 
+DEAREST_SEARCH = 35
+"""USD per thousand searches of the web: the highest of the list, for models to which neither it nor a person gives a price."""
+
 GEO = {"us": 110, "auto": 110}
 """Percent of the list's prices by ``inference_geo`` (https://platform.claude.com/docs/en/about-claude/pricing); ``auto``: it
 is the account's to choose.
@@ -57,6 +60,8 @@ class Rates:
     output: int
     search: int = 0
     parts: Mapping[str, int] = field(default_factory=dict)
+    search_known: bool = True
+    """False: nobody gives a price for searches, and the dearest that is known stands for it."""
 
     def times(self, percent: int) -> "Rates":
         """These rates for tokens at so many percent, rounded up."""
@@ -80,14 +85,28 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What one pass of a call through a model used."""
+
+    model: str | None
+    """None: the model that was asked."""
+    tokens: Tokens
+
+
+@dataclass(frozen=True, slots=True)
 class Used:
     """What a call used: tokens, parts of them that are priced apart, searches, and the choices that set the price."""
 
     tokens: Tokens = field(default_factory=Tokens)
+    """All of them."""
     parts: Mapping[str, int] = field(default_factory=dict)
     searches: int = 0
     choices: Mapping[str, str] = field(default_factory=dict)
     """``service_tier``, ``speed`` and ``inference_geo``, as the provider reports them."""
+    fees: int = 0
+    """Micro-dollars for tools of the provider's that have a fixed price."""
+    shares: tuple[Share, ...] = ()
+    """The tokens by pass, where they are not all priced as one: another model has spoken, or each pass has its own tier."""
 
 
 Tiers = tuple[tuple[int, Rates], ...]
@@ -145,7 +164,11 @@ class Card:
             if name in rates.parts
         )
         total: int = parts + sum(getattr(tokens, name) * getattr(rates, name) for name in CLASSES)
-        return -(-total // MILLION) + -(-used.searches * rates.search // 1000)
+        return -(-total // MILLION) + -(-used.searches * rates.search // 1000) + used.fees
+
+    def knows(self, used: Used) -> bool:
+        """Whether all that a call used has a price of its own, and none that stands for it."""
+        return self.known and (not used.searches or self.tiers[0][1].search_known)
 
     def worst(self, prompt: int, choices: Mapping[str, str]) -> list[Rates]:
         """Every set of rates that a call with at most so many tokens of prompt can meet."""
@@ -238,7 +261,8 @@ def own_card(prices: str, *, known: bool) -> Card:
         cache_write_5m=listed.micro(write),
         cache_write_1h=listed.micro(table.get("cache_write_1h", write)),
         output=listed.micro(table["output"]),
-        search=listed.micro(table.get("search", 0)),
+        search=listed.micro(table.get("search", DEAREST_SEARCH)),
+        search_known="search" in table,
     )
     return Card(((0, rates),), (), int(table.get("window", WINDOW)), table.get("most_output"), known)
 
@@ -317,7 +341,8 @@ def _rates(prices: Mapping[str, Any], start: int) -> Rates:
         cache_write_5m=write,
         cache_write_1h=at("cache_write_1h_mtok", write),
         output=at("output_mtok", 0),
-        search=at("web_searches_kcount", 0),
+        search=at("web_searches_kcount", listed.micro(DEAREST_SEARCH)),
+        search_known="web_searches_kcount" in prices,
         parts=parts,
     )
 

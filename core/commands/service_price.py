@@ -27,6 +27,7 @@ async def price_service(
     cache_read: Annotated[Price | None, "read from the cache", Metavar("USD")] = None,
     cache_write_5m: Annotated[Price | None, "written to the cache for five minutes", Metavar("USD")] = None,
     cache_write_1h: Annotated[Price | None, "written to the cache for an hour", Metavar("USD")] = None,
+    search: Annotated[Price | None, "USD per thousand searches of the web", Metavar("USD")] = None,
     window: Annotated[int | None, Field(ge=1, le=LARGEST_WINDOW), "most tokens that the model takes"] = None,
     most_output: Annotated[int | None, Field(ge=1, le=LARGEST_WINDOW), "most tokens that the model says"] = None,
     worst: Annotated[bool, "what a model is billed at that nobody knows"] = False,
@@ -42,6 +43,7 @@ async def price_service(
         "cache_read": cache_read,
         "cache_write_5m": cache_write_5m,
         "cache_write_1h": cache_write_1h,
+        "search": search,
     }
     prices: dict[str, Any] = {field: float(price) for field, price in given.items() if price is not None}
     counts = {"window": window, "most_output": most_output}

@@ -23,7 +23,7 @@ from core.budget.gateway import headers
 from core.budget.gateway.books import Books
 from core.budget.gateway.circuit import Trouble, trouble_in_stream, trouble_of
 from core.budget.gateway.journal import Journal
-from core.budget.gateway.routing import Quote, Services, serves, unpriced
+from core.budget.gateway.routing import Quote, Services, UnpricedError, serves
 from core.budget.wire import Demand, Reader, Refusal, Wire
 from core.budget.wire.base import dump
 from storage.queries.budget import Basis, Bearer, Grant, Service, Settlement, Tokens
@@ -105,9 +105,10 @@ class Calls:
         if key is None:
             hint = f"set it with `qd secret set service.{service.name}`"
             return No(Refusal.UNAVAILABLE, f"service {service.name} has no key; {hint}", 30, service=service.name)
-        quoted = self._services.quote(service, call.wire, call.demand, len(call.raw), uuid7(), instead)
-        if quoted is None:
-            return No(Refusal.REQUEST, unpriced(service, call.demand.model), service=service.name)
+        try:
+            quoted = self._services.quote(service, call.wire, call.demand, len(call.raw), uuid7(), instead)
+        except UnpricedError as error:
+            return No(Refusal.REQUEST, str(error), service=service.name)
         if instead is not None and not serves(service, quoted.model):
             hint = f"declare with `qd service edit {service.name} --map GLOB=MODEL` what it speaks instead"
             text = f"service {service.name} does not take the model {quoted.model[:100]!r}; {hint}"
@@ -320,7 +321,7 @@ class _Exchange:
         if used is not None:  # what the answer does not say of its price is as it was asked for
             used = replace(used, choices={**self._call.demand.options, **used.choices})
         if reader.complete and used is not None:
-            basis: Basis = "measured" if quoted.card.known and not quoted.free else "imputed"
+            basis: Basis = "measured" if quoted.card.knows(used) and not quoted.free else "imputed"
             return Settlement(charge, "settled", quoted.cost(used), used.tokens, basis, note, model)
         note = note or "the provider gave no count"
         reserved, most = self._grant.reserved or 0, (self._terms.output or self._output) * quoted.ask.choices
@@ -338,7 +339,7 @@ class _Exchange:
             tokens = Tokens(input=quoted.ask.input_tokens, output=output)
         else:
             tokens = replace(used.tokens, output=output)
-            cost = quoted.cost(replace(used, tokens=tokens))
+            cost = quoted.cost(replace(used, tokens=tokens, shares=()))
         return Settlement(charge, "settled", min(cost, reserved), tokens, "estimated", note, model)
 
 

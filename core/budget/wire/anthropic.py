@@ -5,12 +5,12 @@ totals so far with each ``message_delta``; the last one of a message is the trut
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from core.budget.prices import Share
+from core.budget.wire.anthropic_tools import LEAST_THINKING, limited, own, shorter
 from core.budget.wire.base import (
-    LOOP,
-    SEARCH_TOKENS,
-    SEARCHES,
     Demand,
     Fault,
     LineReader,
@@ -42,18 +42,6 @@ ERRORS = {
 INLINE = ("image", "base64")
 """A picture in the request itself: the types of a block and of its source."""
 
-LEAST_THINKING = 1024
-"""The provider refuses a smaller ``thinking.budget_tokens``, and one that is not below ``max_tokens``."""
-
-FETCH_TOKENS = 25_000
-"""Tokens of one page that is fetched, where the request does not say how many it wants."""
-
-LOOPS = ("code_execution", "tool_search", "advisor", "mcp_toolset")
-"""Tools of the provider's that send the prompt round again without a limit in the request."""
-
-FILTERS_SINCE = "20260209"
-"""From this version on, searches and fetches run code over what they have found."""
-
 SILENT = (
     *(b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"'),
     *(b'"ping"', b'"content_block_stop"'),
@@ -78,17 +66,9 @@ class AnthropicWire:
             raise ValueError("max_tokens: Field required")
         thinking = table(body.get("thinking"))
         least = LEAST_THINKING + 1 if thinking.get("type") == "enabled" else 1
-        tools = [tool for tool in body.get("tools") or [] if isinstance(tool, dict)]
-        web = [{**tool, **_web_limits(tool)} for tool in tools if _web_limits(tool)]
-        loops = {kind for tool in tools for kind in LOOPS if str(tool.get("type", "")).startswith(kind)}
-        uses = sum(count(tool["max_uses"]) for tool in web)
-        turns = LOOP if loops or body.get("mcp_servers") or any(_filters(tool) for tool in web) else 0
-        compacts = _compacts(body)
-        opaque = (
-            compacts
-            or bool(loops - {"tool_search"})
-            or any(body.get(name) for name in ("mcp_servers", "container", "thread"))
-        )
+        beside = own(body)
+        opaque = beside.opaque
+        longest = max(output, *(count(entry.get("max_tokens")) for entry in objects_in(body.get("fallbacks"))), 1)
         short = long = False
         for item in objects([body.get("system"), body.get("messages"), body.get("tools"), body.get("cache_control")]):
             if item.get("type") == "ephemeral":
@@ -100,13 +80,15 @@ class AnthropicWire:
         return Demand(
             model=model,
             stream=body.get("stream") is True,
-            output=output,
+            output=longest,
             least=min(least, output),
+            choices=1 + beside.speakers,
             writes_5m=short,
             writes_1h=long,
-            searches=sum(count(tool["max_uses"]) for tool in web if "max_content_tokens" not in tool),
-            rounds=max(uses, turns) + compacts,
-            grows=max((count(tool.get("max_content_tokens", SEARCH_TOKENS)) for tool in web), default=0),
+            searches=beside.searches,
+            rounds=beside.rounds,
+            grows=beside.grows,
+            others=beside.others,
             opaque=opaque,
             unseen=thinking.get("type") not in (None, "disabled"),
             images=len(pictures),
@@ -119,18 +101,8 @@ class AnthropicWire:
 
     def adapt(self, body: dict[str, Any], terms: Terms) -> dict[str, Any]:
         """The request on these terms; the model thinks less where it may say less."""
-        sent = {**body, "model": terms.model}
-        if isinstance(body.get("tools"), list):
-            sent["tools"] = [
-                {**tool, **_web_limits(tool)} if isinstance(tool, dict) else tool for tool in body["tools"]
-            ]
-        if terms.output is not None:
-            sent["max_tokens"] = terms.output
-            thinking = table(body.get("thinking"))
-            if budget := count(thinking.get("budget_tokens")):
-                share = budget * terms.output // max(count(body.get("max_tokens")), 1)
-                sent["thinking"] = {**thinking, "budget_tokens": max(min(share, terms.output - 1), LEAST_THINKING)}
-        return sent
+        output = count(body.get("max_tokens")) if terms.output is None else terms.output
+        return {**shorter(body, output), **limited(body, output), "model": terms.model}
 
     def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:  # noqa: ARG002 - a stream is read the same for all
         """A reader for the answer."""
@@ -159,28 +131,6 @@ def _pictures(block: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
     if block.get("type") == "document" and source.get("type") == "content":
         for inner in objects_in(source.get("content")):
             yield from _pictures(inner, depth + 1)
-
-
-def _web_limits(tool: Mapping[str, Any]) -> dict[str, int]:
-    """The limits that a tool is sent on with: empty for what does not look into the web."""
-    kind = str(tool.get("type", ""))
-    if not kind.startswith(("web_search", "web_fetch")):
-        return {}
-    limits = {"max_uses": count(tool.get("max_uses")) or SEARCHES}
-    if kind.startswith("web_fetch"):
-        limits["max_content_tokens"] = count(tool.get("max_content_tokens")) or FETCH_TOKENS
-    return limits
-
-
-def _filters(tool: Mapping[str, Any]) -> bool:
-    return str(tool["type"]).rpartition("_")[2] >= FILTERS_SINCE and tool.get("allowed_callers") != ["direct"]
-
-
-def _compacts(body: Mapping[str, Any]) -> bool:
-    """Whether the provider may summarize the conversation, which is a round of its own. Other edits only leave things out."""
-    edits = table(body.get("context_management")).get("edits")
-    known = [str(table(edit).get("type")) for edit in edits] if isinstance(edits, list) else []
-    return any(not kind.startswith("clear_") for kind in known)
 
 
 def read_usage(usage: Mapping[str, Any], before: Used | None = None, *, long: bool = False) -> Used:
@@ -216,10 +166,39 @@ def read_usage(usage: Mapping[str, Any], before: Used | None = None, *, long: bo
     return Used(tokens, {}, searches, choices)
 
 
+def by_pass(top: Used, passes: Any, *, long: bool = False) -> Used:
+    """A call with what ``usage.iterations`` adds to the count of its message: each pass has its own price."""
+    if not objects_in(passes):
+        return top
+    shares = _shares(top.tokens, [(entry.get("type"), _share(entry, long=long)) for entry in objects_in(passes)])
+    return replace(top, tokens=_sum(shares), shares=shares)
+
+
+def _share(entry: Mapping[str, Any], *, long: bool) -> Share:
+    model = entry.get("model")
+    return Share(model if isinstance(model, str) else None, read_usage(entry, long=long).tokens)
+
+
+def _shares(top: Tokens, passes: list[tuple[Any, Share]]) -> tuple[Share, ...]:
+    """A call by its passes. ``top``, the count of the whole message, leaves out what summarized it and who advised."""
+    beside = tuple(share for kind, share in passes if kind in ("compaction", "advisor_message"))
+    spoken = tuple(share for kind, share in passes if kind not in ("compaction", "advisor_message"))
+    if _sum(spoken).total < top.total:
+        spoken = (Share(None, top),)
+    return spoken + beside
+
+
+def _sum(shares: tuple[Share, ...]) -> Tokens:
+    names = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "thinking")
+    return Tokens(*(sum(getattr(share.tokens, name) for share in shares) for name in names))
+
+
 class _Stream(LineReader):
     def __init__(self, *, long: bool) -> None:
         super().__init__()
         self._long = long
+        self._top: Used | None = None
+        self._passes: Any = None
 
     def _line(self, line: bytes) -> None:
         if b'"content_block_delta"' in line:
@@ -233,13 +212,18 @@ class _Stream(LineReader):
             case "message_start":
                 message = table(event.get("message"))
                 self.model = str(message.get("model") or "") or None
-                self._used = read_usage(table(message.get("usage")), long=self._long)
+                self._count(table(message.get("usage")))
             case "message_delta":
-                self._used = read_usage(table(event.get("usage")), self._used, long=self._long)
+                self._count(table(event.get("usage")))
                 self.text = 0
                 self.complete = table(event.get("delta")).get("stop_reason") is not None
             case "error":
                 self.fault = fault_of(event) or Fault("error", "")
+
+    def _count(self, usage: Mapping[str, Any]) -> None:
+        self._top = read_usage(usage, self._top, long=self._long)
+        self._passes = usage.get("iterations") or self._passes
+        self._used = by_pass(self._top, self._passes, long=self._long)
 
 
 class _Whole(WholeReader):
@@ -251,5 +235,6 @@ class _Whole(WholeReader):
         self.fault = fault_of(value)
         if isinstance(value.get("usage"), dict):
             self.model = str(value.get("model") or "") or None
-            self._used = read_usage(value["usage"], long=self._long)
+            top = read_usage(value["usage"], long=self._long)
+            self._used = by_pass(top, value["usage"].get("iterations"), long=self._long)
             self.complete = True

@@ -63,6 +63,10 @@ class Demand:
     writes_1h: bool = False
     searches: int = 0
     """Most searches of the web, which have a price of their own."""
+    fees: int = 0
+    """Most micro-dollars for tools of the provider's that have a fixed price."""
+    others: tuple[str, ...] = ()
+    """Models that may speak beside the one that is asked, or in its place."""
     rounds: int = 0
     """Times that the provider may send the prompt through the model once more, for tools of its own."""
     grows: int = 0

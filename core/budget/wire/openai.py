@@ -72,6 +72,12 @@ def refers(value: Any) -> bool:
     return any(item.get("type") in kinds for item in objects(value))
 
 
+FILE_SEARCH_FEE = 2_500
+"""Micro-dollars of one call of ``file_search`` (https://platform.openai.com/docs/pricing)."""
+
+CONTAINER_FEES = {"1g": 30_000, "4g": 120_000, "16g": 480_000, "64g": 1_920_000}
+"""Micro-dollars of one container of ``code_interpreter`` or of a hosted shell, by its memory."""
+
 CLIENT_TOOLS = {"function", "custom", "namespace", "local_shell", "apply_patch", "computer", "computer_use_preview"}
 """Tools that the client runs: the request ends with each of their calls."""
 
@@ -90,15 +96,30 @@ def _kind(tool: Mapping[str, Any]) -> str:
     return "local_shell" if kind == "shell" and not hosted else kind
 
 
+def container_fee(body: Mapping[str, Any]) -> int:
+    """Micro-dollars of the container that a request may start; 0 where it starts none."""
+    tools = body.get("tools")
+    boxes = [
+        table(tool.get("container") or tool.get("environment"))
+        for tool in (tools if isinstance(tools, list) else [])
+        if isinstance(tool, dict) and _kind(tool) in ("code_interpreter", "shell")
+    ]
+    return sum(CONTAINER_FEES.get(str(box.get("memory_limit") or "1g"), max(CONTAINER_FEES.values())) for box in boxes)
+
+
 def tool_calls(body: Mapping[str, Any]) -> int:
     """Most calls of the provider's own tools in one request; it is sent on with this limit."""
     return count(body.get("max_tool_calls")) or SEARCHES
 
 
-def read_usage(usage: Mapping[str, Any], tier: Any = None, searched: int = 0) -> Used:
-    """A usage object of either protocol as ours."""
+def read_usage(usage: Mapping[str, Any], tier: Any = None, searched: int = 0, fees: int = 0) -> Used:
+    """A usage object of either protocol as ours.
+
+    xAI and Gemini's form of this protocol count what was thought beside the completion: their total tells.
+    """
     prompt = count(usage.get("prompt_tokens", usage.get("input_tokens")))
     output = count(usage.get("completion_tokens", usage.get("output_tokens")))
+    output = max(output, count(usage.get("total_tokens")) - prompt)
     details = table(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
     spoken = table(usage.get("completion_tokens_details") or usage.get("output_tokens_details"))
     read = min(count(details.get("cached_tokens")), prompt)
@@ -112,4 +133,5 @@ def read_usage(usage: Mapping[str, Any], tier: Any = None, searched: int = 0) ->
         thinking=min(count(spoken.get("reasoning_tokens")), output),
     )
     choices = {"service_tier": tier} if isinstance(tier, str) else {}
-    return Used(tokens, {name: n for name, n in parts.items() if n}, searched, choices)
+    looked = count(usage.get("num_sources_used")) or searched
+    return Used(tokens, {name: n for name, n in parts.items() if n}, looked, choices, fees)

@@ -57,6 +57,7 @@ class ResponsesWire:
             output=output,
             least=min(LEAST_OUTPUT, output or LEAST_OUTPUT),
             searches=calls if looks else 0,
+            fees=openai.container_fee(body) + (calls * openai.FILE_SEARCH_FEE if "file_search" in remote else 0),
             rounds=calls,
             grows=SEARCH_TOKENS if looks else 0,
             opaque=refers or openai.refers(body.get("input")) or bool(remote - looks),
@@ -75,9 +76,10 @@ class ResponsesWire:
             sent["max_tool_calls"] = openai.tool_calls(body)
         return sent
 
-    def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:  # noqa: ARG002 - read the same for all
+    def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:
         """A reader for the answer."""
-        return _Stream() if demand.stream else _Whole()
+        box = openai.container_fee(body)
+        return _Stream(box) if demand.stream else _Whole(box)
 
     def refusal(self, kind: Refusal, message: str) -> tuple[int, dict[str, Any]]:
         """Status and body of the error."""
@@ -97,6 +99,10 @@ def _parts(item: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 class _Stream(LineReader):
+    def __init__(self, box: int) -> None:
+        super().__init__()
+        self.box = box
+
     def _line(self, line: bytes) -> None:
         head = line[:200]
         if b".delta" in head:
@@ -119,6 +125,10 @@ class _Stream(LineReader):
 
 
 class _Whole(WholeReader):
+    def __init__(self, box: int) -> None:
+        super().__init__()
+        self.box = box
+
     def _whole(self, value: dict[str, Any]) -> None:
         self.fault = fault_of(value)
         if isinstance(value.get("usage"), dict):
@@ -126,10 +136,10 @@ class _Whole(WholeReader):
 
 
 def _read(reader: _Stream | _Whole, answer: Mapping[str, Any]) -> None:
-    output = answer.get("output")
-    looks = (
-        [item for item in output if table(item).get("type") == "web_search_call"] if isinstance(output, list) else []
-    )
+    calls = [str(item.get("type")) for item in objects_in(answer.get("output"))]
+    ran = any(kind in ("code_interpreter_call", "shell_call") for kind in calls)
+    fees = calls.count("file_search_call") * openai.FILE_SEARCH_FEE + (reader.box if ran else 0)
     reader.model = str(answer.get("model") or "") or None
-    reader._used = openai.read_usage(answer["usage"], answer.get("service_tier"), len(looks))  # noqa: SLF001 - the same module
+    searched = calls.count("web_search_call")
+    reader._used = openai.read_usage(answer["usage"], answer.get("service_tier"), searched, fees)  # noqa: SLF001 - the same module
     reader.complete = True
