@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
@@ -18,6 +18,7 @@ from typing import Any
 
 from config.errors import UnavailableError, UsageError
 from core.budget import listed
+from core.budget.outputs import most_output
 from storage.queries.budget import Tokens
 
 MILLION = 1_000_000
@@ -27,11 +28,25 @@ CATALOGUES = {"anthropic": "anthropic", "openai": "openai", "gemini": "google", 
 
 CLASSES = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
 
+COUNTS = {"window", "most_output"}
+"""What a person's prices may say of a model in tokens."""
+
 PARTS = {"input_audio": "input", "input_image": "input", "output_audio": "output", "output_image": "output"}
 """Kinds of tokens that some models price apart, and the class that their count is a part of."""
 
-WINDOW = 1_048_576
+WINDOW = 2_097_152
 """Tokens that a model takes at most, where the list does not say."""
+
+LONG_WINDOW = 1_050_000
+"""Tokens that a model takes at most which is given a longer context on request, or priced for one."""
+
+DEAREST_SEARCH = 35
+"""USD per thousand searches of the web: the highest of the list, for models to which neither it nor a person gives a price."""
+
+GEO = {"us": 110, "auto": 110}
+"""Percent of the list's prices by ``inference_geo`` (https://platform.claude.com/docs/en/about-claude/pricing); ``auto``: it
+is the account's to choose.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +60,15 @@ class Rates:
     output: int
     search: int = 0
     parts: Mapping[str, int] = field(default_factory=dict)
+    search_known: bool = True
+    """False: nobody gives a price for searches, and the dearest that is known stands for it."""
+
+    def times(self, percent: int) -> "Rates":
+        """These rates for tokens at so many percent, rounded up."""
+        if percent == 100:
+            return self
+        dearer = {name: -(-getattr(self, name) * percent // 100) for name in CLASSES}
+        return replace(self, **dearer, parts={name: -(-rate * percent // 100) for name, rate in self.parts.items()})
 
     def dearest_input(self, *, writes_5m: bool = True, writes_1h: bool = True) -> int:
         """The highest rate that a token of the prompt can come to, given which caches the request may write."""
@@ -61,14 +85,28 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What one pass of a call through a model used."""
+
+    model: str | None
+    """None: the model that was asked."""
+    tokens: Tokens
+
+
+@dataclass(frozen=True, slots=True)
 class Used:
     """What a call used: tokens, parts of them that are priced apart, searches, and the choices that set the price."""
 
     tokens: Tokens = field(default_factory=Tokens)
+    """All of them."""
     parts: Mapping[str, int] = field(default_factory=dict)
     searches: int = 0
     choices: Mapping[str, str] = field(default_factory=dict)
-    """``service_tier`` and ``speed``, as the provider reports them."""
+    """``service_tier``, ``speed`` and ``inference_geo``, as the provider reports them."""
+    fees: int = 0
+    """Micro-dollars for tools of the provider's that have a fixed price."""
+    shares: tuple[Share, ...] = ()
+    """The tokens by pass, where they are not all priced as one: another model has spoken, or each pass has its own tier."""
 
 
 Tiers = tuple[tuple[int, Rates], ...]
@@ -83,8 +121,22 @@ class Card:
     variants: tuple[tuple[Mapping[str, str], Tiers], ...] = ()
     """Prices that a request can choose, by its choices."""
     window: int = WINDOW
+    most_output: int | None = None
+    """Tokens of output that the model takes for a limit at most; None: not known."""
     known: bool = True
     """False: the service's declared worst case, not the model's own price."""
+    listed: bool = False
+    """From the price list, whose prices are those of the provider's usual terms."""
+
+    def offers(self, choices: Mapping[str, str]) -> bool:
+        """Whether these prices cover what a request chooses: a list that has no price for speed does not."""
+        fast = choices.get("speed") == "fast" and self.listed
+        return not fast or any("speed" in choice for choice, _ in self.variants)
+
+    @property
+    def tiered(self) -> bool:
+        """Whether a request can choose a service tier, which has a price of its own."""
+        return any("service_tier" in choice for choice, _ in self.variants)
 
     def rates(self, prompt: int, choices: Mapping[str, str] | None = None) -> Rates:
         """The rates for a prompt of so many tokens; crossing a threshold changes the rate of all tokens."""
@@ -97,7 +149,10 @@ class Card:
         for start, rates in tiers:
             if prompt > start:
                 found = rates
-        return found
+        return found.times(self._percent(choices or {}))
+
+    def _percent(self, choices: Mapping[str, str]) -> int:
+        return GEO.get(choices.get("inference_geo", ""), 100) if self.listed else 100
 
     def cost(self, used: Used) -> int:
         """Micro-dollars of a call, rounded up."""
@@ -109,12 +164,17 @@ class Card:
             if name in rates.parts
         )
         total: int = parts + sum(getattr(tokens, name) * getattr(rates, name) for name in CLASSES)
-        return -(-total // MILLION) + -(-used.searches * rates.search // 1000)
+        return -(-total // MILLION) + -(-used.searches * rates.search // 1000) + used.fees
+
+    def knows(self, used: Used) -> bool:
+        """Whether all that a call used has a price of its own, and none that stands for it."""
+        return self.known and (not used.searches or self.tiers[0][1].search_known)
 
     def worst(self, prompt: int, choices: Mapping[str, str]) -> list[Rates]:
         """Every set of rates that a call with at most so many tokens of prompt can meet."""
         lists = [self.tiers, *(tiers for choice, tiers in self.variants if _may_choose(choice, choices))]
-        return [rates for tiers in lists for start, rates in tiers if start == 0 or prompt > start]
+        percent = self._percent(choices)
+        return [rates.times(percent) for tiers in lists for start, rates in tiers if start == 0 or prompt > start]
 
 
 class PriceBook:
@@ -140,10 +200,10 @@ class PriceBook:
         """
         for glob, prices in (overrides or {}).items():
             if fnmatchcase(model, glob):
-                return own_card(json.dumps(prices, sort_keys=True), known=True)
+                return _limited(own_card(json.dumps(prices, sort_keys=True), known=True), model)
         card = self._listed(catalogue or CATALOGUES[provider], model, now)
         if card is None and worst:
-            return own_card(json.dumps(worst, sort_keys=True), known=False)
+            return _limited(own_card(json.dumps(worst, sort_keys=True), known=False), model)
         return card
 
     def _listed(self, name: str, model: str, now: datetime) -> Card | None:
@@ -155,6 +215,7 @@ class PriceBook:
                 self._cards.clear()  # names come from agents: they must not fill the memory
             entry = listed.find(self._book, name, model)
             card = _card(entry, now) if entry else None
+            card = card and _limited(card, model)
             if entry and listed.by_the_hour(entry):
                 return card
             self._cards[key] = card
@@ -200,33 +261,39 @@ def own_card(prices: str, *, known: bool) -> Card:
         cache_write_5m=listed.micro(write),
         cache_write_1h=listed.micro(table.get("cache_write_1h", write)),
         output=listed.micro(table["output"]),
-        search=listed.micro(table.get("search", 0)),
+        search=listed.micro(table.get("search", DEAREST_SEARCH)),
+        search_known="search" in table,
     )
-    return Card(((0, rates),), window=int(table.get("window", WINDOW)), known=known)
+    return Card(((0, rates),), (), int(table.get("window", WINDOW)), table.get("most_output"), known)
 
 
 def check_prices(table: Mapping[str, Any]) -> None:
     """Raise UsageError unless these are prices: ``input`` and ``output`` at least, numbers of USD per million
     tokens.
     """
-    known = {*CLASSES, "search", "window"}
+    known = {*CLASSES, "search", *COUNTS}
     for name, value in table.items():
         if name not in known:
             raise UsageError(f"{name!r} is not a price", f"the prices are {', '.join(sorted(known))}")
         try:
-            most = listed.LARGEST_WINDOW + 1 if name == "window" else MILLION
+            most = listed.LARGEST_WINDOW + 1 if name in COUNTS else MILLION
             good = not isinstance(value, bool) and 0 <= Decimal(str(value)) < most
         except InvalidOperation:
             good = False
         if not good:
             raise UsageError(f"the price {name} is {value!r}", "it is a number of USD per million tokens")
-    if "window" in table and not 1 <= int(table["window"]) <= listed.LARGEST_WINDOW:
-        raise UsageError(f"the window is {table['window']}", f"it is between 1 and {listed.LARGEST_WINDOW} tokens")
+    for name in COUNTS & table.keys():
+        if not 1 <= int(table[name]) <= listed.LARGEST_WINDOW:
+            raise UsageError(f"{name} is {table[name]}", f"it is between 1 and {listed.LARGEST_WINDOW} tokens")
     for name in ("input", "output"):
         if name not in table:
             raise UsageError(
                 f"the prices lack {name!r}", 'give at least {"input": …, "output": …} in USD per million tokens'
             )
+
+
+def _limited(card: Card, model: str) -> Card:
+    return card if card.most_output else replace(card, most_output=most_output(model))
 
 
 def _card(entry: Mapping[str, Any], now: datetime) -> Card | None:
@@ -239,7 +306,18 @@ def _card(entry: Mapping[str, Any], now: datetime) -> Card | None:
         for variant in entry["variants"]
         if listed.active(variant["when"], now)
     )
-    return Card(_tiers(prices), variants, entry["window"] or WINDOW)
+    tiers = _tiers(prices)
+    return Card(tiers, variants, _window(entry["window"], tiers), listed=True)
+
+
+def _window(said: int | None, tiers: Tiers) -> int:
+    """Tokens that a model takes at most. The list rounds (1,000,000 for 1,048,576), and gives the usual window of models
+    that take a longer one at the price of a higher tier.
+    """
+    if said is None:
+        return WINDOW
+    most = said + said // 20
+    return max(most, LONG_WINDOW) if any(start >= said for start, _ in tiers) else most
 
 
 def _tiers(prices: Mapping[str, Any]) -> Tiers:
@@ -263,7 +341,8 @@ def _rates(prices: Mapping[str, Any], start: int) -> Rates:
         cache_write_5m=write,
         cache_write_1h=at("cache_write_1h_mtok", write),
         output=at("output_mtok", 0),
-        search=at("web_searches_kcount", 0),
+        search=at("web_searches_kcount", listed.micro(DEAREST_SEARCH)),
+        search_known="web_searches_kcount" in prices,
         parts=parts,
     )
 

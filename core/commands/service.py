@@ -39,6 +39,7 @@ async def add_service(
     catalogue: Annotated[Line | None, "price list of its models, such as groq or openrouter", Metavar("ID")] = None,
     model: Annotated[tuple[Line, ...], "models that it takes; without it, all of its protocol", Metavar("GLOB")] = (),
     map: Annotated[tuple[Line, ...], "model that it speaks in place of another", Metavar("GLOB=MODEL")] = (),  # noqa: A002
+    no_stream_options: Annotated[bool, "it refuses the field by which a stream is asked for its usage"] = False,
     time_zone: Annotated[Line, "where its month begins", Metavar("ZONE")] = "UTC",
     starts_on: Annotated[int, Field(ge=1, le=28), "day on which its month begins"] = 1,
 ) -> Service:
@@ -56,6 +57,7 @@ async def add_service(
         "catalogue": catalogue,
         "models": list(model),
         "model_map": mapping(map),
+        "stream_options": not no_stream_options,
     }
     zone = checked_zone(time_zone)
     key = _key_from(ctx, key_env)
@@ -108,6 +110,7 @@ async def edit_service(
     any_model: Annotated[bool, "it takes all models of its protocol"] = False,
     map: Annotated[tuple[Line, ...], "model in place of another; replaces all before", Metavar("GLOB=MODEL")] = (),  # noqa: A002
     no_map: Annotated[bool, "it speaks the models that are asked for"] = False,
+    stream_options: Annotated[bool | None, "whether a stream can be asked for its usage"] = None,
     time_zone: Annotated[Line | None, "where its month begins", Metavar("ZONE")] = None,
     starts_on: Annotated[int | None, Field(ge=1, le=28), "day on which its month begins"] = None,
 ) -> Service:
@@ -120,6 +123,7 @@ async def edit_service(
         ("model_map", mapping(map), no_map),
         ("provider", provider, False),
         ("key_env", key_env, False),
+        ("stream_options", stream_options, False),
         ("kind", None if quota is None else "quota" if quota else "metered", False),
     )
     if budget is not None and no_budget:

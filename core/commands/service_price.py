@@ -27,7 +27,9 @@ async def price_service(
     cache_read: Annotated[Price | None, "read from the cache", Metavar("USD")] = None,
     cache_write_5m: Annotated[Price | None, "written to the cache for five minutes", Metavar("USD")] = None,
     cache_write_1h: Annotated[Price | None, "written to the cache for an hour", Metavar("USD")] = None,
+    search: Annotated[Price | None, "USD per thousand searches of the web", Metavar("USD")] = None,
     window: Annotated[int | None, Field(ge=1, le=LARGEST_WINDOW), "most tokens that the model takes"] = None,
+    most_output: Annotated[int | None, Field(ge=1, le=LARGEST_WINDOW), "most tokens that the model says"] = None,
     worst: Annotated[bool, "what a model is billed at that nobody knows"] = False,
 ) -> Service:
     """Set what a model costs at a service, before the price list; with --worst, what an unknown model counts as."""
@@ -41,10 +43,11 @@ async def price_service(
         "cache_read": cache_read,
         "cache_write_5m": cache_write_5m,
         "cache_write_1h": cache_write_1h,
+        "search": search,
     }
     prices: dict[str, Any] = {field: float(price) for field, price in given.items() if price is not None}
-    if window:
-        prices["window"] = window
+    counts = {"window": window, "most_output": most_output}
+    prices |= {field: number for field, number in counts.items() if number is not None}
     async with ctx.db.transaction(ctx.who) as connection:
         before = await find_service(connection, name)
         columns = {"worst_price": prices} if model is None else {"prices": {**before.prices, model: prices}}

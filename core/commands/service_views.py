@@ -41,6 +41,7 @@ class Service:
     model_map: Mapping[str, str]
     prices: Mapping[str, Any]
     worst_price: Mapping[str, Any] | None
+    stream_options: bool
     columns: ClassVar[tuple[Column, ...]] = (
         Column("name", "name", "key"),
         Column("status", "status", "state"),
@@ -101,4 +102,5 @@ def shown_service(row: ServiceRow, keys: set[str]) -> Service:
         model_map=row.model_map,
         prices=row.prices,
         worst_price=row.worst_price,
+        stream_options=row.stream_options,
     )

@@ -279,6 +279,8 @@ class Service:
     model_map: Mapping[str, str]
     prices: Mapping[str, Any]
     worst_price: Mapping[str, Any] | None
+    stream_options: bool
+    """Whether a stream can be asked for its usage (OpenAI's ``stream_options``)."""
     suspended: bool
     circuit: str
     open_until: datetime | None
@@ -289,7 +291,7 @@ class Service:
 async def services(connection: asyncpg.Connection) -> list[Service]:
     """All services, the oldest first."""
     rows = await connection.fetch(
-        """select s.name, s.provider, s.kind, s.base_url, s.catalogue, s.fallback, s.models, s.model_map, s.prices, s.worst_price,
+        """select s.name, s.provider, s.kind, s.base_url, s.catalogue, s.fallback, s.models, s.model_map, s.prices, s.worst_price, s.stream_options,
                   s.suspended, coalesce(c.state, 'closed') as circuit, c.open_until, coalesce(c.failures, 0) as failures, c.reason
              from service s left join circuit c on c.service = s.name order by s.created_at, s.name"""
     )

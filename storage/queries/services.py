@@ -27,6 +27,7 @@ class ServiceRow:
     model_map: Mapping[str, str]
     prices: Mapping[str, Any]
     worst_price: Mapping[str, Any] | None
+    stream_options: bool
     suspended: bool
     suspended_reason: str | None
     exhausted: bool
@@ -42,7 +43,7 @@ class ServiceRow:
 
 
 _SERVICES = """
-select s.name, s.id, s.provider, s.kind, s.base_url, s.key_env, s.catalogue, s.fallback, s.models, s.model_map, s.prices, s.worst_price,
+select s.name, s.id, s.provider, s.kind, s.base_url, s.key_env, s.catalogue, s.fallback, s.models, s.model_map, s.prices, s.worst_price, s.stream_options,
        s.suspended, s.suspended_reason, coalesce(s.exhausted_until > clock_timestamp(), false) as exhausted,
        case when c.state = 'open' and c.open_until < clock_timestamp() then 'half_open' else coalesce(c.state, 'closed') end as circuit,
        c.open_until, c.reason as circuit_reason, b.period, coalesce(a.hard, b.hard) as hard, coalesce(a.spent, 0) as spent,

@@ -284,6 +284,9 @@ class Service(SQLModel, table=True):
     )
     prices: Any | None = Field(default=None, sa_column=Column(JSONB, nullable=False, server_default=sql("'{}'::jsonb")))
     worst_price: Any | None = Field(default=None, sa_column=Column(JSONB))
+    stream_options: bool | None = Field(
+        default=None, sa_column=Column(Boolean, nullable=False, server_default=sql("true"))
+    )
     suspended: bool | None = Field(default=None, sa_column=Column(Boolean, nullable=False, server_default=sql("false")))
     suspended_reason: str | None = Field(default=None, sa_column=Column(Text))
     exhausted_until: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))

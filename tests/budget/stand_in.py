@@ -15,6 +15,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.budget import refusals
+
 WORD = "lorem "
 
 
@@ -38,6 +40,8 @@ class StandIn:
     keys: set[str] = field(default_factory=set)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    """Why requests were none, for the provider that this one stands for."""
     status: int = 0
     """An error that every call gets, while set."""
     strange: list[str] = field(default_factory=list)
@@ -54,6 +58,7 @@ async def stand_in(port: int = 0) -> AsyncIterator[StandIn]:
     app.router.add_post("/v1/messages", _handler(books, _Anthropic()))
     app.router.add_post("/v1/messages/count_tokens", partial(_count, books=books))
     app.router.add_post("/chat/completions", _handler(books, _Chat()))
+    app.router.add_post("/other/chat/completions", _handler(books, _OtherChat()))
     app.router.add_post("/responses", _handler(books, _Responses()))
     app.router.add_get("/models", partial(_models, books=books))
     app.router.add_post("/v1beta/models/{model}:{verb}", _handler(books, _Gemini()))
@@ -107,6 +112,10 @@ async def _answer(request: web.Request, books: StandIn, wire: Any) -> web.Stream
     books.bodies.append(body)
     books.headers.append(dict(request.headers))
     wish = wire.wish(body)
+    model = str(body.get("model") or request.match_info.get("model"))
+    if refusal := wire.refusal(body, model):
+        books.refused.append(refusal)
+        return web.json_response(wire.error(400, "invalid_request_error", refusal), status=400)
     if status := books.status or wish.get("status", 0):
         error = wire.error(status, wish.get("code"))
         return web.json_response(error, status=status, headers=wish.get("headers", {}))
@@ -116,7 +125,7 @@ async def _answer(request: web.Request, books: StandIn, wire: Any) -> web.Stream
     prompt = wish.get("in", max(len(json.dumps(body)) // 4, 1))
     prompt += sum(wish.get(name, 0) for name in ("read", "write_5m", "write_1h"))
     words = min(wish.get("out", 10), wire.limit(body) or 10**9)
-    bill = Bill(str(body.get("model") or request.match_info.get("model")), prompt)
+    bill = Bill(model, prompt)
     books.bills.append(bill)
     if not stream:
         bill.output, bill.whole = words, True
@@ -157,6 +166,8 @@ def _event(value: Mapping[str, Any], name: str | None = None) -> bytes:
 
 
 class _Anthropic:
+    refusal = staticmethod(refusals.anthropic)
+
     def wish(self, body: dict[str, Any]) -> dict[str, Any]:
         content = body["messages"][-1]["content"]
         return _wish(content if isinstance(content, str) else content[-1].get("text"))
@@ -167,8 +178,8 @@ class _Anthropic:
     def limit(self, body: dict[str, Any]) -> int | None:
         return body.get("max_tokens")
 
-    def error(self, status: int, code: str | None) -> dict[str, Any]:
-        return {"type": "error", "error": {"type": code or "api_error", "message": f"it is {status}"}}
+    def error(self, status: int, code: str | None, message: str | None = None) -> dict[str, Any]:
+        return {"type": "error", "error": {"type": code or "api_error", "message": message or f"it is {status}"}}
 
     def usage(self, wish: Mapping[str, Any], output: int) -> dict[str, Any]:
         return {
@@ -224,14 +235,17 @@ class _Anthropic:
 
 
 class _OpenAI:
-    def error(self, status: int, code: str | None) -> dict[str, Any]:
-        return {"error": {"message": f"it is {status}", "type": code or "server_error", "param": None, "code": code}}
+    def error(self, status: int, code: str | None, message: str | None = None) -> dict[str, Any]:
+        told = message or f"it is {status}"
+        return {"error": {"message": told, "type": code or "server_error", "param": None, "code": code}}
 
     def streams(self, _request: web.Request, body: dict[str, Any]) -> bool:
         return body.get("stream") is True
 
 
 class _Chat(_OpenAI):
+    refusal = staticmethod(refusals.chat)
+
     def wish(self, body: dict[str, Any]) -> dict[str, Any]:
         return _wish(body["messages"][-1]["content"])
 
@@ -274,7 +288,13 @@ class _Chat(_OpenAI):
         yield 0, b"data: [DONE]\n\n"
 
 
+class _OtherChat(_Chat):
+    refusal = staticmethod(refusals.other_chat)
+
+
 class _Responses(_OpenAI):
+    refusal = staticmethod(refusals.responses)
+
     def wish(self, body: dict[str, Any]) -> dict[str, Any]:
         content = body["input"]
         return _wish(content if isinstance(content, str) else content[-1]["content"])
@@ -327,6 +347,8 @@ class _Responses(_OpenAI):
 
 
 class _Gemini:
+    refusal = staticmethod(refusals.gemini)
+
     def wish(self, body: dict[str, Any]) -> dict[str, Any]:
         return _wish(body["contents"][-1]["parts"][-1]["text"])
 
@@ -336,8 +358,8 @@ class _Gemini:
     def limit(self, body: dict[str, Any]) -> int | None:
         return (body.get("generationConfig") or {}).get("maxOutputTokens")
 
-    def error(self, status: int, code: str | None) -> dict[str, Any]:
-        return {"error": {"code": status, "message": f"it is {status}", "status": code or "INTERNAL"}}
+    def error(self, status: int, code: str | None, message: str | None = None) -> dict[str, Any]:
+        return {"error": {"code": status, "message": message or f"it is {status}", "status": code or "INTERNAL"}}
 
     def whole(self, model: str, wish: Mapping[str, Any], words: int) -> dict[str, Any]:
         prompt = wish.get("in", 10) + wish.get("read", 0)

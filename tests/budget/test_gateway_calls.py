@@ -175,8 +175,8 @@ async def test_a_client_that_hangs_up_pays_what_was_streamed(house: House) -> No
 
 
 async def test_a_client_that_hangs_up_while_the_model_thinks_unseen_pays_what_was_reserved(house: House) -> None:
-    thinking = {"type": "enabled", "budget_tokens": 500}
-    answer = await house.messages({"out": 80, "pause": 0.05}, stream=True, max_tokens=1000, thinking=thinking)
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    answer = await house.messages({"out": 80, "pause": 0.05}, stream=True, max_tokens=2000, thinking=thinking)
     while b"content_block_delta" not in await answer.content.readany():
         pass
     answer.close()

@@ -250,6 +250,21 @@ async def test_claude_code_works_through_the_gateway_and_is_metered(migrated_dat
 
 @pytest.mark.slow
 @pytest.mark.skipif(_claude() is None, reason="Claude Code is not installed")
+async def test_half_a_dollar_is_enough_for_a_task_of_claude_code(migrated_database: str, tmp_path: Path) -> None:
+    async with (
+        model_server(_script) as url,
+        _place(migrated_database, tmp_path / "home", url, StandIn()) as place,
+    ):
+        await set_budget(place.db, "task", "*", 0.50, period="total")
+        code, result = await _run_claude(place, tmp_path)
+        assert (code, result["is_error"]) == (0, False), result
+        assert (tmp_path / "work" / "done.txt").read_text() == "done\n"
+        await nothing_open(place.db)
+        assert await place.db.fetchval("select count(*) from charge where status = 'settled'") >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(_claude() is None, reason="Claude Code is not installed")
 async def test_a_budget_stops_claude_code_and_it_does_not_storm(migrated_database: str, tmp_path: Path) -> None:
     async with (
         model_server(_script) as url,

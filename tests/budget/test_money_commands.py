@@ -104,6 +104,13 @@ async def test_a_budget_of_nothing_lets_nothing_be_spent(qd: CommandLine) -> Non
     assert (await qd("charge", "add", "main", "0.000001")).code == 5
 
 
+async def test_a_price_says_what_a_search_costs_and_how_much_a_model_can_say(qd: CommandLine) -> None:
+    more = ("--search", "5", "--most-output", "4096")
+    shown = (await qd("service", "price", "main", "m*", "--input", "1", "--output", "2", *more, "--json")).json
+    assert shown["prices"]["m*"] == {"input": 1, "output": 2, "search": 5, "most_output": 4096}
+    assert (await qd("service", "edit", "main", "--no-stream-options", "--json")).json["stream_options"] is False
+
+
 async def test_a_price_is_taken_back(qd: CommandLine) -> None:
     price = ("--input", "1", "--output", "2")
     await qd("service", "price", "main", "m*", *price)

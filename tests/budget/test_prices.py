@@ -1,6 +1,7 @@
 """Prices: the list's own, the person's, the declared worst case; never zero by mistake."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -45,6 +46,40 @@ def test_the_choice_of_a_request_sets_the_price(book: PriceBook) -> None:
     assert card.cost(Used(tokens, choices={"service_tier": "priority"})) == 2 * card.cost(Used(tokens))
     worst = max(rates.input for rates in card.worst(1000, {"service_tier": "auto"}))
     assert worst == 2 * max(rates.input for rates in card.worst(1000, {}))
+
+
+def test_inference_in_one_country_costs_a_tenth_more_and_an_account_may_have_it_set(book: PriceBook) -> None:
+    card = book.card("anthropic", "claude-opus-5-5", NOW)
+    assert card is not None
+    used = Used(Tokens(input=1_000_000, output=1_000))
+    assert card.cost(replace(used, choices={"inference_geo": "us"})) * 10 == card.cost(used) * 11
+    for asked, percent in (("us", 110), ("auto", 110), ("global", 100)):
+        assert card.worst(1000, {"inference_geo": asked})[0].input * 100 == card.tiers[0][1].input * percent
+    own = own_card('{"input": 1, "output": 1}', known=True)
+    assert own.cost(replace(used, choices={"inference_geo": "us"})) == own.cost(used), "a person's price is final"
+
+
+def test_a_window_is_the_most_that_a_model_takes(book: PriceBook) -> None:
+    windows = {
+        "claude-sonnet-4-5": 1_000_000,
+        "claude-haiku-4-5": 200_000,
+        "gpt-6-cyber": 1_050_000,
+        "gpt-4.1": 1_047_576,
+    }
+    for model, most in windows.items():
+        card = book.card("anthropic" if model.startswith("claude") else "openai", model, NOW)
+        assert card is not None
+        assert card.window >= most, model
+    gemini = book.card("gemini", "gemini-2.0-flash", NOW)
+    assert gemini is not None
+    assert gemini.window >= 1_048_576
+
+
+def test_speed_that_the_list_has_no_price_for_is_not_priced_as_if_it_were_none(book: PriceBook) -> None:
+    for model, priced in (("claude-opus-4-8", True), ("claude-opus-4-6", False)):
+        card = book.card("anthropic", model, NOW)
+        assert card is not None
+        assert (card.offers({"speed": "fast"}), card.offers({})) == (priced, True)
 
 
 def test_a_model_that_nobody_knows_has_no_price_unless_a_worst_case_is_declared(book: PriceBook) -> None:

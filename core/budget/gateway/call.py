@@ -23,7 +23,7 @@ from core.budget.gateway import headers
 from core.budget.gateway.books import Books
 from core.budget.gateway.circuit import Trouble, trouble_in_stream, trouble_of
 from core.budget.gateway.journal import Journal
-from core.budget.gateway.routing import Quote, Services, serves, unpriced
+from core.budget.gateway.routing import Quote, Services, UnpricedError, serves
 from core.budget.wire import Demand, Reader, Refusal, Wire
 from core.budget.wire.base import dump
 from storage.queries.budget import Basis, Bearer, Grant, Service, Settlement, Tokens
@@ -105,9 +105,10 @@ class Calls:
         if key is None:
             hint = f"set it with `qd secret set service.{service.name}`"
             return No(Refusal.UNAVAILABLE, f"service {service.name} has no key; {hint}", 30, service=service.name)
-        quoted = self._services.quote(service, call.wire, call.demand, len(call.raw), uuid7(), instead)
-        if quoted is None:
-            return No(Refusal.REQUEST, unpriced(service, call.demand.model), service=service.name)
+        try:
+            quoted = self._services.quote(service, call.wire, call.demand, len(call.raw), uuid7(), instead)
+        except UnpricedError as error:
+            return No(Refusal.REQUEST, str(error), service=service.name)
         if instead is not None and not serves(service, quoted.model):
             hint = f"declare with `qd service edit {service.name} --map GLOB=MODEL` what it speaks instead"
             text = f"service {service.name} does not take the model {quoted.model[:100]!r}; {hint}"
@@ -188,6 +189,8 @@ class _Exchange:
         self._grant = grant
         self._key = key
         self._last = last
+        self._output = grant.output or 0
+        self._terms = quoted.terms(service, self._output)
         self._reader: Reader = call.wire.reader(call.demand, call.body)
         self._sent = False
         self._passed = 0
@@ -209,9 +212,8 @@ class _Exchange:
                 self._settle(note)
 
     async def _send(self) -> web.StreamResponse | No:
-        call, ask, settings = self._call, self._quoted.ask, self._calls._settings  # noqa: SLF001 - the same module
-        cut = self._grant.output is not None and self._grant.output < ask.output
-        adapted = call.wire.adapt(call.body, self._quoted.model, self._grant.output or ask.output, cut=cut)
+        call, settings = self._call, self._calls._settings  # noqa: SLF001 - the same module
+        adapted = call.wire.adapt(call.body, self._terms)
         sent = call.raw if adapted == call.body else dump(adapted)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=settings.first_byte_seconds)
         address = upstream(self._service, call.wire, call.request, self._quoted.model)
@@ -316,13 +318,15 @@ class _Exchange:
         if not reader.complete:
             reader.close()
         used, model = reader.used, reader.model and storable(reader.model)
+        if used is not None:  # what the answer does not say of its price is as it was asked for
+            used = replace(used, choices={**self._call.demand.options, **used.choices})
         if reader.complete and used is not None:
-            basis: Basis = "measured" if quoted.card.known and not quoted.free else "imputed"
+            basis: Basis = "measured" if quoted.card.knows(used) and not quoted.free else "imputed"
             return Settlement(charge, "settled", quoted.cost(used), used.tokens, basis, note, model)
         note = note or "the provider gave no count"
-        reserved, most = self._grant.reserved or 0, (self._grant.output or 0) * quoted.ask.choices
+        reserved, most = self._grant.reserved or 0, (self._terms.output or self._output) * quoted.ask.choices
         demand = self._call.demand
-        rounds = demand.searches or demand.opaque  # tools of the provider's own: the prompt may be read once more
+        rounds = demand.rounds or demand.opaque  # tools of the provider's own: the prompt may be read once more
         if not demand.stream or demand.unseen or rounds or (used is None and not reader.text):
             # Nothing bounds what the provider has done but the bound that was reserved.
             bound = Tokens(input=quoted.ask.input_tokens, output=most)
@@ -335,7 +339,7 @@ class _Exchange:
             tokens = Tokens(input=quoted.ask.input_tokens, output=output)
         else:
             tokens = replace(used.tokens, output=output)
-            cost = quoted.cost(replace(used, tokens=tokens))
+            cost = quoted.cost(replace(used, tokens=tokens, shares=()))
         return Settlement(charge, "settled", min(cost, reserved), tokens, "estimated", note, model)
 
 

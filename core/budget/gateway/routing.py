@@ -2,25 +2,26 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from uuid import UUID
 
 from config.errors import UnavailableError
 from core.budget.gateway.circuit import Circuit, Trouble
-from core.budget.prices import CATALOGUES, Card, PriceBook, Rates, Used, read_catalogue
-from core.budget.wire.base import Demand, Wire, input_bound
+from core.budget.outputs import CAUTIOUS, most_output
+from core.budget.prices import CATALOGUES, LONG_WINDOW, Card, PriceBook, Rates, Used, read_catalogue
+from core.budget.wire.base import Demand, Terms, Wire, input_bound
 from core.secrets.store import SecretStore, find, service_key
 from storage.database import Database
 from storage.queries import budget
-from storage.queries.budget import Ask, Service
+from storage.queries.budget import Ask, Service, Tokens
 
 PROTOCOLS = {"anthropic": {"anthropic"}, "openai": {"openai", "other"}, "gemini": {"gemini"}}
 """Which providers' services speak the protocol of a wire."""
 
 MOST_OUTPUT = 131_072
-"""Tokens of output that no model of today exceeds; what a request is bounded by that does not say."""
+"""Tokens of output that are reserved for a request which sets no limit, to a model whose own is not known."""
 
 
 _FREE = Rates(0, 0, 0, 0, 0)
@@ -44,10 +45,39 @@ class Quote:
     model: str
     free: bool
     """A subscription: tokens, calls and runs count, dollars do not."""
+    asked: int | None
+    """Tokens of output that the client has set as a limit."""
+    others: Mapping[str, Card] = field(default_factory=dict)
+    """The prices of other models that the request names."""
 
     def cost(self, used: Used) -> int:
         """The true price in micro-dollars."""
-        return 0 if self.free else self.card.cost(used)
+        if self.free:
+            return 0
+        if not used.shares:
+            return self.card.cost(used)
+        once = self.card.cost(replace(used, tokens=Tokens(), parts={}, shares=()))
+        return once + sum(
+            self.others.get(share.model or "", self.card).cost(Used(share.tokens, choices=used.choices))
+            for share in used.shares
+        )
+
+    def terms(self, service: Service, granted: int) -> Terms:
+        """How the request is sent on, when so many tokens of output are reserved.
+
+        A limit that is put in is none that the model's provider refuses: not above the client's, nor the model's.
+        """
+        output = None
+        if granted < (self.asked or self.ask.output):
+            known = self.card.most_output or (granted if self.asked else CAUTIOUS)
+            output = min(granted, known)
+        field = "max_tokens" if service.provider == "other" else "max_completion_tokens"
+        tier = "default" if service.provider == "openai" and self.card.tiered else None
+        return Terms(self.model, output, field, service.stream_options, tier)
+
+
+class UnpricedError(ValueError):
+    """Nobody knows what a model costs at a service; in words for the client."""
 
 
 class Services:
@@ -134,11 +164,35 @@ class Services:
 
     def quote(
         self, service: Service, wire: Wire, demand: Demand, size: int, charge: UUID, instead: Service | None
-    ) -> Quote | None:
-        """The worst case of a call at a service; None when nobody knows the price of its model. ``size``: bytes of
-        the request.
-        """
+    ) -> Quote:
+        """The worst case of a call at a service. Raises UnpricedError. ``size``: bytes of the request."""
         model = demand.model if instead is None else mapped(service.model_map, demand.model)
+        card = self._card(service, model, demand)
+        others = {name: self._card(service, name, demand) for name in demand.others}
+        free = service.kind == "quota"
+        prompt = input_bound(wire, demand, size, max(card.window, LONG_WINDOW if demand.long else 0))
+        met = [] if free else [r for c in (card, *others.values()) for r in c.worst(prompt, demand.options)]
+        rate = max((r.dearest_input(writes_5m=demand.writes_5m, writes_1h=demand.writes_1h) for r in met), default=0)
+        search = max((r.search for r in met), default=0) * demand.searches
+        wanted = min(demand.output or card.most_output or MOST_OUTPUT, MOST_OUTPUT * 8)
+        if model != demand.model and card.most_output:
+            wanted = min(wanted, card.most_output)  # the client has asked for what another model can say
+        ask = Ask(
+            id=charge,
+            service=service.name,
+            model=model,
+            input_tokens=prompt,
+            input_micro=-(-prompt * rate // 1_000_000) + -(-search // 1000) + (0 if free else demand.fees),
+            output=wanted,
+            least=min(demand.least, wanted),
+            output_rate=max((r.dearest_output() for r in met), default=0),
+            choices=demand.choices,
+            instead_of=f"{instead.name}/{demand.model}" if instead else None,
+        )
+        return Quote(ask, card, model, free, demand.output, others)
+
+    def _card(self, service: Service, model: str, demand: Demand) -> Card:
+        """The prices of a model at a service. Raises UnpricedError."""
         card = self._book.card(
             service.provider,
             model,
@@ -147,29 +201,11 @@ class Services:
             overrides=service.prices,
             worst=service.worst_price,
         )
-        free = service.kind == "quota"
-        if card is None:
-            if not free:
-                return None
-            card = Card(((0, _FREE),))
-        prompt = input_bound(wire, demand, size, card.window)
-        met = [] if free else card.worst(prompt, demand.options)
-        rate = max((r.dearest_input(writes_5m=demand.writes_5m, writes_1h=demand.writes_1h) for r in met), default=0)
-        search = max((r.search for r in met), default=0) * demand.searches
-        wanted = min(demand.output or MOST_OUTPUT, MOST_OUTPUT * 8)
-        ask = Ask(
-            id=charge,
-            service=service.name,
-            model=model,
-            input_tokens=prompt,
-            input_micro=-(-prompt * rate // 1_000_000) + -(-search // 1000),
-            output=wanted,
-            least=min(demand.least, wanted),
-            output_rate=max((r.dearest_output() for r in met), default=0),
-            choices=demand.choices,
-            instead_of=f"{instead.name}/{demand.model}" if instead else None,
-        )
-        return Quote(ask, card, model, free)
+        if card is not None and card.offers(demand.options):
+            return card
+        if service.kind != "quota":
+            raise UnpricedError(unpriced(service, model))
+        return Card(((0, _FREE),), most_output=most_output(model))
 
     async def report(self, service: Service, trouble: Trouble | None) -> bool:
         """An answer said something about the health of its service; True when it is out of order now."""

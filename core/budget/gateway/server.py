@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -79,7 +80,7 @@ class Doors:
             if not isinstance(body, dict):
                 raise ValueError("a JSON object is wanted")
             body |= extra
-            demand = checked(wire.demand(body))
+            demand = replace(checked(wire.demand(body)), long="context-1m" in request.headers.get("anthropic-beta", ""))
         except web.HTTPRequestEntityTooLarge:
             return refuse(wire, Refusal.TOO_LARGE, f"a request has at most {BODY_LIMIT} bytes")
         except (ValueError, RecursionError, KeyError) as error:

@@ -1,7 +1,7 @@
 """The providers' protocols: what a request asks for, what an answer used, and how each provider says no."""
 
 from core.budget.wire.anthropic import AnthropicWire
-from core.budget.wire.base import Demand, Fault, Reader, Refusal, Wire
+from core.budget.wire.base import Demand, Fault, Reader, Refusal, Terms, Wire
 from core.budget.wire.chat import ChatWire
 from core.budget.wire.gemini import GeminiWire
 from core.budget.wire.responses import ResponsesWire
@@ -15,5 +15,6 @@ __all__ = [
     "Reader",
     "Refusal",
     "ResponsesWire",
+    "Terms",
     "Wire",
 ]

@@ -4,16 +4,19 @@
 totals so far with each ``message_delta``; the last one of a message is the truth.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from core.budget.prices import Share
+from core.budget.wire.anthropic_tools import LEAST_THINKING, limited, own, shorter
 from core.budget.wire.base import (
-    SEARCHES,
     Demand,
     Fault,
     LineReader,
     Reader,
     Refusal,
+    Terms,
     Tokens,
     Used,
     WholeReader,
@@ -21,6 +24,7 @@ from core.budget.wire.base import (
     event_of,
     fault_of,
     objects,
+    objects_in,
     positive,
     table,
 )
@@ -34,6 +38,9 @@ ERRORS = {
     Refusal.UNAVAILABLE: (529, "overloaded_error"),
 }
 
+
+INLINE = ("image", "base64")
+"""A picture in the request itself: the types of a block and of its source."""
 
 SILENT = (
     *(b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"'),
@@ -58,46 +65,44 @@ class AnthropicWire:
         if output is None:
             raise ValueError("max_tokens: Field required")
         thinking = table(body.get("thinking"))
-        least = count(thinking.get("budget_tokens")) + 1 if thinking.get("type") == "enabled" else 1
-        kinds = [str(tool.get("type", "")) for tool in body.get("tools") or [] if isinstance(tool, dict)]
-        looks = [
-            count(tool.get("max_uses")) or SEARCHES
-            for tool in body.get("tools") or []
-            if isinstance(tool, dict) and str(tool.get("type", "")).startswith(("web_search", "web_fetch"))
-        ]
-        runs = any(kind.startswith(("code_execution", "tool_search", "advisor")) for kind in kinds)
-        opaque = runs or any(body.get(name) for name in ("mcp_servers", "container", "context_management"))
-        images = hidden = 0
+        least = LEAST_THINKING + 1 if thinking.get("type") == "enabled" else 1
+        beside = own(body)
+        opaque = beside.opaque
+        longest = max(output, *(count(entry.get("max_tokens")) for entry in objects_in(body.get("fallbacks"))), 1)
         short = long = False
         for item in objects([body.get("system"), body.get("messages"), body.get("tools"), body.get("cache_control")]):
             if item.get("type") == "ephemeral":
                 short, long = short or item.get("ttl") != "1h", long or item.get("ttl") == "1h"
-            source = item.get("source")
-            if not isinstance(source, dict) or item.get("type") not in ("image", "document"):
-                continue
-            if source.get("type") == "base64" and item["type"] == "image":
-                images += 1
-                hidden += len(str(source.get("data", "")))
-            elif source.get("type") not in ("text", "content"):
+            kinds = (item.get("type"), table(item.get("source")).get("type", "text"))
+            if kinds[0] in ("image", "document") and kinds[1] not in ("text", "content") and kinds != INLINE:
                 opaque = True
+        pictures = [block for message in objects_in(body.get("messages")) for block in _pictures(message)]
         return Demand(
             model=model,
             stream=body.get("stream") is True,
-            output=output,
+            output=longest,
             least=min(least, output),
+            choices=1 + beside.speakers,
             writes_5m=short,
             writes_1h=long,
-            searches=sum(looks),
+            searches=beside.searches,
+            rounds=beside.rounds,
+            grows=beside.grows,
+            others=beside.others,
             opaque=opaque,
             unseen=thinking.get("type") not in (None, "disabled"),
-            images=images,
-            hidden=hidden,
-            options={"speed": "fast"} if body.get("speed") == "fast" else {},
+            images=len(pictures),
+            hidden=sum(len(picture) for picture in pictures),
+            options={
+                "inference_geo": str(body.get("inference_geo") or "auto"),
+                **({"speed": "fast"} if body.get("speed") == "fast" else {}),
+            },
         )
 
-    def adapt(self, body: dict[str, Any], model: str, output: int, *, cut: bool) -> dict[str, Any]:
-        """The request with the model that answers, and with less output where it is cut."""
-        return {**body, "model": model, **({"max_tokens": output} if cut else {})}
+    def adapt(self, body: dict[str, Any], terms: Terms) -> dict[str, Any]:
+        """The request on these terms; the model thinks less where it may say less."""
+        output = count(body.get("max_tokens")) if terms.output is None else terms.output
+        return {**shorter(body, output), **limited(body, output), "model": terms.model}
 
     def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:  # noqa: ARG002 - a stream is read the same for all
         """A reader for the answer."""
@@ -111,6 +116,21 @@ class AnthropicWire:
     def auth(self, key: str) -> dict[str, str]:
         """The header of a key, or of a person's own access token."""
         return {"authorization": f"Bearer {key}"} if key.startswith("sk-ant-oat") else {"x-api-key": key}
+
+
+def _pictures(block: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
+    """The data of the pictures that the model sees of a message: in its content, in results of tools, in documents.
+
+    Anywhere else, as in the input of a tool, what looks like a picture is read as text.
+    """
+    source = table(block.get("source"))
+    if (block.get("type"), source.get("type")) == INLINE and str(source.get("media_type")).startswith("image/"):
+        yield str(source.get("data", ""))
+    for inner in objects_in(block.get("content") if depth == 0 or block.get("type") == "tool_result" else None):
+        yield from _pictures(inner, depth + 1)
+    if block.get("type") == "document" and source.get("type") == "content":
+        for inner in objects_in(source.get("content")):
+            yield from _pictures(inner, depth + 1)
 
 
 def read_usage(usage: Mapping[str, Any], before: Used | None = None, *, long: bool = False) -> Used:
@@ -138,16 +158,47 @@ def read_usage(usage: Mapping[str, Any], before: Used | None = None, *, long: bo
     )
     tools = table(usage.get("server_tool_use"))
     choices = {
-        name: str(usage[name]) for name in ("service_tier", "speed") if isinstance(usage.get(name), str)
+        name: str(usage[name])
+        for name in ("service_tier", "speed", "inference_geo")
+        if isinstance(usage.get(name), str)
     } or dict(before.choices if before else {})
     searches = count(tools.get("web_search_requests")) if tools else (before.searches if before else 0)
     return Used(tokens, {}, searches, choices)
+
+
+def by_pass(top: Used, passes: Any, *, long: bool = False) -> Used:
+    """A call with what ``usage.iterations`` adds to the count of its message: each pass has its own price."""
+    if not objects_in(passes):
+        return top
+    shares = _shares(top.tokens, [(entry.get("type"), _share(entry, long=long)) for entry in objects_in(passes)])
+    return replace(top, tokens=_sum(shares), shares=shares)
+
+
+def _share(entry: Mapping[str, Any], *, long: bool) -> Share:
+    model = entry.get("model")
+    return Share(model if isinstance(model, str) else None, read_usage(entry, long=long).tokens)
+
+
+def _shares(top: Tokens, passes: list[tuple[Any, Share]]) -> tuple[Share, ...]:
+    """A call by its passes. ``top``, the count of the whole message, leaves out what summarized it and who advised."""
+    beside = tuple(share for kind, share in passes if kind in ("compaction", "advisor_message"))
+    spoken = tuple(share for kind, share in passes if kind not in ("compaction", "advisor_message"))
+    if _sum(spoken).total < top.total:
+        spoken = (Share(None, top),)
+    return spoken + beside
+
+
+def _sum(shares: tuple[Share, ...]) -> Tokens:
+    names = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "thinking")
+    return Tokens(*(sum(getattr(share.tokens, name) for share in shares) for name in names))
 
 
 class _Stream(LineReader):
     def __init__(self, *, long: bool) -> None:
         super().__init__()
         self._long = long
+        self._top: Used | None = None
+        self._passes: Any = None
 
     def _line(self, line: bytes) -> None:
         if b'"content_block_delta"' in line:
@@ -161,13 +212,18 @@ class _Stream(LineReader):
             case "message_start":
                 message = table(event.get("message"))
                 self.model = str(message.get("model") or "") or None
-                self._used = read_usage(table(message.get("usage")), long=self._long)
+                self._count(table(message.get("usage")))
             case "message_delta":
-                self._used = read_usage(table(event.get("usage")), self._used, long=self._long)
+                self._count(table(event.get("usage")))
                 self.text = 0
                 self.complete = table(event.get("delta")).get("stop_reason") is not None
             case "error":
                 self.fault = fault_of(event) or Fault("error", "")
+
+    def _count(self, usage: Mapping[str, Any]) -> None:
+        self._top = read_usage(usage, self._top, long=self._long)
+        self._passes = usage.get("iterations") or self._passes
+        self._used = by_pass(self._top, self._passes, long=self._long)
 
 
 class _Whole(WholeReader):
@@ -179,5 +235,6 @@ class _Whole(WholeReader):
         self.fault = fault_of(value)
         if isinstance(value.get("usage"), dict):
             self.model = str(value.get("model") or "") or None
-            self._used = read_usage(value["usage"], long=self._long)
+            top = read_usage(value["usage"], long=self._long)
+            self._used = by_pass(top, value["usage"].get("iterations"), long=self._long)
             self.complete = True

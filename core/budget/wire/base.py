@@ -14,10 +14,20 @@ OVERHEAD = 2_000
 735).
 """
 
-SEARCHES = 10
-"""Searches of the web that a request may make when it does not say how many."""
+SEARCHES = 5
+"""Uses of a provider's own tool that a request is allowed when it does not say how many: it is sent on with this limit."""
 
-MOST_SEARCHES = 1_000
+LOOP = 10
+"""Rounds through the model that a provider makes of its own accord in one request, where no limit can be asked for:
+https://platform.claude.com/docs/en/agents-and-tools/tool-use/server-tools (``pause_turn``).
+"""
+
+SEARCH_TOKENS = 10_000
+"""Tokens that the results of one search add to the prompt. OpenAI documents 8,000; Anthropic gives no bound, and what
+goes beyond is settled at its true price all the same.
+"""
+
+MOST_ROUNDS = 1_000
 MOST_CHOICES = 128
 MOST_NAME = 200
 """Characters of a model's name. What goes beyond these is no request that a provider would take."""
@@ -52,16 +62,42 @@ class Demand:
     writes_5m: bool = False
     writes_1h: bool = False
     searches: int = 0
-    """Most searches of the web; each may bring another round through the model."""
+    """Most searches of the web, which have a price of their own."""
+    fees: int = 0
+    """Most micro-dollars for tools of the provider's that have a fixed price."""
+    others: tuple[str, ...] = ()
+    """Models that may speak beside the one that is asked, or in its place."""
+    rounds: int = 0
+    """Times that the provider may send the prompt through the model once more, for tools of its own."""
+    grows: int = 0
+    """Tokens that each of these rounds adds to the prompt."""
     opaque: bool = False
     """It refers to things whose size the request does not show: files, addresses, earlier answers."""
+    long: bool = False
+    """It asks for a longer window than the model's usual one."""
     unseen: bool = False
     """The model may think without showing it: what is streamed does not bound what it has spent."""
     images: int = 0
     hidden: int = 0
     """Bytes of pictures in the request, which count as pictures and not as text."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """What sets the price: ``service_tier``, ``speed``."""
+    """What sets the price: ``service_tier``, ``speed``, ``inference_geo``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms a request is sent on."""
+
+    model: str
+    """The model that answers."""
+    output: int | None = None
+    """Most tokens of output per answer, where the budget pays for less than was asked for; None: as the client asked."""
+    limit_field: str = "max_completion_tokens"
+    """What chat completions call a limit on output, where the client has none."""
+    stream_options: bool = True
+    """Whether chat completions can be asked for the usage of a stream."""
+    service_tier: str | None = None
+    """The tier that the call is reserved at, where the client leaves it to the account; None: as the client says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +143,8 @@ class Wire(Protocol):
     def demand(self, body: dict[str, Any]) -> Demand:
         """What the request asks for. Raises ValueError in words for the client when it is none."""
 
-    def adapt(self, body: dict[str, Any], model: str, output: int, *, cut: bool) -> dict[str, Any]:
-        """The request as it is sent on: with the model that answers, and with less output where it is ``cut``."""
+    def adapt(self, body: dict[str, Any], terms: Terms) -> dict[str, Any]:
+        """The request as it is sent on: on these terms, and with a limit on every tool of the provider's that has none."""
 
     def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:
         """A reader for the answer to this request; ``body`` is what the client sent."""
@@ -129,8 +165,8 @@ def checked(demand: Demand) -> Demand:
         raise ValueError(f"model: a name of at most {MOST_NAME} printable characters is wanted")
     if demand.choices > MOST_CHOICES:
         raise ValueError(f"at most {MOST_CHOICES} answers may be asked for")
-    if demand.searches > MOST_SEARCHES:
-        raise ValueError(f"at most {MOST_SEARCHES} searches may be asked for")
+    if demand.rounds > MOST_ROUNDS:
+        raise ValueError(f"the provider's own tools may be used at most {MOST_ROUNDS} times")
     return demand
 
 
@@ -143,13 +179,13 @@ def input_bound(wire: Wire, demand: Demand, size: int, window: int) -> int:
     """Most tokens that a prompt can come to, for a request of ``size`` bytes.
 
     No tokenizer of these providers makes more than one token of a byte. What cannot be seen in the request is
-    bounded by the model's window, and each search may send all of it through the model once more.
+    bounded by the model's window. Each round of the provider's own sends all of it through the model once more, with
+    what its tools have found.
     """
-    rounds = 1 + demand.searches
     if demand.opaque:
-        return window * rounds
+        return window * (1 + demand.rounds)
     text = size - demand.hidden + demand.images * wire.image_tokens + OVERHEAD
-    return min(text * rounds if demand.searches == 0 else window * rounds, window * rounds)
+    return sum(min(text + passed * demand.grows, window) for passed in range(1 + demand.rounds))
 
 
 def dump(body: Mapping[str, Any]) -> bytes:
@@ -192,6 +228,11 @@ def objects(value: Any) -> Iterator[dict[str, Any]]:
             stack.extend(item.values())
         elif isinstance(item, list):
             stack.extend(item)
+
+
+def objects_in(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; none where it is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 class LineReader:
@@ -329,6 +370,7 @@ __all__ = [
     "LineReader",
     "Reader",
     "Refusal",
+    "Terms",
     "Tokens",
     "Used",
     "WholeReader",
@@ -341,6 +383,7 @@ __all__ = [
     "input_bound",
     "is_name",
     "objects",
+    "objects_in",
     "positive",
     "table",
 ]

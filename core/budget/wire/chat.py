@@ -9,16 +9,23 @@ from typing import Any
 
 from core.budget.wire import openai
 from core.budget.wire.base import (
+    SEARCH_TOKENS,
     Demand,
     LineReader,
     Reader,
     Refusal,
+    Terms,
     WholeReader,
+    count,
     event_of,
     fault_of,
+    objects_in,
     positive,
     table,
 )
+
+SOURCES = 20
+"""Sources that a live search of xAI takes into account, where the request does not say how many."""
 
 
 class ChatWire:
@@ -35,36 +42,42 @@ class ChatWire:
         if not isinstance(model, str) or not model:
             raise ValueError("you must provide a model parameter")
         limits = [n for name in ("max_completion_tokens", "max_tokens") if (n := positive(body, name)) is not None]
-        images, hidden, opaque = openai.sights(body.get("messages"))
+        said = [message for message in objects_in(body.get("messages")) if message.get("role") == "user"]
+        images, hidden = openai.pictures(part for message in said for part in objects_in(message.get("content")))
+        searches = _searches(body, model)
         return Demand(
             model=model,
             stream=body.get("stream") is True,
             output=max(limits) if limits else None,
             choices=positive(body, "n") or 1,
-            searches=openai.searches(body),
-            opaque=opaque,
+            searches=searches,
+            rounds=int(searches > 0),
+            grows=searches * SEARCH_TOKENS,
+            opaque=openai.refers(body.get("messages")),
             unseen=openai.may_think(model, body.get("reasoning_effort")),
             images=images,
             hidden=hidden,
             options=openai.options(body),
         )
 
-    def adapt(self, body: dict[str, Any], model: str, output: int, *, cut: bool) -> dict[str, Any]:
-        """The request with the model that answers, its usage asked for, and with less output where it is cut."""
-        sent = {**body, "model": model}
-        if cut:
+    def adapt(self, body: dict[str, Any], terms: Terms) -> dict[str, Any]:
+        """The request on these terms, its usage asked for."""
+        sent = {**body, "model": terms.model, **openai.tier(body, terms)}
+        if terms.output is not None:
             names = [name for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
-            for name in names or ["max_completion_tokens"]:
-                sent[name] = output
-        if body.get("stream") is True:
+            for name in names or [terms.limit_field]:
+                sent[name] = terms.output
+        if not terms.stream_options:
+            sent.pop("stream_options", None)
+        elif body.get("stream") is True:
             sent["stream_options"] = {**table(body.get("stream_options")), "include_usage": True}
         return sent
 
     def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:
         """A reader for the answer; it keeps the usage from a client that has not asked for it."""
         if not demand.stream:
-            return _Whole()
-        return _Stream(hide=table(body.get("stream_options")).get("include_usage") is not True)
+            return _Whole(demand.searches)
+        return _Stream(demand.searches, hide=table(body.get("stream_options")).get("include_usage") is not True)
 
     def refusal(self, kind: Refusal, message: str) -> tuple[int, dict[str, Any]]:
         """Status and body of the error."""
@@ -76,8 +89,9 @@ class ChatWire:
 
 
 class _Stream(LineReader):
-    def __init__(self, *, hide: bool) -> None:
+    def __init__(self, searches: int, *, hide: bool) -> None:
         super().__init__()
+        self._searches = searches
         self._hide = hide
         self._held = b""
         self._ended = False
@@ -109,7 +123,7 @@ class _Stream(LineReader):
             self.model = self.model or (str(event.get("model") or "") or None)
             if isinstance(event.get("usage"), dict):
                 # Some providers count along with every part; the last count comes when nothing is left to say.
-                self._used = openai.read_usage(event["usage"], event.get("service_tier"))
+                self._used = openai.read_usage(event["usage"], event.get("service_tier"), self._searches)
                 self._ended = self._ended or _has_ended(event)
                 self.text, self.complete = 0, self._ended or not event.get("choices")
                 return
@@ -119,12 +133,25 @@ class _Stream(LineReader):
 
 
 class _Whole(WholeReader):
+    def __init__(self, searches: int) -> None:
+        super().__init__()
+        self._searches = searches
+
     def _whole(self, value: dict[str, Any]) -> None:
         self.fault = fault_of(value)
         if isinstance(value.get("usage"), dict):
             self.model = str(value.get("model") or "") or None
-            self._used = openai.read_usage(value["usage"], value.get("service_tier"))
+            self._used = openai.read_usage(value["usage"], value.get("service_tier"), self._searches)
             self.complete = True
+
+
+def _searches(body: Mapping[str, Any], model: str) -> int:
+    """Most searches, or sources, that are paid for: xAI pays by the source, others search once before they answer."""
+    live = table(body.get("search_parameters"))
+    if live and live.get("mode") != "off":
+        return count(live.get("max_search_results")) or SOURCES
+    asks = body.get("web_search_options") is not None or "search" in model
+    return 1 if asks else 0
 
 
 def _has_ended(event: Mapping[str, Any]) -> bool:

@@ -9,14 +9,17 @@ from typing import Any
 
 from core.budget.wire import openai
 from core.budget.wire.base import (
+    SEARCH_TOKENS,
     Demand,
     Fault,
     LineReader,
     Reader,
     Refusal,
+    Terms,
     WholeReader,
     event_of,
     fault_of,
+    objects_in,
     positive,
     table,
 )
@@ -43,45 +46,40 @@ class ResponsesWire:
         if body.get("background") is True:
             raise ValueError("background: an answer that comes later cannot be metered; send the request without it")
         output = positive(body, "max_output_tokens")
-        images, hidden, opaque = openai.sights(body.get("input"))
-        tools = body.get("tools")
-        kinds = (
-            {str(tool.get("type", "")) for tool in tools if isinstance(tool, dict)}
-            if isinstance(tools, list)
-            else set()
-        )
-        remote = kinds - {
-            "function",
-            "custom",
-            "local_shell",
-            "shell",
-            "apply_patch",
-            "web_search",
-            "web_search_preview",
-        }
-        opaque = (
-            opaque or bool(remote) or any(body.get(name) for name in ("previous_response_id", "conversation", "prompt"))
-        )
+        images, hidden = openai.pictures(part for item in objects_in(body.get("input")) for part in _parts(item))
+        remote = openai.tools_of_its_own(body)
+        looks = {kind for kind in remote if kind.startswith("web_search")}
+        refers = any(body.get(name) for name in ("previous_response_id", "conversation", "prompt"))
+        calls = openai.tool_calls(body) if remote else 0
         return Demand(
             model=model,
             stream=body.get("stream") is True,
             output=output,
             least=min(LEAST_OUTPUT, output or LEAST_OUTPUT),
-            searches=openai.searches(body),
-            opaque=opaque,
+            searches=calls if looks else 0,
+            fees=openai.container_fee(body) + (calls * openai.FILE_SEARCH_FEE if "file_search" in remote else 0),
+            rounds=calls,
+            grows=SEARCH_TOKENS if looks else 0,
+            opaque=refers or openai.refers(body.get("input")) or bool(remote - looks),
             unseen=openai.may_think(model, table(body.get("reasoning")).get("effort")),
             images=images,
             hidden=hidden,
             options=openai.options(body),
         )
 
-    def adapt(self, body: dict[str, Any], model: str, output: int, *, cut: bool) -> dict[str, Any]:
-        """The request with the model that answers, and with less output where it is cut."""
-        return {**body, "model": model, **({"max_output_tokens": output} if cut else {})}
+    def adapt(self, body: dict[str, Any], terms: Terms) -> dict[str, Any]:
+        """The request on these terms."""
+        sent = {**body, "model": terms.model, **openai.tier(body, terms)}
+        if terms.output is not None:
+            sent["max_output_tokens"] = terms.output
+        if openai.tools_of_its_own(body):
+            sent["max_tool_calls"] = openai.tool_calls(body)
+        return sent
 
-    def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:  # noqa: ARG002 - read the same for all
+    def reader(self, demand: Demand, body: Mapping[str, Any]) -> Reader:
         """A reader for the answer."""
-        return _Stream() if demand.stream else _Whole()
+        box = openai.container_fee(body)
+        return _Stream(box) if demand.stream else _Whole(box)
 
     def refusal(self, kind: Refusal, message: str) -> tuple[int, dict[str, Any]]:
         """Status and body of the error."""
@@ -92,7 +90,19 @@ class ResponsesWire:
         return {"authorization": f"Bearer {key}"}
 
 
+def _parts(item: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the model sees of an item: a message's content, or what a tool of the client's has put out."""
+    if str(item.get("type", "message")) == "message":
+        return objects_in(item.get("content"))
+    output = item.get("output") if str(item["type"]).endswith("_call_output") else None
+    return [output] if isinstance(output, dict) else objects_in(output)
+
+
 class _Stream(LineReader):
+    def __init__(self, box: int) -> None:
+        super().__init__()
+        self.box = box
+
     def _line(self, line: bytes) -> None:
         head = line[:200]
         if b".delta" in head:
@@ -115,6 +125,10 @@ class _Stream(LineReader):
 
 
 class _Whole(WholeReader):
+    def __init__(self, box: int) -> None:
+        super().__init__()
+        self.box = box
+
     def _whole(self, value: dict[str, Any]) -> None:
         self.fault = fault_of(value)
         if isinstance(value.get("usage"), dict):
@@ -122,10 +136,10 @@ class _Whole(WholeReader):
 
 
 def _read(reader: _Stream | _Whole, answer: Mapping[str, Any]) -> None:
-    output = answer.get("output")
-    looks = (
-        [item for item in output if table(item).get("type") == "web_search_call"] if isinstance(output, list) else []
-    )
+    calls = [str(item.get("type")) for item in objects_in(answer.get("output"))]
+    ran = any(kind in ("code_interpreter_call", "shell_call") for kind in calls)
+    fees = calls.count("file_search_call") * openai.FILE_SEARCH_FEE + (reader.box if ran else 0)
     reader.model = str(answer.get("model") or "") or None
-    reader._used = openai.read_usage(answer["usage"], answer.get("service_tier"), len(looks))  # noqa: SLF001 - the same module
+    searched = calls.count("web_search_call")
+    reader._used = openai.read_usage(answer["usage"], answer.get("service_tier"), searched, fees)  # noqa: SLF001 - the same module
     reader.complete = True

@@ -3,7 +3,7 @@
 from storage.migrations.script import run_sql
 
 revision = "0021"
-down_revision = "0016"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
