@@ -88,6 +88,7 @@ async def context(
     are not told.
     """
     from core.knowledge.embedding import Reach, queries_of
+    from core.knowledge.recent import read_repository
 
     async with ctx.db.transaction(ctx.who) as connection:
         found = await tasks.find_task(connection, task)
@@ -105,8 +106,10 @@ async def context(
             raise NotFoundError(f"there is no project {found.project}", "see `qd project list`")
         work = Work(found.project, found.number, found.title, found.description, tuple(found.paths))
         room = ctx.settings.knowledge.context_tokens if budget is None else budget
-        embedder = queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)).paid_by(found.project)
-        told = await told_rows.told_now(connection, work, project.path, project.base, room, embedder)
+    repo = await read_repository(project.path, project.base, work.paths)
+    vector = await queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)).vector(work.query, found.project)
+    async with ctx.db.transaction(ctx.who) as connection:
+        told = await told_rows.context_for(connection, work, repo, budget=room, vector=vector, now=ctx.now())
     return _view(found.number, told, None)
 
 

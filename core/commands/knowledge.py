@@ -155,13 +155,15 @@ async def search(
     like = _like(path) if path else None
     async with ctx.db.transaction(ctx.who) as connection:
         await check_project(connection, project)
+    vector = await queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)).vector(text, project)
+    async with ctx.db.transaction(ctx.who) as connection:
         found = await find(
             connection,
             text,
             project=project,
             filters=Filters(category, tag, like, since, until),
             limit=limit,
-            embedder=queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)).paid_by(project),
+            vector=vector,
             now=ctx.now(),
             harmless=ctx.who.role is Role.AGENT,
         )

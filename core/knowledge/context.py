@@ -17,8 +17,8 @@ import asyncpg
 
 from core.knowledge.gathering import Candidate, Work, gather, tokens_of
 from core.knowledge.hidden import Finding, look, visible
-from core.knowledge.recent import Repo, read_repository
-from core.knowledge.search import QueryEmbedder
+from core.knowledge.recent import Repo
+from core.knowledge.search import QueryVector
 from storage.queries import knowledge_context as rows
 
 BUDGET = 3000
@@ -115,11 +115,13 @@ async def context_for(
     repo: Repo | None = None,
     *,
     budget: int = BUDGET,
-    embedder: QueryEmbedder | None = None,
+    vector: QueryVector | None = None,
     now: datetime | None = None,
 ) -> Told:
-    """Choose what a run on ``work`` is told. Must run in a transaction; what is read from ``repo`` was read before."""
-    gathered = await gather(connection, work, repo, room=budget, embedder=embedder, now=now or datetime.now(UTC))
+    """Choose what a run on ``work`` is told. Must run in a transaction; what is read from ``repo`` was read before, and the
+    ``vector`` of the work's query made.
+    """
+    gathered = await gather(connection, work, repo, room=budget, vector=vector, now=now or datetime.now(UTC))
     numbers = [one.memory.number for one in gathered if one.memory]
     harmful = await rows.poor(connection, work.project, numbers)
     warnings: list[Finding] = []
@@ -148,19 +150,6 @@ async def record(connection: asyncpg.Connection, run: int, told: Told) -> None:
         warnings=[asdict(warning) for warning in told.warnings],
         memories=[item.memory for item in told.items if item.memory is not None],
     )
-
-
-async def told_now(
-    connection: asyncpg.Connection,
-    work: Work,
-    path: str,
-    base: str | None,
-    budget: int,
-    embedder: QueryEmbedder | None = None,
-) -> Told:
-    """What a run would be told if it began now, from the repository at ``path``."""
-    repo = await read_repository(path, base, work.paths)
-    return await context_for(connection, work, repo, budget=budget, embedder=embedder)
 
 
 def choose(candidates: Sequence[Candidate], budget: int) -> list[Item]:

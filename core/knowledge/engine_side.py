@@ -51,10 +51,10 @@ async def tell(runtime: "Runtime", work: engine_rows.Work, run: int, tree: Workt
             paths = await rows.paths_of(connection, work.number)
         repo = await read_commit(tree.repo, tree.base_commit, paths)
         wanted = Work(work.project, work.number, work.title, work.description, paths, work.feedback)
+        vector = await runtime.knowing.queries.vector(wanted.query, work.project)
 
         async def choose(connection: asyncpg.Connection) -> Told:
-            embedder = runtime.knowing.queries.paid_by(work.project)
-            chosen = await context_for(connection, wanted, repo, budget=budget, embedder=embedder)
+            chosen = await context_for(connection, wanted, repo, budget=budget, vector=vector)
             await record(connection, run, chosen)
             return chosen
 

@@ -10,7 +10,7 @@ import asyncpg
 
 from core.knowledge.maps import map_around, seeds_of
 from core.knowledge.recent import MOST_CHANGES, Change, Repo
-from core.knowledge.search import Hit, QueryEmbedder, search
+from core.knowledge.search import Hit, QueryVector, search
 from storage.queries import knowledge as items
 from storage.queries import knowledge_context as rows
 from storage.queries.knowledge import Memory
@@ -64,16 +64,16 @@ async def gather(
     repo: Repo | None,
     *,
     room: int,
-    embedder: QueryEmbedder | None,
+    vector: QueryVector | None,
     now: datetime,
 ) -> list[Candidate]:
-    """All candidates for a task; ``room``: the tokens that there are for all of them."""
+    """All candidates for a task; ``room``: the tokens that there are for all of them, ``vector``: that of the work's query."""
     corpora = await items.known_corpora(connection, work.project)
     stack = await rows.stack_of(connection, work.project)
     found = [_standard(one) for one in await rows.standards(connection, corpora) if _fits_stack(one.tags, stack)]
     if repo:
         found += _rules(repo)
-    said = await _search(connection, work, ("pattern", "decision", "lesson", "requirement"), 24, embedder, now)
+    said = await _search(connection, work, ("pattern", "decision", "lesson", "requirement"), 24, vector, now)
     known = await rows.applicability(connection, [hit.memory.number for hit in said])
     for hit in said:
         where = known.get(hit.memory.number, rows.Applicability())
@@ -84,7 +84,7 @@ async def gather(
         if not hit.memory.cold and _is_near(hit, work):
             found.append(_said(hit))
     found += await _lessons_of_checks(connection, corpora, {one.memory.number for one in found if one.memory})
-    near = await _search(connection, work, ("code", "documentation"), 10, embedder, now)
+    near = await _search(connection, work, ("code", "documentation"), 10, vector, now)
     alike = [hit for hit in near if not hit.memory.cold and _is_near(hit, work)]
     found += [_similar(hit) for hit in alike]
     around = seeds_of(work.paths, [(hit.memory.path, hit.score) for hit in alike if hit.memory.path])
@@ -102,11 +102,11 @@ async def _search(
     work: Work,
     kinds: Sequence[str],
     limit: int,
-    embedder: QueryEmbedder | None,
+    vector: QueryVector | None,
     now: datetime,
 ) -> Sequence[Hit]:
     found = await search(
-        connection, work.query, project=work.project, filters=Filters(kinds), limit=limit, embedder=embedder, now=now
+        connection, work.query, project=work.project, filters=Filters(kinds), limit=limit, vector=vector, now=now
     )
     return found.hits
 
