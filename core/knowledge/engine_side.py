@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from config.errors import QuarterdeckError
-from core.knowledge.context import Told, context_for, record
+from core.knowledge.context import context_for, record
 from core.knowledge.gathering import Work
 from core.knowledge.learning import learn, learn_from_edit, patch_between
 from core.knowledge.merges import learn_from_merges
 from core.knowledge.recent import read_commit
+from core.knowledge.told import Told
 from core.workspace import worktree
 from core.workspace.repository import Repository
 from core.workspace.worktree import Worktree

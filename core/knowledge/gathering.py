@@ -11,6 +11,7 @@ import asyncpg
 from core.knowledge.maps import map_around, seeds_of
 from core.knowledge.recent import MOST_CHANGES, Change, Repo
 from core.knowledge.search import Hit, QueryVector, search
+from core.knowledge.told import LESSONS, RULES, STANDARDS
 from storage.queries import knowledge as items
 from storage.queries import knowledge_context as rows
 from storage.queries.knowledge import Memory
@@ -124,7 +125,7 @@ def tokens_of(text: str) -> int:
 
 def _standard(memory: Memory) -> Candidate:
     return Candidate(
-        "standards",
+        STANDARDS,
         memory.title,
         memory.content,
         memory.source,
@@ -149,12 +150,12 @@ def _rules(repo: Repo) -> list[Candidate]:
         )
         found.append(
             Candidate(
-                "rules of the repository",
+                RULES,
                 file.path,
                 text,
                 f"{file.path}@{repo.commit[:12]}",
                 "the repository's own rules",
-                3.5 - 0.2 * min(place, 8),
+                3.5 - 0.01 * place,
                 trusted=False,
             )
         )
@@ -164,7 +165,7 @@ def _rules(repo: Repo) -> list[Candidate]:
 def _said(hit: Hit) -> Candidate:
     memory = hit.memory
     section = {
-        "lesson": "errors to avoid",
+        "lesson": LESSONS,
         "decision": "past decisions",
         "requirement": "requirements",
         "pattern": "patterns of the project" if memory.project else "patterns that hold across projects",
@@ -187,7 +188,7 @@ async def _lessons_of_checks(
     found = await items.by_number(connection, numbers)
     return [
         Candidate(
-            "errors to avoid",
+            LESSONS,
             memory.title,
             memory.content,
             memory.source,
