@@ -1,8 +1,8 @@
 """Rule files that repositories carry for agents, read from the base commit, never as an agent may have rewritten them.
 
-Precedence, the first wins where two say the same: files in the folders that the task is about before those at the root;
-there, `AGENTS.md`,
-`CLAUDE.md`, `.clinerules`, `.cursor/rules`, `.github/copilot-instructions.md`, `memory-bank`.
+Precedence, the first holds where two contradict, is told first, and is told alone where two say the same: files in the folders that the
+task is about, the innermost first, before those at the root; there `AGENTS.md`, `CLAUDE.md`, `.claude/CLAUDE.md`, `GEMINI.md`, `.clinerules`,
+`.cursorrules`, `.cursor/rules`, `.github/copilot-instructions.md`, `memory-bank`; within a folder by name.
 """
 
 import re
