@@ -6,7 +6,7 @@ but the standards and the rules of the repository, which come first and are held
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -46,7 +46,7 @@ async def context_for(
     for candidate in gathered:
         if candidate.memory and candidate.memory.number in harmful:
             continue
-        found = [] if candidate.trusted else list(_looked_at(candidate))
+        found = [] if candidate.trusted else _looked_at(candidate)
         warnings += found
         if any(one.what == "instruction" for one in found):
             continue
@@ -109,9 +109,9 @@ def _turn(one: Candidate) -> tuple[int, float, str, str]:
     return len(_HELD), -one.value / math.sqrt(max(40, tokens_of(one.text))), one.title, one.source
 
 
-def _looked_at(candidate: Candidate) -> Iterator[Finding]:
-    """What a person should see of a candidate's text."""
-    yield from look(candidate.text, candidate.source)
+def _looked_at(candidate: Candidate) -> list[Finding]:
+    """What a person should see of a candidate: whatever of it would stand in the prompt."""
+    return look(candidate.text, candidate.source, candidate.title, candidate.source, candidate.why)
 
 
 def _shingles(text: str) -> frozenset[str]:
