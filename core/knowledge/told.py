@@ -5,8 +5,9 @@ fenced with its title, place and reason by a word that nobody can guess, so that
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from core.knowledge.hidden import Finding, visible
 from storage.queries.knowledge_context import ContextRow
@@ -124,13 +125,14 @@ class Told:
 
 def of_record(project: str, task: int, row: ContextRow) -> Told:
     """What was written down of a run, as it was told."""
-    names = Item.__dataclass_fields__
+    names = Item.__dataclass_fields__  # what was written down by another version may hold more, or less
+    items: Iterable[dict[str, Any]] = ({name: item.get(name) for name in names} for item in row.items)
     return Told(
         project,
         task,
         row.budget,
         row.considered,
-        tuple(Item(**{name: item.get(name) for name in names}) for item in row.items),
+        tuple(Item(**item) for item in items),
         tuple(Finding(**warning) for warning in row.warnings),
         tuple(LeftOut(**one) for one in row.left_out),
     )
