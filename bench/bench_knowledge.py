@@ -4,8 +4,7 @@ import asyncio
 import shutil
 import statistics
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -19,7 +18,7 @@ from core.knowledge.context import context_for
 from core.knowledge.gathering import Work
 from core.knowledge.indexing import index_project
 from core.knowledge.languages import parser_for
-from core.knowledge.search import POOL, search
+from core.knowledge.search import POOL, QueryVector, search
 from storage.database import Database
 from storage.queries import knowledge as items
 from storage.queries import knowledge_search as rows
@@ -29,21 +28,13 @@ QUESTIONS = 300
 MANY_FILES = 10_000
 ROUNDS = 5
 
+Ready = Mapping[str, QueryVector]
+"""Vectors of questions, made before."""
+
 
 async def run(env: Environment) -> list[Figure]:
     """The query's vector is made before the clock starts: what a model takes is its own figure."""
     return [*await _asking(env), *await _indexing(env), *await _following(env)]
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """Vectors of questions, made before."""
-
-    vectors: dict[str, list[float]]
-
-    async def query(self, connection: asyncpg.Connection, embedder: Embedder, text: str) -> Sequence[float] | None:  # noqa: ARG002
-        """The vector of a question."""
-        return self.vectors.get(text) or world.vector_of(text)
 
 
 async def _asking(env: Environment) -> list[Figure]:
@@ -51,15 +42,15 @@ async def _asking(env: Environment) -> list[Figure]:
         owner = await asyncpg.connect(dsn)
         await world.fill(owner)
         questions = world.questions(QUESTIONS)
-        ready = Ready({question: world.vector_of(question) for question in questions})
+        model = await rows.active_embedder(owner)
+        assert model is not None
+        ready = {question: QueryVector(model, world.vector_of(question)) for question in questions}
         db = await Database.open(dsn)
         try:
             one = await _times(db, questions, "p3", ready)
-            words = await _times(db, questions, "p3", None)
+            words = await _times(db, questions, "p3", {})
             recall = await _recall(db, questions, "p3", ready)
-            told = await _context_times(db, questions)
-            model = await rows.active_embedder(owner)
-            assert model is not None
+            told = await _context_times(db, questions, model)
             begun = perf_counter()
             await rows.build_index(owner, model)
             built = perf_counter() - begun
@@ -86,24 +77,24 @@ async def _asking(env: Environment) -> list[Figure]:
     ]
 
 
-async def _times(db: Database, questions: Sequence[str], project: str | None, ready: Ready | None) -> list[float]:
+async def _times(db: Database, questions: Sequence[str], project: str | None, ready: Ready) -> list[float]:
     times = []
     for question in (*questions[:20], *questions):
         begun = perf_counter()
         async with db.transaction(WHO) as connection:
-            await search(connection, question, project=project, embedder=ready)
+            await search(connection, question, project=project, vector=ready.get(question))
         times.append((perf_counter() - begun) * 1000)
     return times[20:]
 
 
-async def _context_times(db: Database, questions: Sequence[str]) -> list[float]:
+async def _context_times(db: Database, questions: Sequence[str], model: Embedder) -> list[float]:
     times = []
     for number, question in enumerate((*questions[:10], *questions[:200])):
         work = Work("p3", number, question, " ".join(questions[number + 1 : number + 4]), ("json/*.py",))
-        vector = {work.query: world.vector_of(work.query)}
+        vector = QueryVector(model, world.vector_of(work.query))
         begun = perf_counter()
         async with db.transaction(WHO) as connection:
-            await context_for(connection, work, None, embedder=Ready(vector), now=datetime.now(UTC))
+            await context_for(connection, work, None, vector=vector, now=datetime.now(UTC))
         times.append((perf_counter() - begun) * 1000)
     return times[10:]
 
@@ -117,9 +108,7 @@ async def _recall(db: Database, questions: Sequence[str], project: str | None, r
     for question in questions[:100]:
         async with db.transaction(WHO) as connection:
             corpora = await items.known_corpora(connection, project)
-            model = await rows.active_embedder(connection)
-            assert model is not None
-            vector = ready.vectors[question]
+            model, vector = ready[question].embedder, ready[question].vector
             words = await rows.match_words(connection, question, corpora, POOL, Filters())
             near = await rows.match_vectors(connection, model, vector, corpora, POOL, Filters())
             exact_words = await connection.fetch(
@@ -154,10 +143,9 @@ async def _short(db: Database, questions: Sequence[str], ready: Ready) -> float:
     for question in questions[:50]:
         async with db.transaction(WHO) as connection:
             corpora = await items.known_corpora(connection, None)
-            model = await rows.active_embedder(connection)
-            assert model is not None
+            asked = ready[question]
             found = await rows.match_vectors(
-                connection, model, ready.vectors[question], corpora, 10, Filters(path="json/%")
+                connection, asked.embedder, asked.vector, corpora, 10, Filters(path="json/%")
             )
         short += len(found) < 10
     return float(short)

@@ -93,16 +93,14 @@ async def _fill(owner: asyncpg.Connection, project: str, functions: Sequence[Fun
 
 
 async def _ask(db: Database, project: str, question: Question, right: int, embedder: Queries) -> Answers:
+    vector = await embedder.vector(question.text)
+    assert vector is not None
     async with db.transaction(WHO) as connection:
         corpora = await items.known_corpora(connection, project)
-        model = await rows.active_embedder(connection)
-        assert model is not None
-        vector = await embedder.query(connection, model, question.text)
-        assert vector is not None
         words = await rows.match_words(connection, question.text, corpora, DEEP, Filters())
-        near = await rows.match_vectors(connection, model, vector, corpora, DEEP, Filters())
+        near = await rows.match_vectors(connection, vector.embedder, vector.vector, corpora, DEEP, Filters())
         full = await connection.fetch(_FULL_TEXT, question.text, corpora)
-        fused = await search(connection, question.text, project=project, embedder=embedder)
+        fused = await search(connection, question.text, project=project, vector=vector)
     return Answers(
         question,
         right,

@@ -7,9 +7,9 @@ from config.errors import NotFoundError
 from core.commands.shown import Column
 from core.commands.table import Context, Tool, command
 from core.commands.values import TaskRef
-from core.knowledge import context as told_rows
-from core.knowledge.context import Told
+from core.knowledge.context import context_for
 from core.knowledge.gathering import Work
+from core.knowledge.told import Told, of_record
 from storage.database import Role
 from storage.queries import knowledge_context as rows
 from storage.queries import projects, tasks
@@ -48,6 +48,23 @@ class WarningView:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOutView:
+    """Something that there was no room for, and the tokens that it would have taken."""
+
+    section: str
+    title: str
+    source: str
+    tokens: int
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("section", "section"),
+        Column("title", "title"),
+        Column("source", "source"),
+        Column("tokens", "tokens", "count"),
+    )
+    empty: ClassVar[str] = "there was room for all"
+
+
+@dataclass(frozen=True, slots=True)
 class ContextView:
     """What a run is told. ``run``: None when this is what it would be told now; ``considered``: items that were
     looked at.
@@ -61,6 +78,7 @@ class ContextView:
     considered: int
     items: tuple[ItemView, ...]
     warnings: tuple[WarningView, ...]
+    left_out: tuple[LeftOutView, ...] = ()
 
 
 @command(
@@ -85,9 +103,11 @@ async def context(
 
     For a task that had a run it is what the latest one was told. Instructions that were found hidden in texts are
     listed as warnings; they
-    are not told.
+    are not told. What there was no room for in the budget is listed too: standards and rules of the repository come first, and nothing
+    else holds them back.
     """
     from core.knowledge.embedding import Reach, queries_of
+    from core.knowledge.recent import read_repository
 
     async with ctx.db.transaction(ctx.who) as connection:
         found = await tasks.find_task(connection, task)
@@ -95,9 +115,7 @@ async def context(
         if latest:
             row = await rows.told(connection, latest[0])
             assert row is not None
-            return _view(
-                found.number, told_rows.of_record(found.project, found.number, row), f"{found.number}.{latest[1]}"
-            )
+            return _view(found.number, of_record(found.project, found.number, row), f"{found.number}.{latest[1]}")
         if ctx.who.role is Role.AGENT:
             raise NotFoundError(f"no run of task #{found.number} was told anything", "search for what you need")
         project = await projects.find_project(connection, found.project)
@@ -105,8 +123,10 @@ async def context(
             raise NotFoundError(f"there is no project {found.project}", "see `qd project list`")
         work = Work(found.project, found.number, found.title, found.description, tuple(found.paths))
         room = ctx.settings.knowledge.context_tokens if budget is None else budget
-        embedder = queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)).paid_by(found.project)
-        told = await told_rows.told_now(connection, work, project.path, project.base, room, embedder)
+    repo = await read_repository(project.path, project.base, work.paths)
+    vector = await queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)).vector(work.query, found.project)
+    async with ctx.db.transaction(ctx.who) as connection:
+        told = await context_for(connection, work, repo, budget=room, vector=vector, now=ctx.now())
     return _view(found.number, told, None)
 
 
@@ -116,4 +136,5 @@ def _view(task: int, told: Told, run: str | None) -> ContextView:
         for one in told.items
     )
     warnings = tuple(WarningView(one.source, one.what, one.text) for one in told.warnings)
-    return ContextView(task, told.project, run, told.budget, told.tokens, told.considered, items, warnings)
+    left_out = tuple(LeftOutView(one.section, one.title, one.source, one.tokens) for one in told.left_out)
+    return ContextView(task, told.project, run, told.budget, told.tokens, told.considered, items, warnings, left_out)

@@ -155,13 +155,15 @@ async def search(
     like = _like(path) if path else None
     async with ctx.db.transaction(ctx.who) as connection:
         await check_project(connection, project)
+    vector = await queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)).vector(text, project)
+    async with ctx.db.transaction(ctx.who) as connection:
         found = await find(
             connection,
             text,
             project=project,
             filters=Filters(category, tag, like, since, until),
             limit=limit,
-            embedder=queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)).paid_by(project),
+            vector=vector,
             now=ctx.now(),
             harmless=ctx.who.role is Role.AGENT,
         )
@@ -229,7 +231,7 @@ async def edit(
         if content is not None:
             columns["content"] = redact(content)
         if title:
-            columns["title"] = title
+            columns["title"] = redact(title)
         if category:
             columns["kind"] = category
         if tag:
@@ -276,6 +278,7 @@ def _pieces(
 ) -> list[tuple[str, str, str | None]]:
     """(title, content, source) of each item that is to be."""
     pieces: list[tuple[str, str, str | None]] = []
+    title = redact(title) if title else None
     for text in texts:
         content = redact(ctx.given("text", text)).strip()
         if not content:
@@ -301,7 +304,7 @@ def _of_file(path: Path, title: str | None) -> list[tuple[str, str, str | None]]
         raise UsageError(f"{path} cannot be read: {error.strerror}", "give the path of a text file") from error
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not valid UTF-8 text", "give a text file") from None
-    text = redact(text.replace("\0", "\ufffd"))
+    text = redact(text.replace("\0", "\ufffd"), path.name)
     if not text.strip():
         raise UsageError(f"{path} is empty", "give a file that says something")
     if len(text) <= 6000:

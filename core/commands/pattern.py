@@ -64,7 +64,7 @@ async def add(
         "example": redact(example) if example else None,
     }
     text = pattern_text(columns["description"], body, columns["example"])
-    draft = Draft("pattern", title, text, project, ctx.who.actor, tags=tuple(dict.fromkeys(tag)))
+    draft = Draft("pattern", redact(title), text, project, ctx.who.actor, tags=tuple(dict.fromkeys(tag)))
 
     async def work(connection: asyncpg.Connection) -> ItemView:
         for one in for_project:
@@ -181,7 +181,7 @@ async def edit_structured(
         await rows.update_details(connection, kind, memory.number, columns)
         changed: dict[str, Any] = {"content": text_of(kind, details | columns)}
         if title:
-            changed["title"] = title
+            changed["title"] = redact(title)
         if tags:
             changed["tags"] = list(dict.fromkeys(tags))
         await change_item(connection, memory, changed)

@@ -5,9 +5,11 @@ all are there.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import md5
+from threading import Lock
 from typing import Protocol
 from uuid import UUID
 
@@ -18,6 +20,7 @@ from config.paths import Paths
 from core.knowledge import models
 from core.knowledge.onnx import OnnxModel
 from core.knowledge.remote import PREFIX, RemoteModel, SpentError, identity, of_identity
+from core.knowledge.search import QueryVector
 from storage.database import Database, Principal, Role
 from storage.queries import knowledge_search as rows
 from storage.queries.knowledge_search import Embedder, Unembedded
@@ -26,6 +29,8 @@ log = logging.getLogger("qd.knowledge")
 
 AT_ONCE = 64
 """Items whose vectors are stored in one transaction."""
+PATIENCE = 5.0
+"""Seconds that a search waits for the vector of its query."""
 BELIEVED = 300.0
 """Seconds for which address, key and price of a service's model are believed."""
 
@@ -62,14 +67,16 @@ class LocalModel:
     def __init__(self, installed: models.Model) -> None:
         self._installed = installed
         self._runs: OnnxModel | None = None
+        self._loading = Lock()
 
     async def embed(self, texts: Sequence[str], *, asked: bool = False) -> list[list[float]]:  # noqa: ARG002
         """A vector for each text, made in a thread."""
         return await asyncio.to_thread(self._embed, texts)
 
     def _embed(self, texts: Sequence[str]) -> list[list[float]]:
-        if self._runs is None:
-            self._runs = OnnxModel(self._installed.folder)
+        with self._loading:  # who asks while it is loaded must not load it once more
+            if self._runs is None:
+                self._runs = OnnxModel(self._installed.folder)
         return self._runs.embed(texts)
 
 
@@ -94,6 +101,10 @@ class Reach:
     environ: Mapping[str, str]
     actor: str
 
+    def transaction(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
+        """A transaction in the engine's right, which alone may write what calls to services cost."""
+        return self.db.transaction(Principal(self.actor, Role.ENGINE))
+
     async def open(self, embedder: Embedder) -> Model:
         """The model of an embedder. Raises what says that it cannot be reached from here."""
         if not embedder.name.startswith(PREFIX):
@@ -109,45 +120,40 @@ class Queries:
         self._reach = reach
         self._opened: tuple[str, float, Model] | None = None
 
-    def paid_by(self, project: str | None) -> "Queries | PaidQueries":
-        """The same, whose calls to a service count against the budget of a project too."""
-        return PaidQueries(self, project) if project else self
+    async def vector(self, text: str, project: str | None = None) -> QueryVector | None:
+        """The vector; None without a model, and where none comes within :data:`PATIENCE`. ``project``: whose budget pays for it.
 
-    async def query(
-        self, connection: asyncpg.Connection, embedder: Embedder, text: str, project: str | None = None
-    ) -> Sequence[float] | None:
-        """The vector; None where the model cannot be reached now. ``project``: whose budget pays for it."""
-        digest = UUID(md5(text.encode(), usedforsecurity=False).hexdigest())
-        if known := await rows.cached_query(connection, embedder.id, digest):
-            return known
+        Must be asked outside of any transaction: it takes connections of its own, in the engine's right, whoever asks.
+        """
         try:
-            [vector] = await _paid(await self._model(embedder), project).embed([text], asked=True)
-            if len(vector) != embedder.dims:
-                raise UnavailableError(f"{embedder.name} gives vectors of another length now", "set the model again")
-        except QuarterdeckError as error:
+            async with asyncio.timeout(PATIENCE):
+                return await self._vector(text, project)
+        except (QuarterdeckError, TimeoutError, asyncpg.PostgresError) as error:
             self._opened = None
-            log.warning("search goes by words alone: %s", error.sentence())
+            why = error.sentence() if isinstance(error, QuarterdeckError) else repr(error)
+            log.warning("search goes by words alone: %s", why)
             return None
-        await rows.cache_query(connection, embedder.id, digest, vector)
-        return vector
+
+    async def _vector(self, text: str, project: str | None) -> QueryVector | None:
+        digest = UUID(md5(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest())
+        async with self._reach.transaction() as connection:
+            embedder = await rows.active_embedder(connection)
+            if embedder is None:
+                return None
+            if known := await rows.cached_query(connection, embedder.id, digest):
+                return QueryVector(embedder, known)
+        [vector] = await _paid(await self._model(embedder), project).embed([text], asked=True)
+        if len(vector) != embedder.dims:
+            raise UnavailableError(f"{embedder.name} gives vectors of another length", "set the model again")
+        async with self._reach.transaction() as connection:
+            await rows.cache_query(connection, embedder.id, digest, vector)
+        return QueryVector(embedder, vector)
 
     async def _model(self, embedder: Embedder) -> Model:
         now = asyncio.get_running_loop().time()
         if self._opened is None or self._opened[0] != embedder.name or now - self._opened[1] > BELIEVED:
             self._opened = (embedder.name, now, await self._reach.open(embedder))
         return self._opened[2]
-
-
-@dataclass(frozen=True, slots=True)
-class PaidQueries:
-    """Queries that a project pays for."""
-
-    queries: Queries
-    project: str
-
-    async def query(self, connection: asyncpg.Connection, embedder: Embedder, text: str) -> Sequence[float] | None:
-        """As :meth:`Queries.query`."""
-        return await self.queries.query(connection, embedder, text, self.project)
 
 
 _queries: dict[Database, Queries] = {}

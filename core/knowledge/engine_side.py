@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from config.errors import QuarterdeckError
-from core.knowledge.context import Told, context_for, record
+from core.knowledge.context import context_for, record
 from core.knowledge.gathering import Work
 from core.knowledge.learning import learn, learn_from_edit, patch_between
 from core.knowledge.merges import learn_from_merges
 from core.knowledge.recent import read_commit
+from core.knowledge.told import Told
 from core.workspace import worktree
 from core.workspace.repository import Repository
 from core.workspace.worktree import Worktree
@@ -51,10 +52,10 @@ async def tell(runtime: "Runtime", work: engine_rows.Work, run: int, tree: Workt
             paths = await rows.paths_of(connection, work.number)
         repo = await read_commit(tree.repo, tree.base_commit, paths)
         wanted = Work(work.project, work.number, work.title, work.description, paths, work.feedback)
+        vector = await runtime.knowing.queries.vector(wanted.query, work.project)
 
         async def choose(connection: asyncpg.Connection) -> Told:
-            embedder = runtime.knowing.queries.paid_by(work.project)
-            chosen = await context_for(connection, wanted, repo, budget=budget, embedder=embedder)
+            chosen = await context_for(connection, wanted, repo, budget=budget, vector=vector)
             await record(connection, run, chosen)
             return chosen
 

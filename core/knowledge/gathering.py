@@ -10,7 +10,8 @@ import asyncpg
 
 from core.knowledge.maps import map_around, seeds_of
 from core.knowledge.recent import MOST_CHANGES, Change, Repo
-from core.knowledge.search import Hit, QueryEmbedder, search
+from core.knowledge.search import Hit, QueryVector, search
+from core.knowledge.told import LESSONS, RULES, STANDARDS
 from storage.queries import knowledge as items
 from storage.queries import knowledge_context as rows
 from storage.queries.knowledge import Memory
@@ -64,16 +65,16 @@ async def gather(
     repo: Repo | None,
     *,
     room: int,
-    embedder: QueryEmbedder | None,
+    vector: QueryVector | None,
     now: datetime,
 ) -> list[Candidate]:
-    """All candidates for a task; ``room``: the tokens that there are for all of them."""
+    """All candidates for a task; ``room``: the tokens that there are for all of them, ``vector``: that of the work's query."""
     corpora = await items.known_corpora(connection, work.project)
     stack = await rows.stack_of(connection, work.project)
     found = [_standard(one) for one in await rows.standards(connection, corpora) if _fits_stack(one.tags, stack)]
     if repo:
         found += _rules(repo)
-    said = await _search(connection, work, ("pattern", "decision", "lesson", "requirement"), 24, embedder, now)
+    said = await _search(connection, work, ("pattern", "decision", "lesson", "requirement"), 24, vector, now)
     known = await rows.applicability(connection, [hit.memory.number for hit in said])
     for hit in said:
         where = known.get(hit.memory.number, rows.Applicability())
@@ -84,7 +85,7 @@ async def gather(
         if not hit.memory.cold and _is_near(hit, work):
             found.append(_said(hit))
     found += await _lessons_of_checks(connection, corpora, {one.memory.number for one in found if one.memory})
-    near = await _search(connection, work, ("code", "documentation"), 10, embedder, now)
+    near = await _search(connection, work, ("code", "documentation"), 10, vector, now)
     alike = [hit for hit in near if not hit.memory.cold and _is_near(hit, work)]
     found += [_similar(hit) for hit in alike]
     around = seeds_of(work.paths, [(hit.memory.path, hit.score) for hit in alike if hit.memory.path])
@@ -102,11 +103,11 @@ async def _search(
     work: Work,
     kinds: Sequence[str],
     limit: int,
-    embedder: QueryEmbedder | None,
+    vector: QueryVector | None,
     now: datetime,
 ) -> Sequence[Hit]:
     found = await search(
-        connection, work.query, project=work.project, filters=Filters(kinds), limit=limit, embedder=embedder, now=now
+        connection, work.query, project=work.project, filters=Filters(kinds), limit=limit, vector=vector, now=now
     )
     return found.hits
 
@@ -124,7 +125,7 @@ def tokens_of(text: str) -> int:
 
 def _standard(memory: Memory) -> Candidate:
     return Candidate(
-        "standards",
+        STANDARDS,
         memory.title,
         memory.content,
         memory.source,
@@ -149,12 +150,12 @@ def _rules(repo: Repo) -> list[Candidate]:
         )
         found.append(
             Candidate(
-                "rules of the repository",
+                RULES,
                 file.path,
                 text,
                 f"{file.path}@{repo.commit[:12]}",
                 "the repository's own rules",
-                3.5 - 0.2 * min(place, 8),
+                3.5 - 0.01 * place,
                 trusted=False,
             )
         )
@@ -164,7 +165,7 @@ def _rules(repo: Repo) -> list[Candidate]:
 def _said(hit: Hit) -> Candidate:
     memory = hit.memory
     section = {
-        "lesson": "errors to avoid",
+        "lesson": LESSONS,
         "decision": "past decisions",
         "requirement": "requirements",
         "pattern": "patterns of the project" if memory.project else "patterns that hold across projects",
@@ -187,7 +188,7 @@ async def _lessons_of_checks(
     found = await items.by_number(connection, numbers)
     return [
         Candidate(
-            "errors to avoid",
+            LESSONS,
             memory.title,
             memory.content,
             memory.source,

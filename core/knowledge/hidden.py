@@ -25,6 +25,8 @@ _PHRASES = re.compile(
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
 
+_JOINTS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
+
 _ALIKE = str.maketrans("асеіјорѕухһԁԛԝАВЕКМНОРСТХІЈЅονρα", "aceijopsyxhdqwABEKMHOPCTXIJSovpa")
 """Cyrillic and Greek letters that look like Latin ones."""
 
@@ -38,12 +40,14 @@ class Finding:
     text: str
 
 
-def look(text: str, source: str) -> list[Finding]:
-    """What a person should see of a text."""
+def look(text: str, source: str, *names: str) -> list[Finding]:
+    """What a person should see of a text, and of its ``names``: title, path, whatever else is told with it."""
     findings = []
-    plain = _UNSEEN.sub("", unicodedata.normalize("NFKC", text)).translate(_ALIKE)
-    if found := _PHRASES.search(plain):
-        findings.append(Finding(source, "instruction", _around(plain, found.start(), found.end())))
+    for plain in (_plain(text), *map(_plain, names), *(_words_of(_plain(name)) for name in names)):
+        if found := _PHRASES.search(plain):
+            findings.append(Finding(source, "instruction", _around(plain, found.start(), found.end())))
+            break
+    text = "\n".join((text, *names))
     if len(_UNSEEN.findall(text)) > (1 if text.startswith("\ufeff") else 0):
         shown = _UNSEEN.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
         at = shown.find("<U+")
@@ -54,6 +58,16 @@ def look(text: str, source: str) -> list[Finding]:
 def visible(text: str) -> str:
     """The text without what a reader of it would not see."""
     return _COMMENT.sub("", _UNSEEN.sub("", text))
+
+
+def _plain(text: str) -> str:
+    """The text as a reader takes it in."""
+    return _UNSEEN.sub("", unicodedata.normalize("NFKC", text)).translate(_ALIKE)
+
+
+def _words_of(name: str) -> str:
+    """A name as words: ignore_all-previousRules reads as it sounds."""
+    return _JOINTS.sub(" ", name)
 
 
 def _around(text: str, start: int, end: int, margin: int = 80) -> str:

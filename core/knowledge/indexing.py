@@ -194,7 +194,7 @@ def _pieces(batch: Sequence[tuple[Entry, bytes]]) -> tuple[dict[str, tuple[str, 
         files[entry.path] = (entry.blob, reason)
         if reason:
             continue
-        for chunk in chunk_file(entry.path, redact(text)):
+        for chunk in chunk_file(entry.path, redact(text, entry.path)):
             digest = md5(f"{chunk.title}\n{chunk.text}".encode(), usedforsecurity=False)
             pieces.append(
                 Piece(

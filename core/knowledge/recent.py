@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.knowledge.rules import RuleFile, rule_files
+from core.knowledge.secrets import redact
 from core.workspace import repository
 from core.workspace.git import git
 from core.workspace.repository import Repository
@@ -57,5 +58,5 @@ async def recent_changes(repo: Repository, commit: str, count: int = 40) -> list
         short, at, subject, files = (*part.split("\x02", 3), "", "", "")[:4]
         names = tuple(name.strip("\n") for name in files.split("\0") if name.strip("\n"))
         if at.isdigit():
-            changes.append(Change(short, subject[:200], max(0.0, (now - int(at)) / 86400), names[:200]))
+            changes.append(Change(short, redact(subject[:200]), max(0.0, (now - int(at)) / 86400), names[:200]))
     return changes

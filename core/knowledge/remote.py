@@ -9,17 +9,20 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
+import asyncpg
+
 from config.errors import ConflictError, NotFoundError, UnavailableError
 from config.paths import Paths
 from core.budget.prices import CATALOGUES, Card, PriceBook, Rates, Used, read_catalogue
 from core.secrets.store import find, open_store, service_key
-from storage.database import Database
+from storage.database import Database, Principal, Role
 from storage.queries import budget, knowledge_remote
 from storage.queries.budget import Service, Tokens
 from storage.queries.knowledge_remote import Worst
@@ -96,7 +99,7 @@ class RemoteModel:
 
         Raises NotFoundError without such a service, ConflictError where nobody knows what the model costs.
         """
-        async with db.connection() as connection:
+        async with db.transaction(Principal(actor, Role.ENGINE)) as connection:
             found = {one.name: one for one in await budget.services(connection)}.get(service)
             if found is None:
                 raise NotFoundError(f"there is no service {service}", "see `qd service list`")
@@ -124,11 +127,13 @@ class RemoteModel:
         after anything else all of it, since it may have been answered, and billed.
         """
         worst = Worst(uuid4(), self.service.name, self.model, bound.total, self._cost(bound), self.project, self.actor)
-        async with self.db.connection() as connection:
-            if self.lease.number is None:
+        async with self._books() as connection:
+            lease = self.lease.number
+            if lease is None:
                 name = f"knowledge@{socket.gethostname()}:{worst.charge}"
-                self.lease.number = await knowledge_remote.register(connection, name, os.getpid(), "knowledge")
-            outcome, why = await knowledge_remote.reserve(connection, self.lease.number, worst)
+                lease = await knowledge_remote.register(connection, name, os.getpid(), "knowledge")
+            outcome, why = await knowledge_remote.reserve(connection, lease, worst)
+        self.lease.number = lease
         if outcome != "granted":
             spent = SpentError(
                 f"service {self.service.name} may not be called: {outcome}" + (f" ({why})" if why else ""),
@@ -140,7 +145,7 @@ class RemoteModel:
         try:
             answer, used = await post()
         except RefusedError as error:
-            async with self.db.connection() as connection:
+            async with self._books() as connection:
                 await knowledge_remote.release(connection, worst.charge, error.message)
             raise
         except BaseException:
@@ -149,8 +154,12 @@ class RemoteModel:
         await self._settle(worst.charge, used)
         return answer
 
+    def _books(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
+        """The ledger, in the engine's right: whoever asks for a vector needs no right of his own to write there."""
+        return self.db.transaction(Principal(self.actor, Role.ENGINE))
+
     async def _settle(self, charge: UUID, used: Tokens) -> None:
-        async with self.db.connection() as connection:
+        async with self._books() as connection:
             await budget.settle(connection, charge, "settled", self._cost(used), used)
 
     async def _call(self, texts: list[str], asked: bool) -> list[list[float]]:

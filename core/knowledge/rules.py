@@ -1,8 +1,8 @@
 """Rule files that repositories carry for agents, read from the base commit, never as an agent may have rewritten them.
 
-Precedence, the first wins where two say the same: files in the folders that the task is about before those at the root;
-there, `AGENTS.md`,
-`CLAUDE.md`, `.clinerules`, `.cursor/rules`, `.github/copilot-instructions.md`, `memory-bank`.
+Precedence, the first holds where two contradict, is told first, and is told alone where two say the same: files in the folders that the
+task is about, the innermost first, before those at the root; there `AGENTS.md`, `CLAUDE.md`, `.claude/CLAUDE.md`, `GEMINI.md`, `.clinerules`,
+`.cursorrules`, `.cursor/rules`, `.github/copilot-instructions.md`, `memory-bank`; within a folder by name.
 """
 
 import re
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from core.knowledge.reading import list_files, read_blobs, text_of
+from core.knowledge.secrets import redact
 from core.workspace.repository import Repository
 
 MOST_BYTES = 60_000
@@ -47,7 +48,7 @@ async def rule_files(repo: Repository, commit: str, paths: Sequence[str]) -> lis
     async for batch in read_blobs(repo, entries[:MOST_FILES]):
         for entry, data in batch:
             text, reason = text_of(data)
-            body = _applying(text, entry.path, paths)
+            body = redact(_applying(text, entry.path, paths), entry.path)
             if reason is None and body and body not in seen:
                 seen.add(body)
                 files.append(RuleFile(entry.path, body))

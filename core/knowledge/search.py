@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 
 import asyncpg
 
@@ -33,11 +32,14 @@ not fade.
 """
 
 
-class QueryEmbedder(Protocol):
-    """Turns a query into a vector of the model that search uses."""
+@dataclass(frozen=True, slots=True)
+class QueryVector:
+    """A query as the model has it that search uses. It is made before the transaction of a search begins: making it may take a
+    call to a service, which is written into the ledger by a connection of its own.
+    """
 
-    async def query(self, connection: asyncpg.Connection, embedder: Embedder, text: str) -> Sequence[float] | None:
-        """The vector; None when the model cannot be reached now."""
+    embedder: Embedder
+    vector: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +70,14 @@ async def search(
     project: str | None = None,
     filters: Filters | None = None,
     limit: int = 10,
-    embedder: QueryEmbedder | None = None,
+    vector: QueryVector | None = None,
     now: datetime | None = None,
     harmless: bool = False,
 ) -> Found:
     """The best items for ``text``, in a project and what holds for all, or everywhere. Must run in a transaction.
 
-    What applies elsewhere alone is left out of a project's; ``harmless``: so is what runs of the project failed with.
+    ``vector``: that of ``text``; without it, and when the model was changed since it was made, the words decide alone. What applies
+    elsewhere alone is left out of a project's; ``harmless``: so is what runs of the project failed with.
     """
     filters = filters or Filters()
     corpora = await items.known_corpora(connection, project)
@@ -84,12 +87,9 @@ async def search(
     by_words = await rows.match_words(connection, text, corpora, pool, filters)
     by_meaning: list[tuple[int, float]] = []
     mode = "words"
-    model = await rows.active_embedder(connection)
-    if model and embedder:
-        vector = await embedder.query(connection, model, text)
-        if vector is not None:
-            mode = "words and meaning"
-            by_meaning = await rows.match_vectors(connection, model, vector, corpora, pool, filters)
+    if vector and vector.embedder == await rows.active_embedder(connection):
+        mode = "words and meaning"
+        by_meaning = await rows.match_vectors(connection, vector.embedder, vector.vector, corpora, pool, filters)
     fused = fuse([(match.memory, match.score) for match in by_words], by_meaning)
     if harmless and project:
         harmful = await context_rows.poor(connection, project, list(fused))

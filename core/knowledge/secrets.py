@@ -7,11 +7,15 @@ from pathlib import PurePosixPath
 LEFT_OUT = "[secret left out]"
 
 _FILES = re.compile(
-    r"(^|/)(\.env(\..+)?|\.netrc|\.pgpass|\.npmrc|\.pypirc|\.htpasswd|id_(rsa|dsa|ecdsa|ed25519)|credentials(\.json|\.csv)?"
-    r"|secrets?\.(json|ya?ml|toml|ini|env)|service[-_]?account.*\.json|.*\.(pem|key|p12|pfx|jks|keystore|kdbx|ovpn|asc|gpg))$",
+    r"(^|/)([^/]*\.env(\..+)?|\.envrc|\.netrc|\.pgpass|\.my\.cnf|\.npmrc|\.pypirc|\.s3cfg|\.boto|\.dockercfg|\.docker/config\.json|\.?kubeconfig"
+    r"|\.kube/config|\.git-credentials|\.?htpasswd|\.vault[-_]?pass(word)?|id_(rsa|dsa|ecdsa|ed25519)|credentials(\.json|\.csv)?"
+    r"|secrets?\.(json|ya?ml|toml|ini|env|properties)|service[-_]?account.*\.json|.*\.tfstate(\.backup)?"
+    r"|.*\.(pem|key|p12|pfx|jks|keystore|kdbx|ovpn|asc|gpg|ppk))$",
     re.IGNORECASE,
 )
-_HARMLESS = re.compile(r"\.(example|sample|template|dist)$", re.IGNORECASE)
+_HARMLESS = re.compile(
+    r"\.(example|sample|template|dist|defaults?)$|^\.?(example|sample|template|default)s?[._-]", re.IGNORECASE
+)
 
 _VALUES: Sequence[tuple[tuple[str, ...], re.Pattern[str]]] = (
     (
@@ -34,15 +38,95 @@ _VALUES: Sequence[tuple[tuple[str, ...], re.Pattern[str]]] = (
     (("_v1_",), re.compile(r"\bdo[opr]_v1_[0-9a-f]{64}\b")),
     ((":AA",), re.compile(r"\b\d{8,10}:AA[\w-]{30,}")),
     (("AccountKey=", "SharedAccessKey="), re.compile(r"(?<=Key=)[A-Za-z0-9+/]{40,}={0,2}")),
-    (("://",), re.compile(r"(?<=://)[^\s/:@'\"<>{}$]+:[^\s/@'\"<>{}$]{3,}(?=@)")),
+    (("hooks.slack.com",), re.compile(r"(?<=hooks\.slack\.com/)(?:services|workflows|triggers)/[\w/-]{12,}")),
+    (("/api/webhooks/",), re.compile(r"(?<=/api/webhooks/)\d+/[\w-]{20,}")),
+    (("://",), re.compile(r"(?<=://)(?:[^\s/:@'\"<>{}$]*:[^\s/'\"<>{}$]{2,}|[\w-]{30,})(?=@)")),
 )
 """What a secret looks like, each with words of which it holds one: most texts hold none, and are done with at once."""
-_QUOTED = re.compile(r"""([:=]\s*["'])(?=[^"'\s]*\d)([^"'\s{}$<>]{12,})(?=["'])""")
-_NAMED = re.compile(
-    r"""(?:password|passwd|secret(?:[_-]?(?:access[_-]?)?key)?|token|api[_-]?key|access[_-]?key|private[_-]?key|client[_-]?secret)["']?\s*\Z""",
+_QUOTED = re.compile(r"""([:=]\s*["'])(?=[^"'\s]*\d)([^"'\s{}$<>]{6,})(?=["'])""")
+_LONG = 12
+"""Characters from which on a quoted value is a secret under any name of one; under that of a password a shorter one is, too."""
+_LOGIN = r"(?:pass(?:word|wd|phrase|code)|(?<![a-z])pass|(?<=[_.-])pwd)"
+_NAME = (
+    rf"(?:{_LOGIN}|secret(?:[_-]?(?:access[_-]?)?key(?:[_-]?base)?)?|token|client[_-]?secret|credentials?"
+    r"|(?:api|access|private|auth|account|encryption|signing|master)[_-]?key)"
+)
+_NAMED = re.compile(rf"""{_NAME}["']?\s*\Z""", re.IGNORECASE)
+_NAMED_LOGIN = re.compile(rf"""{_LOGIN}["']?\s*\Z""", re.IGNORECASE)
+_LONGEST_NAME = 40
+
+_BARE = r"""(?P<value>"[^"\n]+"|'[^'\n]+'|[^\s"'`$<>(){}\[\];|&,]{3,}(?=[\s"'`\\;&|]|\Z))"""
+_LOUD = (
+    r"(?:PASSWORD|PASSWD|PASSPHRASE|(?<=_)PASS|(?<=_)PWD|SECRET(?:_ACCESS)?(?:_KEY(?:_BASE)?)?|TOKEN|CREDENTIALS?"
+    r"|(?:API|ACCESS|PRIVATE|AUTH|ACCOUNT|ENCRYPTION|SIGNING|MASTER)_?KEY)"
+)
+_ANYWHERE: Sequence[tuple[tuple[str, ...], re.Pattern[str]]] = (
+    (
+        (
+            "PASSWORD=",
+            "PASSWD=",
+            "_PASS=",
+            "_PWD=",
+            "PASSPHRASE=",
+            "SECRET=",
+            "TOKEN=",
+            "_KEY=",
+            "APIKEY=",
+            "KEY_BASE=",
+            "CREDENTIAL",
+        ),
+        re.compile(rf"(?<![\w.$-])(?P<name>[A-Z0-9_]*{_LOUD})={_BARE}"),
+    ),
+    (
+        ("export ", "--build-arg", "ENV ", "ARG ", "--env", "-e "),
+        re.compile(rf"(?:\bexport|--build-arg|\bENV|\bARG|--env|\s-e)[ =]+[\"']?(?P<name>\w*(?i:{_NAME}))={_BARE}"),
+    ),
+    (("ENV ",), re.compile(rf"^[ \t]*ENV[ \t]+(?P<name>\w*(?i:{_NAME}))[ \t]+(?P<value>\S.*)$", re.MULTILINE)),
+    (
+        ("curl",),
+        re.compile(
+            r"""\bcurl\b(?:[^\n\\]|\\.|\\\n){0,300}?\s(?:-u|--user|--proxy-user|-U)[ =]?["']?(?P<name>[^\s:"'$]+):(?P<value>[^\s"']+)"""
+        ),
+    ),
+    (
+        ("asic ", "earer "),
+        re.compile(
+            r"""(?i:(?P<name>authorization)\\?["']?\s*[:=,]\s*(?:\w+\()?\\?["']?(?:basic|bearer)[ ]+)(?P<value>[A-Za-z0-9+/_.~-]{6,}=*)"""
+        ),
+    ),
+)
+"""What gives a secret away wherever it stands, with words of which a text holds one: an assignment of a shell, an option, a header."""
+_LINE = re.compile(
+    rf"""^[ \t]*(?:[-#;][ \t]*)?["']?(?P<name>[\w. /-]*?{_NAME})["']?[ \t]*[:=][ \t]*(?P<value>\S.*)$""",
+    re.IGNORECASE | re.MULTILINE,
+)
+_FLOW = re.compile(
+    rf"""[{{,][ \t]*["']?(?P<name>[\w.-]*?{_NAME})["']?[ \t]*:[ \t]+(?P<value>[^,}}\n]+)""", re.IGNORECASE
+)
+_BLOCK = re.compile(
+    rf"""^(?P<indent>[ \t]*)(?P<name>[\w.-]*?{_NAME}):[ \t]*[|>][+-]?\d?[ \t]*\n(?P<value>(?:(?P=indent)[ \t]+\S.*(?:\n|\Z))+)""",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ELEMENT = re.compile(rf"<(?P<name>[\w.:-]*?{_NAME})>(?P<value>[^<\s]+)</", re.IGNORECASE)
+_SAID = re.compile(
+    rf"""^[ \t>*-]*["'`]?(?P<name>[\w .-]*?{_NAME})["'`]?[ \t]*[:=][ \t]*`?(?P<value>(?=\S*\d)[^\s"'`$<>(){{}}\[\];,]{{6,}})`?[ \t]*$""",
+    re.IGNORECASE | re.MULTILINE,
+)
+_SHELL = re.compile(rf"(?<![\w.$-])(?P<name>\w*{_NAME})={_BARE}", re.IGNORECASE)
+
+_SETTINGS = re.compile(
+    r"\.(ya?ml|ini|cfg|conf|cnf|config|properties|toml|tfvars|envrc)$|(^|/)[^/]*\.env(\.[^/]*)?$", re.IGNORECASE
+)
+_TRANSLATIONS = re.compile(r"(^|/)(locales?|i18n|l10n|lang(uage)?s?|translations?|messages)/", re.IGNORECASE)
+_SCRIPTS = re.compile(r"\.(sh|bash|zsh|fish|ksh)$", re.IGNORECASE)
+_PROSE = re.compile(r"\A\Z|\.(md|markdown|mdx|mdc|rst|adoc|txt|org|clinerules|cursorrules)$", re.IGNORECASE)
+
+_NO_VALUE = re.compile(
+    r"""["']?(?:[$<%*!].*|[|>][+-]?\d?\s*|\W*|(?:true|false|null|none|nil|yes|no|on|off|str|string|int|integer|bool|boolean|bytes|object"""
+    r"""|required|optional|undefined|any|password|secret|token|env|\.\.\.+)["']?(?:[\s,;#].*)?)\Z""",
     re.IGNORECASE,
 )
-_LONGEST_NAME = 40
+_ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 
 
 def is_secret_file(path: str) -> bool:
@@ -50,15 +134,53 @@ def is_secret_file(path: str) -> bool:
     return bool(_FILES.search(path)) and not _HARMLESS.search(PurePosixPath(path).name)
 
 
-def redact(text: str) -> str:
-    """The text with everything that looks like a key, a token or a password replaced."""
+def redact(text: str, path: str = "") -> str:
+    """The text with everything that looks like a key, a token or a password replaced.
+
+    ``path``: the file that it is of, by which a bare word after a name is a value (settings, scripts) or code; a text of no file is prose.
+    """
     for words, pattern in _VALUES:
         if any(word in text for word in words):
             text = pattern.sub(LEFT_OUT, text)
+    for words, pattern in _ANYWHERE:
+        if any(word in text for word in words):
+            text = pattern.sub(_unless_reference, text)
+    for pattern in _patterns_of(path):
+        text = pattern.sub(_unless_reference, text)
     return _QUOTED.sub(_unless_harmless, text)
+
+
+def _patterns_of(path: str) -> Sequence[re.Pattern[str]]:
+    """What gives a secret away in files of its kind alone."""
+    if _PROSE.search(path):
+        return (_SAID,)
+    if _SCRIPTS.search(path):
+        return (_SHELL,)
+    if path.endswith((".xml", ".config", ".plist")):
+        return (_ELEMENT,)
+    if _SETTINGS.search(path) and not _TRANSLATIONS.search(path):
+        return (_BLOCK, _FLOW, _LINE)
+    return ()
+
+
+def _unless_reference(found: re.Match[str]) -> str:
+    """What was found without its value; as it is where that only says where the value is to be had."""
+    value, whole = found["value"], found[0]
+    bare = value.strip("\"' ")
+    if (
+        LEFT_OUT in value
+        or _NO_VALUE.match(value)
+        or _ATTRIBUTE.fullmatch(value)
+        or bare.lower() == found["name"].lower()
+        or any(sign in value for sign in ("${", "{{", "$("))
+    ):
+        return whole
+    start = found.start("value") - found.start()
+    return f"{whole[:start]}{LEFT_OUT}{whole[start + len(value) :]}"
 
 
 def _unless_harmless(found: re.Match[str]) -> str:
     """A quoted value that is assigned: left out where the name before it is one of a secret."""
     before = found.string[max(0, found.start() - _LONGEST_NAME) : found.start()]
-    return found[1] + LEFT_OUT if _NAMED.search(before) else found[0]
+    named = _NAMED if len(found[2]) >= _LONG else _NAMED_LOGIN
+    return found[1] + LEFT_OUT if named.search(before) else found[0]

@@ -12,6 +12,7 @@ from core.commands.knowledge_views import HitView
 from core.commands.table import Command, Context, Parameter, Tool, check_role, commands, invoke
 from core.faces.plain import json_text, jsonable
 from core.knowledge.hidden import look, visible
+from core.knowledge.told import fence, line_of
 from storage.database import Principal, Role
 
 NOUNS = ("knowledge", "task", "run", "decision", "lesson", "")
@@ -140,14 +141,16 @@ def _quoted(hits: Sequence[HitView]) -> str:
     mark = secrets.token_hex(6)
     parts = [_QUOTED.format(mark=mark)]
     for hit in hits:
-        head = f"{hit.category} {hit.number}: {_line(hit.title)} ({_line(hit.source)}, score {hit.score:.2f})"
-        if any(finding.what == "instruction" for finding in look(hit.content, hit.source)):
+        head = f"{hit.category} {hit.number} (score {hit.score:.2f})"
+        if any(finding.what == "instruction" for finding in look(hit.content, hit.source, hit.title, hit.source)):
             parts.append(f"{head}\n(left out: it holds text that poses as an instruction)")
             continue
-        text = visible(hit.content).replace(mark, "").strip()
+        text = visible(hit.content).strip()
         if len(text) > LONGEST_HIT:
             text = f"{text[:LONGEST_HIT]}\n… ({len(text) - LONGEST_HIT} characters more)"
-        parts.append(f"{head}\n<data {mark}>\n{text}\n</data {mark}>")
+        name = f"{line_of(hit.title)} ({line_of(hit.source)})"
+        quoted = fence(f"{name}\n\n{text}", "data", mark)
+        parts.append(f"{head}\n{quoted}")
     return "\n\n".join(parts)
 
 
@@ -156,13 +159,10 @@ def _told(context: ContextView) -> str:
     mark = secrets.token_hex(6)
     parts = [_QUOTED.format(mark=mark)]
     for item in context.items:
-        head = f"{item.section}: {_line(item.title)} ({_line(item.source)}; {_line(item.why)})"
-        parts.append(f"{head}\n<data {mark}>\n{visible(item.text).replace(mark, '').strip()}\n</data {mark}>")
+        head = f"{line_of(item.title)} ({line_of(item.source)}; {line_of(item.why)})"
+        quoted = fence(f"{head}\n\n{visible(item.text).strip()}", "data", mark)
+        parts.append(f"{item.section}\n{quoted}")
     return "\n\n".join(parts) if context.items else "nothing"
-
-
-def _line(text: str) -> str:
-    return " ".join(visible(text).split())[:200]
 
 
 def _cut(text: str) -> str:

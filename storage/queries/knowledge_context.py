@@ -26,6 +26,7 @@ class ContextRow:
     considered: int
     items: list[Mapping[str, Any]]
     warnings: list[Mapping[str, Any]]
+    left_out: list[Mapping[str, Any]]
     at: datetime
 
 
@@ -88,15 +89,18 @@ async def applicability(connection: asyncpg.Connection, numbers: Sequence[int]) 
 
 
 async def poor(connection: asyncpg.Connection, project: str, numbers: Sequence[int]) -> set[int]:
-    """Those of some items that do harm: runs told of them succeed far less often than the project's others."""
+    """Those of some items that do harm: runs told of them succeed far less often than the project's others. A standard holds for every
+    run, and says nothing about which: it is never one.
+    """
     rows = await connection.fetch(
         """
-        with base as (
+        with asked as (select number, uses, wins from memory where number = any($2::int[]) and kind <> 'standard'),
+        base as (
           select (count(*) filter (where r.status = 'succeeded') + 1)::real / (count(*) + 2) as share
             from (select number, status from run where project = $1 and status in ('succeeded', 'failed') order by number desc limit 100) r
-           where not exists (select 1 from injection i where i.run = r.number and i.memory = any($2::int[])))
-        select m.number from memory m, base b
-         where m.number = any($2::int[]) and m.uses >= $3 and (m.wins + 1)::real / (m.uses + 2) < $4 * b.share
+           where not exists (select 1 from injection i where i.run = r.number and i.memory in (select number from asked)))
+        select m.number from asked m, base b
+         where m.uses >= $3 and (m.wins + 1)::real / (m.uses + 2) < $4 * b.share
         """,
         project,
         list(numbers),
@@ -115,19 +119,21 @@ async def record(
     considered: int,
     items: Sequence[Mapping[str, Any]],
     warnings: Sequence[Mapping[str, Any]],
+    left_out: Sequence[Mapping[str, Any]],
     memories: Sequence[int],
 ) -> None:
     """Write down what a run is told; again after a crash, in place of what was written before."""
     await connection.execute(
-        """insert into run_context (run, budget, tokens, considered, items, warnings) values ($1, $2, $3, $4, $5, $6)
+        """insert into run_context (run, budget, tokens, considered, items, warnings, left_out) values ($1, $2, $3, $4, $5, $6, $7)
            on conflict (run) do update set budget = excluded.budget, tokens = excluded.tokens, considered = excluded.considered,
-             items = excluded.items, warnings = excluded.warnings, at = clock_timestamp()""",
+             items = excluded.items, warnings = excluded.warnings, left_out = excluded.left_out, at = clock_timestamp()""",
         run,
         budget,
         tokens,
         considered,
         list(items),
         list(warnings),
+        list(left_out),
     )
     await connection.execute("delete from injection where run = $1 and credit is null", run)
     await connection.execute(

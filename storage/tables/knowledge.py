@@ -292,6 +292,9 @@ class RunContext(SQLModel, table=True):
     warnings: Any | None = Field(
         default=None, sa_column=Column(JSONB, nullable=False, server_default=sql("'[]'::jsonb"))
     )
+    left_out: Any | None = Field(
+        default=None, sa_column=Column(JSONB, nullable=False, server_default=sql("'[]'::jsonb"))
+    )
     at: datetime | None = Field(
         default=None, sa_column=Column(DateTime(timezone=True), nullable=False, server_default=sql("clock_timestamp()"))
     )

@@ -1,5 +1,6 @@
 """Meaning: vectors from services within their budgets, and search that never pauses while they are made anew."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -76,6 +77,20 @@ async def test_a_service_that_fails_costs_nothing_and_search_goes_by_words(quay:
     with pytest.raises(UnavailableError, match="answers 503"):
         await use(quay)
     assert await quay.sql.fetchval("select sum(cost_micro) from charge") == spent
+    assert await quay.sql.fetchval("select count(*) from charge where status = 'reserved'") == 0
+
+
+async def test_a_service_that_is_slow_holds_no_search_up(
+    quay: Quay, service: VectorService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await enter(quay, f"{service.url}/v1")
+    await quay.do("knowledge.add", text=("harbour pilot",))
+    await use(quay)
+    monkeypatch.setattr(embedding, "PATIENCE", 0.2)
+    service.holds = asyncio.Event()
+    [hit] = await quay.do("knowledge.search", text="pilot boat")
+    service.holds.set()
+    assert hit.mode == "words"
     assert await quay.sql.fetchval("select count(*) from charge where status = 'reserved'") == 0
 
 

@@ -1,5 +1,6 @@
 """A stand-in for services that make vectors: their own protocols on a real socket. A text's vector is made of its words."""
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,12 +14,13 @@ DIMS = 32
 
 @dataclass(slots=True)
 class VectorService:
-    """What it was asked, and how it answers: ``fails`` is the status of its next answers."""
+    """What it was asked, and how it answers: ``fails`` is the status of its next answers; ``holds``: it answers when that is set."""
 
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
     fails: int = 0
+    holds: asyncio.Event | None = None
 
     @property
     def texts(self) -> int:
@@ -26,6 +28,8 @@ class VectorService:
         return sum(len(body["input"]) for body in self.asked)
 
     async def answer(self, request: web.Request) -> web.Response:
+        if self.holds:
+            await self.holds.wait()
         if self.fails:
             return web.json_response({"error": "no"}, status=self.fails)
         body = await request.json()

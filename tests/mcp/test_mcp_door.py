@@ -11,10 +11,11 @@ from config.errors import ForbiddenError, NotFoundError
 from config.settings import Settings
 from core.budget.engine_side import revoke
 from core.commands.table import all_commands
-from core.mcp import tools
+from core.mcp import door, tools
 from core.mcp.door import Door
 from storage.database import Principal, Role
 from tests.knowledge.test_knowledge_context import tell
+from tests.knowledge.vector_service import vector_service
 from tests.mcp.mcp_kit import Crew
 
 NAMES = {
@@ -334,3 +335,20 @@ async def test_the_next_engine_s_door_is_at_the_same_address(crew: Crew) -> None
         assert (await crew.post({"method": "ping"}))[0] == 200
     finally:
         await again.close()
+
+
+async def test_agents_that_search_at_once_by_a_service_s_model_get_its_vectors(crew: Crew) -> None:
+    async with vector_service() as service:
+        await crew.quay.do("service.add", name="vectors", provider="other", base_url=f"{service.url}/v1")
+        await crew.quay.do("service.price", name="vectors", model="m*", input=1.0, output=0.0)
+        await crew.quay.do("knowledge.add", text=("a harbour pilot boards at the buoy",), project="app")
+        await crew.quay.do("knowledge.model", action="remote", source="vectors", model="m1", role=Role.ADMIN)
+        asked = service.texts
+        count = 2 * door.CONNECTIONS
+        answers = await asyncio.gather(
+            *(crew.use("search_knowledge", text=f"boards at the buoy {number}") for number in range(count))
+        )
+        assert all(good and "harbour pilot" in text for good, text in answers), answers
+        assert service.texts - asked == count, "each was asked for by meaning"
+        paid = await crew.quay.sql.fetch("select project, status from charge where actor like 'agent %'")
+        assert [tuple(row) for row in paid] == [("app", "settled")] * count

@@ -88,6 +88,8 @@ class Told(TablePanel):
                     "bad",
                 )
             )
+        if view.left_out:
+            parts.append((f" {self.ink.glyph('dot')} no room for {len(view.left_out)}", "dim"))
         return parts
 
     def go(self, to: int) -> None:
@@ -158,4 +160,6 @@ def _text(row: ItemView | None, view: ContextView | None, width: int) -> list[li
             [(plain(warning.source), "dim")],
         ]
         lines += words(warning.text, width, "warn")
+    for one in view.left_out if view else ():
+        lines += [[], [("no room for ", "dim"), (plain(one.title), "text"), (f"  {one.tokens:,} tokens", "dim")]]
     return lines
