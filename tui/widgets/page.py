@@ -114,7 +114,7 @@ def words(text: str, width: int, tone: str = "text", *, most: int = 400) -> list
             else [""]
         )
         for n, row in enumerate(rows):
-            lines.append([(" " * hang if n else "", ""), (row, line_tone)])
+            lines.append([(" " * hang if n else "", ""), (row if code or not n else row.lstrip(), line_tone)])
             if len(lines) >= most:
                 return [*lines, [("…", "dim")]]
     return lines
