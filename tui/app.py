@@ -26,11 +26,13 @@ from tui.keymap import key_name
 from tui.lifeline import Lifeline
 from tui.memory import Memory
 from tui.panels.inbox import without_aside
-from tui.pulse import TOPICS, Pulse, load_pulse
+from tui.pulse import MONEY, TOPICS, Money, Pulse, load_money, load_pulse
 from tui.screens import open_place
 from tui.screens.base import BaseScreen
 from tui.store import Connection, Fresh, Store, Trouble
 from tui.type_ahead import TypeAhead
+from tui.whereabouts import Whereabouts
+from tui.widgets.bars import Bar
 from tui.widgets.dialogs import Ask, Choose, Confirm, Option, Read
 from tui.widgets.lines import Lines
 from tui.widgets.scroll_bar import choose_scroll_bar
@@ -52,6 +54,8 @@ class Choices:
     readonly: bool = False
     low_bandwidth: bool = False
     dense: bool = True
+    notice: str = ""
+    """What the status line says of all that is shown: that it is a demonstration."""
 
 
 class QuarterdeckApp(App[int]):
@@ -89,7 +93,9 @@ class QuarterdeckApp(App[int]):
         for palette in themes.PALETTES.values():
             self.register_theme(themes.textual_theme(palette))
         self.theme = choices.theme
+        self.whereabouts = Whereabouts(self)
         self.pulse: Pulse | None = None
+        self.money: Money | None = None
         self.said: tuple[str, str, str] | None = None
         """What was said last: tone, words, hint."""
         self.pending: Pending | None = None
@@ -112,8 +118,10 @@ class QuarterdeckApp(App[int]):
         self.lifeline.attach(self)
         self.store.start(self)
         self.store.subscribe(self, TOPICS, self._load_pulse)
+        self.store.subscribe(self, MONEY, self._load_money)
         self.store.subscribe(self, ("settings",), self._load_wishes, swept=False)
         open_place(self, "deck")
+        self.whereabouts.come_back()
         self.set_interval(MINUTE_SECONDS, self.tick)
         self.run_worker(self._first_picture(), group="picture")
         if self._beside is not None:
@@ -126,6 +134,7 @@ class QuarterdeckApp(App[int]):
                 await self.store.filled()
         self.pictured = True
         self.screen.refresh(layout=True)
+        self.screen.refresh()  # all of it: nothing is there yet
 
     def tick(self) -> None:
         """Time has passed: paint what looks at the clock where it differs, so that an age grows also while nothing happens."""
@@ -140,12 +149,14 @@ class QuarterdeckApp(App[int]):
         self.say(await work(), "note")
 
     async def on_unmount(self) -> None:
-        """End what was begun, and remember the arrangement."""
-        self.memory.save()
+        """End what was begun."""
         await self.store.stop()
 
     async def _load_pulse(self) -> Pulse:
         return await load_pulse(self.store)
+
+    async def _load_money(self) -> Money:
+        return await load_money(self.store)
 
     async def _load_wishes(self) -> ScreenSettings:
         """What the settings say of the screen."""
@@ -158,6 +169,10 @@ class QuarterdeckApp(App[int]):
             return
         if isinstance(message.data, ScreenSettings):
             self.lifeline.wishes = message.data
+            return
+        if isinstance(message.data, Money):
+            self.money = message.data
+            self.repaint_bars()
             return
         self.pulse = message.data
         self.lifeline.alert(self.pulse.needs)
@@ -181,6 +196,10 @@ class QuarterdeckApp(App[int]):
         self.repaint_bars()
         if message.state == "live":
             self.run_worker(giving.begin(self), group="begin", exclusive=True)
+
+    def more_bars(self) -> "list[Bar]":
+        """Lines that every place has above its keys."""
+        return []
 
     @property
     def readonly(self) -> bool:
@@ -216,6 +235,8 @@ class QuarterdeckApp(App[int]):
 
     async def on_event(self, event: events.Event) -> None:
         """Keys one after the other: see :meth:`take_key`."""
+        if isinstance(event, events.Key | events.MouseUp):
+            self.whereabouts.soon()
         if isinstance(event, events.Key) and not event.is_forwarded:
             if not self.ahead.takes(event):
                 await self.take_key(event)
@@ -457,6 +478,11 @@ class QuarterdeckApp(App[int]):
         self.refresh(layout=True)
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def exit(self, *args: Any, **more: Any) -> None:
+        """Leave; where one was is noted first."""
+        self.whereabouts.note()
+        super().exit(*args, **more)
 
     def _fatal_error(self) -> None:
         """A bug: restore the terminal, write the report without the values of variables, say one sentence."""

@@ -258,6 +258,19 @@ async def test_ages_grow_while_nothing_happens_and_only_they_are_painted(
         assert all(region is not None and region.width <= 4 and region.height == 1 for region in painted)
 
 
+async def test_what_is_due_in_the_middle_of_a_batch_is_painted_after_it(seen_day: str, tmp_path: Path) -> None:
+    async with at_the_screen(seen_day, tmp_path) as pilot:
+        app: Any = pilot.app
+        await until(lambda: app.pictured, pilot)
+        compositor, queue = app.screen._compositor, app.screen.query_one("#queue")
+        with app.batch_update():
+            queue.refresh()
+            compositor.update_widgets({queue})
+            app.screen._compositor_refresh()
+            assert compositor._dirty_regions
+        await until(lambda: not compositor._dirty_regions, pilot)
+
+
 async def test_time_is_told_by_itself(seen_day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tui.app.MINUTE_SECONDS", 0.05)
     async with at_the_screen(seen_day, tmp_path, (200, 50)) as pilot:

@@ -53,6 +53,7 @@ class LivePanel(TablePanel):
     name_shown = "live log"
     scopes = ("live", "rows", "motion")
     topics = ("event", "run")
+    comes_back = False
     columns = (
         Column("time", 8, _at, rank=4),
         Column("task", 4, _run, right=True, rank=8),

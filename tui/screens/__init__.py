@@ -37,7 +37,7 @@ def open_place(app: "QuarterdeckApp", what: str, **names: str) -> None:
                     app.pop_screen()
                 return
         screen = made(**names)
-        screen.names = names
+        screen.what, screen.names = what, names
         app.push_screen(screen)
     elif what in DETAILS:
         from tui.screens.detail import DetailScreen

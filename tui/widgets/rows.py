@@ -7,6 +7,7 @@ left; where the pane is narrow the columns of the lowest rank go first. The curs
 import bisect
 import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from textual import events
 from textual.message import Message
 from textual.strip import Strip
 
+from config.errors import UsageError
 from tui.actions import Subject
 from tui.filter import Filter, parse_filter
 from tui.ink import Part, width_of
@@ -59,6 +61,8 @@ class Rows(Lines):
     """Whether the names of the columns are shown above."""
     statuses: ClassVar[tuple[str, ...]] = ()
     """The states that a filter may name."""
+    comes_back: ClassVar[bool] = True
+    """Whether the cursor is put back where it stood when the screen was left."""
     whole: ClassVar[bool] = False
     """Whether rows come with the keys, all at once."""
 
@@ -76,6 +80,8 @@ class Rows(Lines):
         self.jumps: dict[int, str] = {}
         """Labels of the jump mode: row → label."""
         self._at = 0
+        self._wanted: Hashable = None
+        """The key on which the cursor stood when the screen was left."""
         self._order: Subscription | None = None
         self._window: Subscription | None = None
         self._held = (0, 0)
@@ -108,6 +114,7 @@ class Rows(Lines):
     def on_mount(self) -> None:
         """Begin to load."""
         store = self.deck.store
+        self.deck.whereabouts.recall(self)
         self._order = store.subscribe(self, self.topics, self._load_keys, swept=self.swept)
         if not self.whole:
             self._window = store.subscribe(self, self.topics, self._load_window)
@@ -179,7 +186,8 @@ class Rows(Lines):
             self._window.refresh()
 
     def _take_keys(self, keys: Sequence[Hashable]) -> None:
-        held = self.keys[self._at] if self._at < len(self.keys) else None
+        held = self.keys[self._at] if self._at < len(self.keys) else self._wanted
+        self._wanted = None
         self.keys, self.loaded = keys, True
         try:
             self._at = keys.index(held)
@@ -212,6 +220,20 @@ class Rows(Lines):
         if not self.marks:  # asked for with every key: nobody pays for a long table then
             return ()
         return tuple(self.subject_of(self.rows[key]) for key in self.keys if key in self.marks and key in self.rows)
+
+    def stand(self) -> dict[str, Any]:
+        """How it stands, for :meth:`recall`."""
+        cursor = self.keys[self._at] if self.comes_back and self._at < len(self.keys) else self._wanted
+        return {"cursor": cursor, "filter": self.filter.text, "order": self.order, "descending": self.descending}
+
+    def recall(self, stand: Mapping[str, Any]) -> None:
+        """Stand as :meth:`stand` has said; what is not understood is as it is by itself."""
+        cursor, text, order = stand.get("cursor"), stand.get("filter"), stand.get("order")
+        self._wanted = tuple(cursor) if isinstance(cursor, list) else cursor if isinstance(cursor, str | int) else None
+        with suppress(UsageError):
+            self.filter = self.last_filter = parse_filter(text if isinstance(text, str) else "", self.statuses)
+        if order in {column.order for column in self.columns}:
+            self.order, self.descending = order, stand.get("descending") is True
 
     def move(self, by: int) -> None:
         """Move the cursor."""
