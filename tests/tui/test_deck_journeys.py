@@ -343,6 +343,7 @@ async def test_a_hundred_thousand_tasks_are_one_screenful(day: str, tmp_path: Pa
         await pilot.press("enter")
         await until(lambda: len(rows.keys) == 2, pilot)
         assert "Task number 50001" in seen(pilot.app)
+        assert "#50023" in seen(pilot.app)
         assert len(rows.rows) < 1000
 
 

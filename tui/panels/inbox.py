@@ -61,7 +61,7 @@ class InboxPanel(TablePanel):
     topics = TOPICS
     columns = (
         Column("what", 13, _kind, rank=8),
-        Column("task", 5, _task, right=True, rank=7),
+        Column("task", 5, _task, right=True, rank=7, numbers=True),
         Column("", 0, _text, rank=10, least=20),
         Column("blocks", 3, _blocks, right=True, rank=4),
         Column("age", 4, _age, right=True, rank=6),

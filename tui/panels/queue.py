@@ -90,7 +90,7 @@ class QueuePanel(RowsPanel):
     topics = ("task", "run", "run-input", "project", "queue", "agent")
     statuses = tuple(TaskStatus)
     columns = (
-        Column("task", 5, _number, right=True, rank=9, order="newest"),
+        Column("task", 5, _number, right=True, rank=9, order="newest", numbers=True),
         Column("state", 13, _state, rank=8, order="status"),
         Column("p", 1, _priority, rank=6, order="priority"),
         Column("project", 9, _project, rank=7, order="project"),

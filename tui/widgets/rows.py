@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from rich.cells import cell_len
 from textual import events
@@ -40,6 +40,8 @@ class Column:
     """By what the rows are sorted when this column is chosen; empty: it cannot be."""
     least: int = 16
     """The least width of the one that takes what is left: before it gets less, others go."""
+    numbers: bool = False
+    """Whether it holds the numbers of tasks: it is as wide as the largest of them."""
 
 
 @dataclass
@@ -87,6 +89,8 @@ class Rows(Lines):
         self._held = (0, 0)
         """The places whose rows are loaded, or are being loaded."""
         self._widths: tuple[int, list[tuple[Column, int]]] = (-1, [])
+        self._digits = 0
+        """How wide the largest number of a task is, with its sign."""
 
     # ── what subclasses say ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -139,6 +143,7 @@ class Rows(Lines):
         elif message.of is self._window:
             self.rows = dict(message.data)
             self._see()
+        self._measure()
         self.changed()
         self.repaint()
         if self.has_focus:
@@ -399,12 +404,24 @@ class Rows(Lines):
     def _fitted(self, width: int) -> list[tuple[Column, int]]:
         """The columns that fit, with their widths."""
         if self._widths[0] != width:
-            shown = list(self.columns)
-            while len(shown) > 1 and sum(c.width or c.least for c in shown) + len(shown) > width:
-                shown.remove(min(reversed(shown), key=lambda column: column.rank))
-            left = width - sum(column.width for column in shown) - len(shown)
-            self._widths = (width, [(column, column.width or max(4, left)) for column in shown])
+            shown = [(column, max(column.width, self._digits if column.numbers else 0)) for column in self.columns]
+            while len(shown) > 1 and sum(size or column.least for column, size in shown) + len(shown) > width:
+                shown.remove(min(reversed(shown), key=lambda item: item[0].rank))
+            left = width - sum(size for _, size in shown) - len(shown)
+            self._widths = (width, [(column, size or max(4, left)) for column, size in shown])
         return self._widths[1]
+
+    def _measure(self) -> None:
+        """Make room for the largest number of a task."""
+        if not any(column.numbers for column in self.columns):
+            return
+        if self.keys and isinstance(self.keys[0], int):
+            largest = max(cast("Sequence[int]", self.keys))
+        else:
+            largest = max((row.task or 0 for row in self.rows.values()), default=0)
+        digits = len(f"#{largest}")
+        if digits != self._digits:
+            self._digits, self._widths = digits, (-1, [])
 
     def notify_style_update(self) -> None:
         """Another theme or density may have other widths."""
