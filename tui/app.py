@@ -116,6 +116,7 @@ class QuarterdeckApp(App[int]):
         self.set_class(not self.choices.dense, "-roomy")
         self.set_class(self.ink.palette.mono, "-mono")
         self.lifeline.attach(self)
+        self.app_resume_signal.subscribe(self, lambda _: self.lifeline.entitle(len(self.needs)))
         self.store.start(self)
         self.store.subscribe(self, TOPICS, self._load_pulse)
         self.store.subscribe(self, MONEY, self._load_money)
@@ -150,7 +151,13 @@ class QuarterdeckApp(App[int]):
 
     async def on_unmount(self) -> None:
         """End what was begun."""
+        self.lifeline.give_title_back()
         await self.store.stop()
+
+    def _suspend_signal(self) -> None:
+        """The terminal is about to be somebody else's: at once, for what subscribes to the signal is told after it."""
+        self.lifeline.give_title_back()
+        super()._suspend_signal()
 
     async def _load_pulse(self) -> Pulse:
         return await load_pulse(self.store)
@@ -408,9 +415,9 @@ class QuarterdeckApp(App[int]):
         """Have one of many chosen."""
         return await self.push_screen_wait(Choose(title, options, hint))
 
-    def read(self, title: str, lines: "list[list[tuple[str, str]]]") -> None:
-        """Show a text to read."""
-        self.push_screen(Read(title, lines))
+    def read(self, title: str, lines: "list[list[tuple[str, str]]]", hang: int = 0) -> None:
+        """Show a text to read; what is too long for a line goes on ``hang`` cells in."""
+        self.push_screen(Read(title, lines, hang))
 
     async def give(self, entry: Action, place: Place) -> None:
         """Give the command of an action: ask what is missing and whether it is meant, do it, say what came of it."""
@@ -437,6 +444,11 @@ class QuarterdeckApp(App[int]):
     def tone_of(self, project: str | None) -> str:
         """The colour of a project."""
         return self.ink.project(self._colours.get(project or ""))
+
+    @property
+    def knows_projects(self) -> bool:
+        """Whether there is any project."""
+        return bool(self._colours)
 
     def learn_projects(self, projects: "list[Any]") -> None:
         """Know the colours and names of the projects."""

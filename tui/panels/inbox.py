@@ -1,15 +1,13 @@
 """The inbox: everything that waits for the person, the most urgent first: by what it blocks × priority. Answered where it stands."""
 
-import re
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from rich.cells import cell_len, set_cell_size
 from textual.strip import Strip
 
 from storage.queries.screen import Need
 from tui.actions import Subject
-from tui.ink import Part, age, plain
+from tui.ink import Part, age, plain, wrapped
 from tui.memory import Memory
 from tui.pulse import TOPICS, load_needs
 from tui.widgets.panel import TablePanel
@@ -116,7 +114,7 @@ class InboxPanel(TablePanel):
         if line == 0:
             return self.ink.strip([(self.ink.glyph("rule") * width, "edge")], width)
         row = self.row()
-        lines = wrapped(preview(row, self), width - 2, 3, self.ink.glyph("more")) if row else []
+        lines = wrapped(preview(row, self), width - 2, most=3, more=self.ink.glyph("more")) if row else []
         return self.ink.strip([(" ", ""), *lines[line - 1]] if line <= len(lines) else (), width)
 
     def nothing(self) -> Sequence[str]:
@@ -139,26 +137,6 @@ def preview(row: Need, at: Rows) -> list[Part]:
     for n, option in enumerate(row.options[:9], start=1):
         parts += [(f"  {n} ", "focus bold"), (plain(option), "text")]
     return [*parts, (f"  {at.ink.glyph('dot')} #{row.task} {plain(row.title)}", "dim")]
-
-
-def wrapped(parts: Sequence[Part], width: int, most: int, more: str) -> list[list[Part]]:
-    """Parts in lines of a width, broken at blanks; at most so many lines, the last one cut with ``more``."""
-    lines: list[list[Part]] = [[]]
-    room = width
-    for text, tone in parts:
-        for word in re.findall(r"\s+|\S+", text):
-            size = cell_len(word)
-            if size > room and lines[-1]:
-                lines.append([])
-                room = width
-                if word.isspace():
-                    continue
-            lines[-1].append((set_cell_size(word, width) if size > width else word, tone))
-            room -= min(size, width)
-    if len(lines) > most:
-        lines = lines[:most]
-        lines[-1].append((more, "dim"))
-    return lines
 
 
 def subject_of_need(row: Need) -> Subject:

@@ -14,6 +14,8 @@ PLACES: dict[str, str] = {
     "analytics": "tui.screens.analytics_screen:AnalyticsScreen",
     "budgets": "tui.screens.budgets:BudgetsScreen",
     "agents": "tui.screens.agents:AgentsScreen",
+    "project": "tui.screens.owners:ProjectScreen",
+    "agent": "tui.screens.owners:AgentScreen",
     "settings": "tui.screens.settings:SettingsScreen",
     "audit": "tui.screens.audit:AuditScreen",
     "doctor": "tui.screens.doctor:DoctorScreen",

@@ -179,6 +179,8 @@ class Footer(Bar):
     def parts(self, width: int) -> tuple[list[Part], list[Part]]:
         """Keys from the registry; a sequence that has begun shows how it may go on."""
         app = self.deck
+        if app.grab is not None:
+            return [(" jump ", "focus bold"), ("the letter of a row goes there, any other key stays here", "text")], []
         if app.pending is not None or app.count:
             return self._begun(width), []
         if app.said is not None:
