@@ -26,11 +26,13 @@ from tui.keymap import key_name
 from tui.lifeline import Lifeline
 from tui.memory import Memory
 from tui.panels.inbox import without_aside
-from tui.pulse import TOPICS, Pulse, load_pulse
+from tui.pulse import MONEY, TOPICS, Money, Pulse, load_money, load_pulse
 from tui.screens import open_place
 from tui.screens.base import BaseScreen
 from tui.store import Connection, Fresh, Store, Trouble
 from tui.type_ahead import TypeAhead
+from tui.whereabouts import Whereabouts
+from tui.widgets.bars import Bar
 from tui.widgets.dialogs import Ask, Choose, Confirm, Option, Read
 from tui.widgets.lines import Lines
 from tui.widgets.scroll_bar import choose_scroll_bar
@@ -52,6 +54,8 @@ class Choices:
     readonly: bool = False
     low_bandwidth: bool = False
     dense: bool = True
+    notice: str = ""
+    """What the status line says of all that is shown: that it is a demonstration."""
 
 
 class QuarterdeckApp(App[int]):
@@ -89,7 +93,9 @@ class QuarterdeckApp(App[int]):
         for palette in themes.PALETTES.values():
             self.register_theme(themes.textual_theme(palette))
         self.theme = choices.theme
+        self.whereabouts = Whereabouts(self)
         self.pulse: Pulse | None = None
+        self.money: Money | None = None
         self.said: tuple[str, str, str] | None = None
         """What was said last: tone, words, hint."""
         self.pending: Pending | None = None
@@ -110,10 +116,13 @@ class QuarterdeckApp(App[int]):
         self.set_class(not self.choices.dense, "-roomy")
         self.set_class(self.ink.palette.mono, "-mono")
         self.lifeline.attach(self)
+        self.app_resume_signal.subscribe(self, lambda _: self.lifeline.entitle(len(self.needs)))
         self.store.start(self)
         self.store.subscribe(self, TOPICS, self._load_pulse)
+        self.store.subscribe(self, MONEY, self._load_money)
         self.store.subscribe(self, ("settings",), self._load_wishes, swept=False)
         open_place(self, "deck")
+        self.whereabouts.come_back()
         self.set_interval(MINUTE_SECONDS, self.tick)
         self.run_worker(self._first_picture(), group="picture")
         if self._beside is not None:
@@ -126,6 +135,7 @@ class QuarterdeckApp(App[int]):
                 await self.store.filled()
         self.pictured = True
         self.screen.refresh(layout=True)
+        self.screen.refresh()  # all of it: nothing is there yet
 
     def tick(self) -> None:
         """Time has passed: paint what looks at the clock where it differs, so that an age grows also while nothing happens."""
@@ -140,12 +150,20 @@ class QuarterdeckApp(App[int]):
         self.say(await work(), "note")
 
     async def on_unmount(self) -> None:
-        """End what was begun, and remember the arrangement."""
-        self.memory.save()
+        """End what was begun."""
+        self.lifeline.give_title_back()
         await self.store.stop()
+
+    def _suspend_signal(self) -> None:
+        """The terminal is about to be somebody else's: at once, for what subscribes to the signal is told after it."""
+        self.lifeline.give_title_back()
+        super()._suspend_signal()
 
     async def _load_pulse(self) -> Pulse:
         return await load_pulse(self.store)
+
+    async def _load_money(self) -> Money:
+        return await load_money(self.store)
 
     async def _load_wishes(self) -> ScreenSettings:
         """What the settings say of the screen."""
@@ -158,6 +176,10 @@ class QuarterdeckApp(App[int]):
             return
         if isinstance(message.data, ScreenSettings):
             self.lifeline.wishes = message.data
+            return
+        if isinstance(message.data, Money):
+            self.money = message.data
+            self.repaint_bars()
             return
         self.pulse = message.data
         self.lifeline.alert(self.pulse.needs)
@@ -181,6 +203,10 @@ class QuarterdeckApp(App[int]):
         self.repaint_bars()
         if message.state == "live":
             self.run_worker(giving.begin(self), group="begin", exclusive=True)
+
+    def more_bars(self) -> "list[Bar]":
+        """Lines that every place has above its keys."""
+        return []
 
     @property
     def readonly(self) -> bool:
@@ -216,6 +242,8 @@ class QuarterdeckApp(App[int]):
 
     async def on_event(self, event: events.Event) -> None:
         """Keys one after the other: see :meth:`take_key`."""
+        if isinstance(event, events.Key | events.MouseUp):
+            self.whereabouts.soon()
         if isinstance(event, events.Key) and not event.is_forwarded:
             if not self.ahead.takes(event):
                 await self.take_key(event)
@@ -387,9 +415,9 @@ class QuarterdeckApp(App[int]):
         """Have one of many chosen."""
         return await self.push_screen_wait(Choose(title, options, hint))
 
-    def read(self, title: str, lines: "list[list[tuple[str, str]]]") -> None:
-        """Show a text to read."""
-        self.push_screen(Read(title, lines))
+    def read(self, title: str, lines: "list[list[tuple[str, str]]]", hang: int = 0) -> None:
+        """Show a text to read; what is too long for a line goes on ``hang`` cells in."""
+        self.push_screen(Read(title, lines, hang))
 
     async def give(self, entry: Action, place: Place) -> None:
         """Give the command of an action: ask what is missing and whether it is meant, do it, say what came of it."""
@@ -416,6 +444,11 @@ class QuarterdeckApp(App[int]):
     def tone_of(self, project: str | None) -> str:
         """The colour of a project."""
         return self.ink.project(self._colours.get(project or ""))
+
+    @property
+    def knows_projects(self) -> bool:
+        """Whether there is any project."""
+        return bool(self._colours)
 
     def learn_projects(self, projects: "list[Any]") -> None:
         """Know the colours and names of the projects."""
@@ -457,6 +490,11 @@ class QuarterdeckApp(App[int]):
         self.refresh(layout=True)
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def exit(self, *args: Any, **more: Any) -> None:
+        """Leave; where one was is noted first."""
+        self.whereabouts.note()
+        super().exit(*args, **more)
 
     def _fatal_error(self) -> None:
         """A bug: restore the terminal, write the report without the values of variables, say one sentence."""

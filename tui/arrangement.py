@@ -11,16 +11,19 @@ PANELS = ("inbox", "projects", "queue", "log", "budgets")
 
 NARROW = 100
 """Below so many columns the panels are stacked."""
-WIDE = 170
+WIDE = 150
+"""From so many columns on the queue and the log have more of the width."""
+VAST = 240
 """From so many columns on there are three columns of panels."""
 LEAST = 3
 """A panel that is open has a frame and one line."""
 
-_COLUMNS: Mapping[bool, tuple[tuple[int, tuple[str, ...]], ...]] = {
-    False: ((43, ("inbox", "projects", "budgets")), (57, ("queue", "log"))),
-    True: ((34, ("inbox", "projects", "budgets")), (38, ("queue",)), (28, ("log",))),
+_COLUMNS: Mapping[int, tuple[tuple[int, tuple[str, ...]], ...]] = {
+    VAST: ((30, ("inbox", "projects", "budgets")), (40, ("queue",)), (30, ("log",))),
+    WIDE: ((37, ("inbox", "projects", "budgets")), (63, ("queue", "log"))),
+    NARROW: ((43, ("inbox", "projects", "budgets")), (57, ("queue", "log"))),
 }
-"""Three columns or not → share of the width in percent, and the panels from top to bottom."""
+"""From so many columns on, the widest first: share of the width in percent, and the panels from top to bottom."""
 
 _SHARES: Mapping[str, int] = {"inbox": 44, "projects": 26, "budgets": 30, "queue": 60, "log": 40}
 """Share of the height within a column, before the person changes it."""
@@ -94,7 +97,8 @@ def arrange(width: int, height: int, chosen: Arrangement) -> dict[str, Box]:
         return {focus: Box(0, 0, width, height)}
     if width < NARROW:
         return _stacked(width, height, shown, focus)
-    columns = [(share, [p for p in panels if p in shown]) for share, panels in _COLUMNS[width >= WIDE]]
+    standing = next(columns for least, columns in _COLUMNS.items() if width >= least)
+    columns = [(share, [p for p in panels if p in shown]) for share, panels in standing]
     columns = [(share, panels) for share, panels in columns if panels]
     boxes: dict[str, Box] = {}
     x = 0

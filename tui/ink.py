@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
@@ -161,6 +161,30 @@ def plain_lines(text: str) -> list[str]:
 def width_of(parts: Sequence[Part]) -> int:
     """How many cells parts take."""
     return sum(cell_len(text) for text, _ in parts)
+
+
+def wrapped(
+    parts: Sequence[Part], width: int, *, most: int = 10_000, more: str = "", hang: int = 0
+) -> list[list[Part]]:
+    """Parts in lines of a width, broken at blanks; those after the first begin ``hang`` cells in. At most so many, the last one then cut with ``more``."""
+    lines: list[list[Part]] = [[]]
+    room = width
+    for text, tone in parts:
+        for word in (
+            piece for found in re.findall(r"\s+|\S+", text) for piece in chop_cells(found, max(2, width - hang))
+        ):
+            size = cell_len(word)
+            if size > room and lines[-1]:
+                lines.append([(" " * hang, "")] if hang else [])
+                room = width - hang
+                if word.isspace():
+                    continue
+            lines[-1].append((word, tone))
+            room -= size
+    if len(lines) > most:
+        lines = lines[:most]
+        lines[-1].append((more, "dim"))
+    return lines
 
 
 def age(at: datetime, now: datetime) -> str:

@@ -60,3 +60,4 @@ def start(app: "QuarterdeckApp") -> None:
 
     show("")
     app.grab = take
+    app.repaint_bars()

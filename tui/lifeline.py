@@ -28,6 +28,8 @@ from storage.queries.screen import Need
 if TYPE_CHECKING:
     from tui.app import QuarterdeckApp
 
+_PUSH_TITLE, _POP_TITLE = "\x1b[22;2t", "\x1b[23;2t"
+"""Source: xterm's control sequences, window manipulation; a terminal that does not know them lets them be."""
 GRACE_SECONDS = 0.8
 """After so long a screen that was told to end is ended."""
 
@@ -123,8 +125,16 @@ class Lifeline:
     def entitle(self, count: int) -> None:
         """Have the title of the terminal say how many things need the person."""
         if count != self._counted:
+            if self._counted is None:
+                self._write(_PUSH_TITLE)
             self._counted = count
             self._write(f"\x1b]2;{f'({count}) ' if count else ''}Quarterdeck\x07")
+
+    def give_title_back(self) -> None:
+        """Let the terminal have the title that it had before."""
+        if self._counted is not None:
+            self._counted = None
+            self._write(_POP_TITLE)
 
     def alert(self, needs: Sequence[Need]) -> None:
         """Ring once for each thing that needs the person and did not before: bell and notification (OSC 9)."""

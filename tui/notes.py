@@ -60,7 +60,6 @@ def _keep(memory: Memory, review: int, notes: list[Note]) -> None:
     if notes:
         kept[str(review)] = [[note.path, note.side, note.number, note.line, note.text] for note in notes]
     memory.set("notes", dict(list(kept.items())[-_MOST:]))
-    memory.save()
 
 
 def as_text(notes: list[Note], words: str = "") -> str:

@@ -1,7 +1,10 @@
 """What every screen shows of the whole: engine, queue, money, and what needs the person. Loaded once for all."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
+
+import asyncpg
 
 from core.commands.general import Status
 from storage.queries import screen as rows
@@ -23,6 +26,8 @@ TOPICS = (
     "budget",
     "service",
 )
+MONEY = ("charge", "budget", "service")
+"""What rings where money was spent or limited."""
 STALLED_SECONDS = 300.0
 """A live run that says nothing for so long is stalled."""
 FAILED_DAYS = 3.0
@@ -38,6 +43,47 @@ class Pulse:
     limit: int
     """Runs that the engine may have at a time."""
     needs: tuple[rows.Need, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What was charged in a period that runs, in USD. ``limit`` None: no budget limits it."""
+
+    spent: Decimal
+    limit: Decimal | None = None
+
+    @property
+    def tone(self) -> str:
+        """How bad that is."""
+        share = self.spent / self.limit if self.limit else Decimal(0)
+        return "bad bold" if share >= 1 else "warn" if share >= Decimal("0.8") else "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """What was charged today and this month: by the books of the budgets where there are some, else by the ledger."""
+
+    day: Spent
+    month: Spent
+
+
+async def load_money(store: "Store") -> Money:
+    """Read the money: today against the daily budget, this month against the monthly budgets of the services."""
+    now = store.now()
+    midnight = now.astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+
+    async def query(connection: asyncpg.Connection) -> Money:
+        books = [book for book in await rows.accounts(connection, now) if book.unit == "usd"]
+        daily = next((book for book in books if book.scope == "day" and book.period == "day"), None)
+        monthly = [book for book in books if book.scope == "service" and book.period == "month"]
+        today, rest = await rows.charged(connection, midnight, midnight.replace(day=1), [book.key for book in monthly])
+        limits = [book.hard for book in monthly if book.hard is not None]
+        return Money(
+            Spent(daily.spent, daily.hard) if daily else Spent(today),
+            Spent(rest + sum(book.spent for book in monthly), sum(limits, Decimal(0)) if limits else None),
+        )
+
+    return await store.read(query)
 
 
 async def load_pulse(store: "Store") -> Pulse:

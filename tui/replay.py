@@ -5,17 +5,14 @@ is read-only, and nothing of it is left afterwards.
 """
 
 import asyncio
-import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import asyncpg
-from textual.screen import Screen
 
 from config.paths import Paths, resolve_paths
 from config.settings import Settings
@@ -25,14 +22,13 @@ from storage.database import Database, Principal, Role
 from storage.migrate import migrate
 from storage.queries.recording import CLOCK
 from storage.server import ensure_server, server_dsn
-from tui.actions import Place, registry
+from tui.actions import Place, Registry, registry
 from tui.app import Choices, QuarterdeckApp
 from tui.ink import Part
 from tui.lifeline import Lifeline
 from tui.memory import Memory
-from tui.screens.base import BaseScreen
+from tui.start import farewell, prepare, run
 from tui.store import Store
-from tui.themes import choose_theme, shows_unicode
 from tui.widgets.bars import Bar
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0)
@@ -143,17 +139,9 @@ class ReplayApp(QuarterdeckApp):
         self.run_worker(self.replay.run(), name="replay", group="replay", exit_on_error=True)
         self.set_interval(0.5, self.repaint_bars)
 
-    def push_screen(self, screen: Any, *args: Any, **kwargs: Any) -> Any:
-        """Every place has the line of the replay above its keys."""
-        result = super().push_screen(screen, *args, **kwargs)
-        if isinstance(screen, BaseScreen):
-            self.call_later(_add_bar, screen)
-        return result
-
-
-async def _add_bar(screen: Screen[Any]) -> None:
-    if screen.is_attached and not screen.query(ReplayBar):
-        await screen.mount(ReplayBar(), before="#footer")
+    def more_bars(self) -> list[Bar]:
+        """Where the recording is."""
+        return [ReplayBar()]
 
 
 @asynccontextmanager
@@ -173,24 +161,34 @@ async def scratch_database(paths: Paths) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def replay_app(
-    recording: Recording, dsn: str, environ: Mapping[str, str], folder: Path, choices: Choices, *, speed: float = 1.0
+    recording: Recording,
+    dsn: str,
+    environ: Mapping[str, str],
+    folder: Path,
+    choices: Choices,
+    *,
+    keys: Registry | None = None,
+    speed: float = 1.0,
 ) -> AsyncIterator[ReplayApp]:
-    """The app over a recording that is played into the database ``dsn``; ``folder`` is for what the screen writes."""
+    """The app over a recording that is played into the database ``dsn``; ``folder`` is for what the screen writes.
+
+    Nothing of how it is arranged is remembered: a recording has other projects and tasks than the person.
+    """
     owner = await Database.open(dsn, most=1)
     db = await Database.open(dsn)
     try:
         replay = Replay(Player(owner, Principal("user:replay", Role.ADMIN), recording), speed=speed)
         await replay.seek(0.0)
-        where = Paths(config=folder / "config", state=folder / "state", database=folder / "database")
+        where = Paths(config=folder / "config", state=folder, database=folder / "database")
         context = Context(db, _VIEWER, where, Settings(), environ, folder, None, replay.now)
 
         @asynccontextmanager
         async def opened() -> AsyncIterator[Context]:
             yield context
 
-        store = Store(opened, readonly=True, now=replay.now)
+        store = Store(opened, readonly=True, pace=1.0 if choices.low_bandwidth else 0.1, now=replay.now)
         lifeline = Lifeline(where.logs, starts_engine=False, bell=False, on_terminal=False)
-        app = ReplayApp(store, registry(), choices, Memory(None), lifeline)
+        app = ReplayApp(store, keys or registry(), choices, Memory(None), lifeline)
         app.replay = replay
         yield app
     finally:
@@ -203,21 +201,18 @@ async def open_replay(
 ) -> int:
     """Play a recording on the screen until the person leaves; the exit code.
 
-    Raises :class:`config.errors.UsageError` for what is no recording.
+    Raises :class:`config.errors.UsageError` for what is no recording, and for a keymap that is wrong.
     """
     recording = read_recording(file)
     paths = resolve_paths(environ)
-    shown = choose_theme(theme, environ)
-    if shown == "mono":
-        os.environ.pop("NO_COLOR", None)  # resolved into our own theme; Textual's filter would blacken it
-    choices = Choices(shown, shows_unicode(environ), readonly=True, low_bandwidth=low_bandwidth)
+    setup = await prepare(paths, environ, readonly=True, low_bandwidth=low_bandwidth, theme=theme)
     async with (
         scratch_database(paths) as dsn,
-        replay_app(recording, dsn, environ, paths.state, choices, speed=speed) as app,
+        replay_app(recording, dsn, environ, paths.state, setup.choices, keys=setup.registry, speed=speed) as app,
     ):
         app.lifeline.on_terminal = True
-        await app.run_async(mouse=not low_bandwidth)
-        return app.return_code or 0
+        await run(app)
+    return farewell(app)
 
 
 async def _administer(paths: Paths, statement: str) -> None:

@@ -1,19 +1,26 @@
 """Starts the screen: decides what the terminal can show before anything is drawn, runs the app, gives the terminal back."""
 
 import asyncio
+import hashlib
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from config.errors import QuarterdeckError, UnavailableError, UsageError
 from config.paths import Paths, resolve_paths
 from core.commands.table import Context
 from core.faces.opening import open_context
 from tui.litter import held, settled_heap
+
+if TYPE_CHECKING:
+    from tui.actions import Registry
+    from tui.app import Choices, QuarterdeckApp
+    from tui.memory import Memory
 
 Opener = Callable[[], AbstractAsyncContextManager[Context]]
 
@@ -43,6 +50,15 @@ _TURNS = 3
 _SCREEN = ("tui.memory", "tui.themes", "tui.keymap", "tui.store", "tui.app", "tui.lifeline", "tui.screens.deck")
 
 
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a screen is started with, whatever it shows."""
+
+    registry: "Registry"
+    choices: "Choices"
+    memory: "Memory"
+
+
 @held
 async def open_screen(
     environ: Mapping[str, str],
@@ -52,6 +68,7 @@ async def open_screen(
     readonly: bool = False,
     low_bandwidth: bool = False,
     theme: str = "",
+    notice: str = "",
     starts_engine: bool = True,
     beside: Callable[[], Awaitable[str]] | None = None,
 ) -> int:
@@ -59,41 +76,72 @@ async def open_screen(
 
     ``starts_engine``: have an engine of this host work on the queue where none does. ``context``: what to look at,
     open already (the demonstration); else the database that the environment names is opened by the screen itself,
-    which shows itself before that. ``beside``: work that goes on meanwhile; what it returns is said. Raises
-    :class:`UsageError` for a keymap that is wrong.
+    which shows itself before that. ``notice``: what the status line says of all that is shown. ``beside``: work that
+    goes on meanwhile; what it returns is said. Raises :class:`UsageError` for a keymap that is wrong.
     """
     paths = context.paths if context else resolve_paths(environ)
     async with _given(context) if context else _ahead(paths, environ, cwd) as opener:
-        await _load(*_TOOLKIT, *_SCREEN, "tui.actions")
-        from tui.actions import MODULES, clashes, registry
-
-        await _load(*MODULES)
-        from tui.app import Choices, QuarterdeckApp
-        from tui.keymap import read_keymap
+        setup = await prepare(
+            paths, environ, readonly=readonly, low_bandwidth=low_bandwidth, theme=theme, notice=notice
+        )
+        from tui.app import QuarterdeckApp
         from tui.lifeline import Lifeline
-        from tui.memory import Memory
         from tui.store import Store
-        from tui.themes import choose_theme, shows_unicode
 
-        slow = low_bandwidth or environ.get("QD_LOW_BANDWIDTH", "") not in ("", "0")
-        memory = Memory(paths.state / "screen.json")
-        shown = choose_theme(theme or memory.get("theme", ""), environ)
-        if shown == "mono":
-            os.environ.pop("NO_COLOR", None)  # resolved into our own theme; Textual's filter would blacken it
-        known = registry(read_keymap(paths.config / "keymap.toml", registry().actions))
-        if wrong := clashes(known):
-            raise UsageError(f"the keymap does not work out: {wrong[0]}", f"see {paths.config / 'keymap.toml'}")
-        store = Store(opener, readonly=readonly, pace=1.0 if slow else 0.1)
+        store = Store(opener, readonly=readonly, pace=1.0 if setup.choices.low_bandwidth else 0.1)
         lifeline = Lifeline(paths.logs, starts_engine=starts_engine and context is None, on_terminal=True)
-        choices = Choices(shown, shows_unicode(environ), readonly, slow, memory.get("dense", True))
-        _log_to(paths.logs / "screen.log")
-        app = QuarterdeckApp(store, known, choices, memory, lifeline, beside)
-        async with settled_heap(store.ready):
-            await app.run_async(mouse=not slow)
-    if lifeline.hung_up:
+        app = QuarterdeckApp(store, setup.registry, setup.choices, setup.memory, lifeline, beside)
+        await run(app)
+    return farewell(app)
+
+
+async def prepare(
+    paths: Paths,
+    environ: Mapping[str, str],
+    *,
+    readonly: bool = False,
+    low_bandwidth: bool = False,
+    theme: str = "",
+    notice: str = "",
+) -> Setup:
+    """The keys, the looks and the memory of the person of ``paths``, on the terminal of ``environ``. Raises UsageError for a wrong keymap or theme."""
+    await _load(*_TOOLKIT, *_SCREEN, "tui.actions")
+    from tui.actions import MODULES, clashes, registry
+
+    await _load(*MODULES)
+    from tui.app import Choices
+    from tui.keymap import read_keymap
+    from tui.memory import Memory
+    from tui.themes import PALETTES, choose_theme, shows_unicode
+
+    if theme and theme not in PALETTES:
+        raise UsageError(f"there is no theme {theme[:60]!r}", f"there are {', '.join(PALETTES)}")
+    url = environ.get("QD_DATABASE_URL", "")
+    memory = Memory(paths.state / "screen.json", hashlib.sha256(url.encode()).hexdigest()[:8] if url else "")
+    shown = choose_theme(theme or memory.get("theme", ""), environ)
+    if shown == "mono":
+        os.environ.pop("NO_COLOR", None)  # resolved into our own theme; Textual's filter would blacken it
+    known = registry(read_keymap(paths.config / "keymap.toml", registry().actions))
+    if wrong := clashes(known):
+        raise UsageError(f"the keymap does not work out: {wrong[0]}", f"see {paths.config / 'keymap.toml'}")
+    slow = low_bandwidth or environ.get("QD_LOW_BANDWIDTH", "") not in ("", "0")
+    _log_to(paths.logs / "screen.log")
+    choices = Choices(shown, shows_unicode(environ), readonly, slow, memory.get("dense", True), notice)
+    return Setup(known, choices, memory)
+
+
+async def run(app: "QuarterdeckApp") -> None:
+    """Run the screen on the terminal until the person leaves, or the terminal is gone."""
+    async with settled_heap(app.store.ready):
+        await app.run_async(mouse=not app.choices.low_bandwidth)
+
+
+def farewell(app: "QuarterdeckApp") -> int:
+    """Say after the end what there is to say; the exit code."""
+    if app.lifeline.hung_up:
         forget_terminal()
-    if lifeline.report:
-        print(lifeline.report, file=sys.stderr)
+    if app.lifeline.report:
+        print(app.lifeline.report, file=sys.stderr)
         return 1
     return app.return_code or 0
 

@@ -24,7 +24,7 @@ class DemoReport:
     cost_usd: Decimal
     table: ClassVar[str] = "tasks"
     closing: ClassVar[str] = (
-        "{completed} of 12 tasks completed and merged in {seconds:.0f} s; models cost ${cost_usd:.4f}"
+        "{completed} of 12 tasks completed and merged in {seconds:.0f} s; nothing was charged (at list price: ${cost_usd:.4f})"
     )
 
     @property

@@ -124,12 +124,17 @@ def _disk(state: Path) -> Finding:
 
 
 async def _database(ctx: Context, db: Database) -> list[Finding]:
+    from storage.server import server_dsn
+
     source = find_database(ctx.paths, ctx.environ)
     async with db.transaction(ctx.who) as connection:
         version = await rows.server_version(connection)
         vector = await rows.vector_version(connection)
         engine = await rows.engine_by_name(connection, engine_name(ctx.paths.state))
-    mode = "embedded" if source.embedded else "external"
+    ours = source.embedded or source.dsn.endswith(
+        server_dsn(ctx.paths).partition("?")[2]
+    )  # by address too: the demonstration
+    mode = "embedded" if ours else "external"
     found = [Finding("database", "ok", f"Postgres {version}, {mode} ({source.shown})")]
     if vector:
         found.append(Finding("pgvector", "ok", vector))

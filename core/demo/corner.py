@@ -64,14 +64,19 @@ async def corner(paths: Paths, *, keep: bool) -> AsyncIterator[Corner]:
         await _clear_leftovers(paths)
 
 
+def surroundings(where: Corner, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of whatever works in a demonstration: nothing of the person's own installation is in them."""
+    env = {name: value for name, value in environ.items() if not name.startswith("QD_")}
+    return env | {"QD_HOME": str(where.home), "QD_DATABASE_URL": where.dsn}
+
+
 @contextlib.asynccontextmanager
 async def engine(where: Corner, environ: Mapping[str, str]) -> AsyncIterator[None]:
     """An engine that ends, and its runs with it, when the block does or this process is killed.
 
     Raises UnavailableError in the block as soon as the engine ends by itself.
     """
-    env = {name: value for name, value in environ.items() if not name.startswith("QD_")}
-    env |= {"QD_HOME": str(where.home), "QD_DATABASE_URL": where.dsn}
+    env = surroundings(where, environ)
     where.paths.logs.mkdir(parents=True, exist_ok=True)
     log_path = where.paths.logs / "engine.log"
     with log_path.open("ab") as log:

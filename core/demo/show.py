@@ -19,7 +19,7 @@ from config.settings import Settings
 from core.agents.adapter import load_adapter
 from core.commands.shown import Column
 from core.commands.table import Context, invoke
-from core.demo.corner import Corner, engine
+from core.demo.corner import Corner, engine, surroundings
 from core.demo.model_server import model_server
 from core.demo.samples import SampleProject, make_samples
 from core.demo.script import TASKS, answer_for, demo_brain
@@ -84,7 +84,9 @@ class Outcome:
 async def crew_at_work(where: Corner, environ: Mapping[str, str], cwd: Path) -> AsyncIterator[Context]:
     """The sample projects with their tasks, the model and an engine, for as long as the block lasts."""
     db = await Database.open(where.dsn)
-    context = Context(db=db, who=SUPERVISOR, paths=where.paths, settings=Settings(), environ=environ, cwd=cwd)
+    context = Context(
+        db=db, who=SUPERVISOR, paths=where.paths, settings=Settings(), environ=surroundings(where, environ), cwd=cwd
+    )
     try:
         async with model_server(demo_brain(), bool) as url:
             samples = await make_samples(where.home / "repositories")

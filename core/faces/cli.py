@@ -118,7 +118,11 @@ async def _serve(request: Request, edge: Edge) -> int:
         if has_terminal(edge):
             record = request.arguments.get("record")
             return await show_demo(
-                edge, environ, keep=bool(request.arguments.get("keep")), record=Path(record) if record else None
+                edge,
+                environ,
+                request.options,
+                keep=bool(request.arguments.get("keep")),
+                record=Path(record) if record else None,
             )
     if entry.destructive and not request.options.yes and edge.stdin.isatty() and not _confirmed(entry, request, edge):
         edge.stderr.write("nothing was done\n")

@@ -4,6 +4,7 @@ import textwrap
 from dataclasses import dataclass
 
 from core.commands.table import ABOUT, NOUNS, Command, Parameter, commands
+from core.faces.words import SCREENS
 
 _WIDTH = 96
 _GLOBAL = """\
@@ -13,6 +14,14 @@ Everywhere:
   --yes               do not ask before what cannot be undone
   --database-url URL  another database, for this call
   --help              this help
+"""
+
+
+_SCREEN = """\
+On the screen:
+  --readonly          look, and change nothing
+  --theme NAME        dark, light, colour-blind, ansi (the terminal's own colours) or mono (none)
+  --low-bandwidth     write less and rarely, for a slow line; no mouse
 """
 
 
@@ -75,7 +84,7 @@ def _overview() -> str:
     lines += _table([(entry.verb, summary(entry)) for entry in commands("")])
     lines += ["", "Nouns (`qd help NOUN` lists their verbs):"]
     lines += _table([(noun, ABOUT.get(noun, "")) for noun in NOUNS if noun])
-    return "\n".join([*lines, "", _GLOBAL])
+    return "\n".join([*lines, "", _SCREEN, _GLOBAL])
 
 
 def _noun_page(noun: str) -> str:
@@ -95,7 +104,8 @@ def _command_page(entry: Command) -> str:
     lines += ["", *prose(entry), ""]
     if entry.parameters:
         lines += [*_table(options_of(entry)), ""]
-    return "\n".join([*lines, f"Needs the role {entry.role}.", "", _GLOBAL])
+    more = [_SCREEN] if entry.name in SCREENS else []
+    return "\n".join([*lines, f"Needs the role {entry.role}.", "", *more, _GLOBAL])
 
 
 def _usage_of(parameter: Parameter) -> str:

@@ -52,7 +52,9 @@ async def welcome(edge: "Edge", environ: Mapping[str, str], options: "Globals") 
     return code
 
 
-async def show_demo(edge: "Edge", environ: Mapping[str, str], *, keep: bool, record: Path | None = None) -> int:
+async def show_demo(
+    edge: "Edge", environ: Mapping[str, str], options: "Globals", *, keep: bool, record: Path | None = None
+) -> int:
     """Open the screen over the demonstration, which ends when the person leaves."""
     from core.commands.demo import recording_of
     from core.demo.corner import corner
@@ -64,7 +66,16 @@ async def show_demo(edge: "Edge", environ: Mapping[str, str], *, keep: bool, rec
         crew_at_work(where, environ, edge.cwd) as crew,
         recording_of(crew, where, record),
     ):
-        code: int = await screen().open_screen(environ, edge.cwd, context=crew, beside=lambda: _play(crew))
+        code: int = await screen().open_screen(
+            environ,
+            edge.cwd,
+            context=crew,
+            readonly=options.readonly,
+            low_bandwidth=options.low_bandwidth,
+            theme=options.theme or "",
+            notice="demo · scripted model",
+            beside=lambda: _play(crew),
+        )
     if keep:
         edge.stdout.write(f"the demo stays in {where.paths.state.parent}, database {where.database}\n")
     return code
@@ -123,4 +134,4 @@ async def _play(crew: "Context") -> str:
     except QuarterdeckError as error:
         return f"the demo has stopped: {error.sentence()}"
     done = sum(outcome.status == "completed" for outcome in outcomes)
-    return f"the demo is over: {done} of {len(outcomes)} tasks completed and merged; look round, q leaves"
+    return f"the demo is over: {done} of {len(outcomes)} tasks completed and merged, nothing was charged; look round, q leaves"

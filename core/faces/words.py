@@ -16,7 +16,9 @@ from core.commands.table import NOUNS, Command, Parameter, commands
 
 GLOBAL_OPTIONS = ("--json", "--csv", "--yes", "--database-url", "--help", "--version")
 SCREEN_OPTIONS = ("--readonly", "--low-bandwidth", "--theme")
-"""Options of plain `qd`, which opens the screen."""
+"""Options of what opens the screen: plain `qd`, and :data:`SCREENS`."""
+SCREENS = ("demo", "replay")
+"""Commands that open the screen where there is a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def _next_word(words: Sequence[str], options: Globals) -> tuple[str | None, list
     _, options = _rest("qd", words[:at], options)
     if at >= len(words):
         return None, [], options
-    if options.readonly or options.low_bandwidth or options.theme:
+    if words[at] not in SCREENS and (options.readonly or options.low_bandwidth or options.theme):
         raise UsageError(f"{', '.join(SCREEN_OPTIONS)} belong to the screen", f"leave {_shown(words[at])} out, or them")
     return words[at], list(words[at + 1 :]), options
 
@@ -133,9 +135,7 @@ def _next_word(words: Sequence[str], options: Globals) -> tuple[str | None, list
 def _rest(prog: str, words: Sequence[str], options: Globals) -> tuple[list[str], Globals]:
     parser = _parser(prog)
     if prog == "qd":
-        parser.add_argument("--readonly", action="store_true")
-        parser.add_argument("--low-bandwidth", action="store_true")
-        parser.add_argument("--theme")
+        _add_screen_options(parser)
     found, left = parser.parse_known_args(words)
     _refuse_options(prog, left, (*GLOBAL_OPTIONS, *SCREEN_OPTIONS) if prog == "qd" else GLOBAL_OPTIONS)
     return left, _globals(options, vars(found))
@@ -147,13 +147,15 @@ def _request(entry: Command, words: Sequence[str], tail: Sequence[str] | None, o
     for parameter in entry.parameters:
         if not parameter.positional:
             _add_option(parser, parameter)
+    if entry.name in SCREENS:
+        _add_screen_options(parser)
     found, left = parser.parse_known_args(words)
     values = vars(found)
     options = _globals(options, values)
     if options.help:
         return Request(options, entry, {}, tuple(filter(None, (entry.noun, entry.verb))))
     known = [parameter.option for parameter in entry.parameters if not parameter.positional]
-    _refuse_options(prog, left, (*known, *GLOBAL_OPTIONS))
+    _refuse_options(prog, left, (*known, *GLOBAL_OPTIONS, *(SCREEN_OPTIONS if entry.name in SCREENS else ())))
     arguments = {name.removeprefix("="): value for name, value in values.items() if name.startswith("=")}
     arguments |= _assign(prog, [p for p in entry.parameters if p.positional], [*left, *(tail or ())])
     return Request(options, entry, arguments)
@@ -168,6 +170,12 @@ def _parser(prog: str) -> _Parser:
     parser.add_argument("--version", "-V", action="store_true")
     parser.add_argument("--database-url")
     return parser
+
+
+def _add_screen_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--readonly", action="store_true")
+    parser.add_argument("--low-bandwidth", action="store_true")
+    parser.add_argument("--theme")
 
 
 def _add_option(parser: argparse.ArgumentParser, parameter: Parameter) -> None:

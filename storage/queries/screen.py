@@ -255,6 +255,21 @@ async def accounts(connection: asyncpg.Connection, now: datetime) -> tuple[Accou
     return tuple(Account(**_in_dollars(dict(row))) for row in rows)
 
 
+async def charged(
+    connection: asyncpg.Connection, day: datetime, month: datetime, without: Sequence[str]
+) -> tuple[Decimal, Decimal]:
+    """USD in the ledger since ``day``, and since ``month`` for services other than those. Served by the index charge_at."""
+    row = await connection.fetchrow(
+        """select coalesce(sum(cost_micro) filter (where at >= $1), 0)::numeric / 1000000 as today,
+                  coalesce(sum(cost_micro) filter (where service <> all($3)), 0)::numeric / 1000000 as month
+             from charge where status <> 'released' and at >= $2""",
+        day,
+        month,
+        list(without),
+    )
+    return row["today"], row["month"]
+
+
 def _in_dollars(row: dict[str, Any]) -> dict[str, Any]:
     if row["unit"] == "usd":
         for name in ("spent", "reserved", "hard"):

@@ -17,14 +17,21 @@ from tui.store import Store
 
 
 def screen_on(
-    dsn: str, folder: Path, *, theme: str = "dark", unicode: bool = True, readonly: bool = False, who: Any = ANN
+    dsn: str,
+    folder: Path,
+    *,
+    theme: str = "dark",
+    unicode: bool = True,
+    readonly: bool = False,
+    who: Any = ANN,
+    notice: str = "",
 ) -> QuarterdeckApp:
     """The app."""
     store = Store(opener(dsn, folder, who=who), readonly=readonly, now=lambda: NOW)
     return QuarterdeckApp(
         store,
         registry(),
-        Choices(theme, unicode, readonly),
+        Choices(theme, unicode, readonly, notice=notice),
         Memory(folder / "screen.json"),
         Lifeline(folder / "logs", starts_engine=False),
     )

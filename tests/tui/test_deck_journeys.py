@@ -269,6 +269,37 @@ async def test_a_run_that_a_person_holds_is_paused_and_not_silent(day: str, tmp_
         await until(lambda: not queue.rows[4].paused, pilot)
 
 
+async def test_a_project_opens_on_a_page_of_its_own(seen_day: str, tmp_path: Path) -> None:
+    async with at_the_screen(seen_day, tmp_path) as pilot:
+        app: Any = pilot.app
+        await _go(pilot, "projects", "harbour")
+        await pilot.press("enter")
+        await until(lambda: "open tasks" in seen(app) and "runs of late" in seen(app), pilot)
+        assert "#3 ● in progress Show amounts" in seen(app)
+        assert "wait for your approval" in seen(app)
+        assert app.place().subject["project"] == "harbour"
+        await pilot.press("q")
+        app.open("agent", agent="claude")
+        await until(lambda: "claude-code" in seen(app) and "7.2" in seen(app), pilot)
+
+
+async def test_a_frame_is_heavy_only_where_there_are_no_colours(seen_day: str, tmp_path: Path) -> None:
+    async with at_the_screen(seen_day, tmp_path) as pilot:
+        app: Any = pilot.app
+        for theme, heavy in (("mono", True), ("dark", False)):
+            app.use_theme(theme)
+            await settled(pilot)
+            assert ("┏" in seen(app)) is heavy
+
+
+async def test_the_jump_mode_says_what_it_waits_for(seen_day: str, tmp_path: Path) -> None:
+    async with at_the_screen(seen_day, tmp_path) as pilot:
+        await pilot.press("semicolon")
+        assert "the letter of a row goes there" in seen(pilot.app).splitlines()[-1]
+        await pilot.press("escape")
+        assert "? help" in seen(pilot.app).splitlines()[-1]
+
+
 async def test_ages_grow_while_nothing_happens_and_only_they_are_painted(
     seen_day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,6 +313,19 @@ async def test_ages_grow_while_nothing_happens_and_only_they_are_painted(
         app.tick()
         assert painted
         assert all(region is not None and region.width <= 4 and region.height == 1 for region in painted)
+
+
+async def test_what_is_due_in_the_middle_of_a_batch_is_painted_after_it(seen_day: str, tmp_path: Path) -> None:
+    async with at_the_screen(seen_day, tmp_path) as pilot:
+        app: Any = pilot.app
+        await until(lambda: app.pictured, pilot)
+        compositor, queue = app.screen._compositor, app.screen.query_one("#queue")
+        with app.batch_update():
+            queue.refresh()
+            compositor.update_widgets({queue})
+            app.screen._compositor_refresh()
+            assert compositor._dirty_regions
+        await until(lambda: not compositor._dirty_regions, pilot)
 
 
 async def test_time_is_told_by_itself(seen_day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,6 +400,7 @@ async def test_a_hundred_thousand_tasks_are_one_screenful(day: str, tmp_path: Pa
         await pilot.press("enter")
         await until(lambda: len(rows.keys) == 2, pilot)
         assert "Task number 50001" in seen(pilot.app)
+        assert "#50001 " in seen(pilot.app)
         assert len(rows.rows) < 1000
 
 

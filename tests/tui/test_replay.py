@@ -15,10 +15,13 @@ from core.recording import Player, Recorder, read_recording
 from storage.database import Database
 from storage.queries.recording import BY_NAME, CLOCK, read_rows
 from tests.postgres import database
+from tests.tui.screen_kit import seen
+from tests.tui.terminal import terminal
 from tests.tui.world import ANN, settle_in
 from tui.app import Choices
-from tui.replay import Replay, ReplayApp, replay_app
+from tui.replay import Replay, ReplayApp, ReplayBar, replay_app
 from tui.screens.run_screen import RunScreen
+from tui.themes import PALETTES
 from tui.widgets.log_view import LogView
 
 BEGAN = datetime(2026, 5, 6, 14, 30, tzinfo=UTC)
@@ -224,6 +227,50 @@ async def test_the_screen_shows_a_recording_as_it_shows_a_day(recording, empty_d
         await pilot.press(".")
         await until(pilot, lambda: "said at one" in screen.query_one(LogView).visible_text())
         assert isinstance(app, ReplayApp)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
+async def test_its_line_takes_its_place_from_the_panels_and_covers_nothing(recording, empty_database, tmp_path, size):
+    async with (
+        replay_app(read_recording(recording), empty_database, {}, tmp_path, Choices(readonly=True)) as app,
+        app.run_test(size=size) as pilot,
+    ):
+        await app.store.ready()
+        app.replay.playing = False
+        await until(pilot, lambda: " paused" in seen(app).splitlines()[-2])
+        bottoms = [panel.region.bottom for panel in app.screen.query("Panels > *") if panel.display]
+        assert max(bottoms) == app.screen.query_one(ReplayBar).region.y == size[1] - 2
+
+
+def test_it_is_started_as_every_screen(recording, world_environ, server):
+    environ = world_environ | {"QD_HOME": str(server.state.parent)}
+    config = server.config / "keymap.toml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text('[keys]\n"replay.pause" = "K"\n')
+    try:
+        with terminal(environ, "replay", str(recording), "--theme", "light", size=(120, 40)) as screen:
+            screen.wait("K pause", 60)
+            screen.send("K")
+            screen.wait("paused")
+            assert screen.cells()[5][60].bg == PALETTES["light"].ground.removeprefix("#")
+            screen.send("Q")
+            assert screen.ended() == 0
+    finally:
+        config.unlink()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(("--theme", "pink"), "there is no theme 'pink'"), ((), "the keymap")],
+    ids=["theme", "keymap"],
+)
+def test_what_is_wrong_with_its_start_is_said_in_words(recording, world_environ, home, options, words):
+    if not options:
+        (home / "config").mkdir(parents=True, exist_ok=True)
+        (home / "config" / "keymap.toml").write_text('[keys]\n"replay.pause" = "."\n')
+    with terminal(world_environ, "replay", str(recording), *options) as screen:
+        screen.wait(words)
+        assert screen.ended() == 2
 
 
 async def until(pilot, true):

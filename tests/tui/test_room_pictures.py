@@ -56,6 +56,34 @@ async def test_lists(snapshot: Any, seen_rich: str, tmp_path: Path) -> None:
             await pilot.press("q")
 
 
+async def test_owners(snapshot: Any, seen_rich: str, tmp_path: Path) -> None:
+    async with at_the_screen(seen_rich, tmp_path) as pilot:
+        for kind, name in (("project", "harbour"), ("agent", "builtin")):
+            await _go(pilot, kind, **{kind: name})
+            for size, theme in DIAGONAL:
+                await photograph(pilot, snapshot, sizes=(size,), themes=(theme,), name=f"{kind}-")
+            await pilot.press("q")
+            await settled(pilot)
+
+
+DECK: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("help", ("question_mark",)), ("", ("escape",)), ("nothing sent", ("@",)), ("", ("escape",)), ("jump", ("semicolon",)), ("", ("escape",)),
+    ("put aside", ("1", "i", "I")), ("", ("i",)), ("a filter that hides", ("slash", "type zzz", "enter")), ("", ("escape",)),
+    ("a command", ("colon", "type task a")), ("", ("escape",)), ("one panel", ("4", "z")), ("", ("z",)), ("hidden", ("H",)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "theme"), DIAGONAL, ids=["80x24-dark", "120x40-ansi", "200x50-mono"])
+async def test_states_of_the_deck(
+    snapshot: Any, seen_day: str, tmp_path: Path, size: tuple[int, int], theme: str
+) -> None:
+    async with at_the_screen(seen_day, tmp_path, size=size, theme=theme) as pilot:
+        for name, keys in DECK:
+            await _press(pilot, keys)
+            if name:
+                await photograph(pilot, snapshot, sizes=(size,), themes=(theme,), name=f"{name}-")
+
+
 async def test_doctor(snapshot: Any, seen_rich: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def load_all(self: DoctorPanel) -> Sequence[Finding]:  # what there is depends on the machine
         del self

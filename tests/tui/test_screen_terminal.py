@@ -46,14 +46,18 @@ def test_a_kill_gives_the_terminal_back(seen_day: str, world_environ: dict[str, 
 def test_it_is_suspended_and_comes_back(seen_day: str, world_environ: dict[str, str]) -> None:
     with terminal(world_environ | {"QD_DATABASE_URL": seen_day}, "--readonly") as line:
         _seen(line)
+        line.wait(lambda: b"\x1b[22;2t" in line.output)
         line.send("\x1a")
         line.stopped()
+        line.wait(lambda: line.output.count(b"\x1b[23;2t") == 1)
         before = len(line.output)
         os.kill(line.pid, signal.SIGCONT)
         line.wait(lambda: b"\x1b[?1049h" in line.output[before:])
+        line.wait(lambda: b"\x1b]2;(" in line.output[before:])
         line.send("3")
         line.send("q")
         assert line.ended() == 0
+        line.wait(lambda: line.output.count(b"\x1b[23;2t") == 2)
 
 
 def test_it_bears_any_size(seen_day: str, world_environ: dict[str, str]) -> None:

@@ -32,7 +32,13 @@ async def settle_in(connection: asyncpg.Connection) -> None:
         "insert into engine (name, host, pid, version, max_parallel, lease_until) values ('here', 'harbour-1', 4711, '1', 4, now() + interval '99 years')"
     )
     for name, adapter, model in (("builtin", "builtin", "claude-sonnet-4-5"), ("claude", "claude-code", None)):
-        await connection.execute("insert into agent (name, adapter, model) values ($1, $2, $3)", name, adapter, model)
+        await connection.execute(
+            "insert into agent (name, adapter, model, created_at) values ($1, $2, $3, $4)",
+            name,
+            adapter,
+            model,
+            at(9000),
+        )
     await connection.execute("alter table task disable trigger user; alter table run disable trigger user")
     for task in _TASKS:
         await _task(connection, *task)

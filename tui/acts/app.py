@@ -48,7 +48,7 @@ def back(place: Place) -> None:
 @action("help.show", "?", footer="help", order=90)
 def help_(place: Place) -> None:
     """Show every key that works here, and why some do not."""
-    place.app.read("keys here", help_lines(place))
+    place.app.read("keys here", help_lines(place), KEYS_WIDTH + 2)
 
 
 @action("palette.show", "ctrl+p", footer="all", order=91)
@@ -89,7 +89,8 @@ def sent(place: Place) -> None:
             (f"{entry.at.astimezone():%H:%M:%S}  ", "dim"), (f"{app.ink.glyph(sign[0])} ", sign[1]), (f"qd {plain(entry.words)}", "text"),
             (f"  {plain(entry.said)}" if entry.said else "", "bad"),
         ])  # fmt: skip
-    app.read("what this screen has sent", lines or [[("Nothing yet: so far the screen has only looked.", "dim")]])
+    nothing: list[list[Part]] = [[("Nothing yet: so far the screen has only looked.", "dim")]]
+    app.read("what this screen has sent", lines or nothing, 12 if lines else 0)
 
 
 @action("undo", "u", title="undo")
@@ -217,29 +218,40 @@ def palette_options(place: Place) -> list[Option]:
     return sorted(options, key=lambda option: option.why_not is not None)
 
 
+KEYS_WIDTH = 12
+_LAST = ("rows", "motion", "app")
+"""What is the same in many places comes after what belongs to this one."""
+_PLACES = {
+    "app": "everywhere", "motion": "moving", "rows": "in a table", "deck": "on the deck", "inbox": "in the inbox", "queue": "in the queue",
+    "live": "in the live log", "panes": "between the panes", "page": "on the page", "replay": "the replay",
+}  # fmt: skip
+
+
 def help_lines(place: Place) -> list[list[Part]]:
-    """The keys of this place by scope, and at the end what is always there."""
+    """The keys of this place: first those of what is under the cursor, last those that are the same everywhere; in each part first what works now."""
     registry, ink = place.app.registry, place.app.ink
-    groups: dict[str, list[list[Part]]] = {}
+    subject = tuple(place.subject.names) if place.subject else ()
+    groups: dict[str, list[tuple[bool, list[Part]]]] = {}
     for entry in registry.here(place):
         keys = registry.keys_of(entry.id)
-        if not keys:
+        reason = why_not(entry, place)
+        if not keys or (reason and entry.label):  # one of several that are there or not
             continue
         scope = next((scope for scope in place.scopes if scope in entry.scopes), "app")
-        reason = why_not(entry, place)
         line: list[Part] = [
-            (ink.fit(ink.ascii(keys), 12, right=True), "focus bold" if reason is None else "dim"), ("  ", ""),
+            (ink.fit(ink.ascii(keys), KEYS_WIDTH, right=True), "focus bold" if reason is None else "dim"), ("  ", ""),
             (entry.help, "text" if reason is None else "dim"), (f"  ({reason})" if reason else "", "warn"),
         ]  # fmt: skip
-        groups.setdefault(scope, []).append(line)
-    names = {"app": "everywhere", "motion": "moving", "rows": "in a table", "deck": "on the deck"}
+        groups.setdefault(scope, []).append((reason is not None, line))
+
+    def rank(scope: str) -> tuple[bool, int, bool]:
+        return scope in _LAST, _LAST.index(scope) if scope in _LAST else 0, scope not in subject
+
     lines: list[list[Part]] = []
-    for scope, found in groups.items():
-        lines += [
-            [(names.get(scope, f"{scope}: {ABOUT[scope]}" if scope in ABOUT else scope), "text bold")],
-            *found,
-            [],
-        ]
+    for scope in sorted(groups, key=rank):
+        about = f"{scope}: {ABOUT[scope]}" if scope in ABOUT else scope.replace("-", " ")
+        found = [line for _, line in sorted(groups[scope], key=lambda item: item[0])]
+        lines += [[(_PLACES.get(scope, about), "text bold")], *found, []]
     lines.append([("Everything else: ", "dim"), (registry.keys_of("palette.show"), "focus bold"), (" finds it by name, ", "dim"),
                   (registry.keys_of("command.line"), "focus bold"), (" takes any command of qd.", "dim")])  # fmt: skip
     return lines

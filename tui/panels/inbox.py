@@ -1,16 +1,14 @@
 """The inbox: everything that waits for the person, the most urgent first: by what it blocks × priority. Answered where it stands."""
 
-import re
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from rich.cells import cell_len, set_cell_size
 from textual.strip import Strip
 
 from storage.queries.screen import Need
 from tui.actions import Subject
 from tui.answers import Asked
-from tui.ink import Part, age, plain
+from tui.ink import Part, age, plain, wrapped
 from tui.memory import Memory
 from tui.pulse import TOPICS, load_needs
 from tui.widgets.panel import TablePanel
@@ -66,7 +64,7 @@ class InboxPanel(TablePanel):
     topics = TOPICS
     columns = (
         Column("what", 13, _kind, rank=8),
-        Column("task", 5, _task, right=True, rank=7),
+        Column("task", 5, _task, right=True, rank=7, numbers=True),
         Column("", 0, _text, rank=10, least=20),
         Column("blocks", 3, _blocks, right=True, rank=4),
         Column("age", 4, _age, right=True, rank=6),
@@ -121,7 +119,7 @@ class InboxPanel(TablePanel):
         if line == 0:
             return self.ink.strip([(self.ink.glyph("rule") * width, "edge")], width)
         row = self.row()
-        lines = wrapped(preview(row, self), width - 2, 3, self.ink.glyph("more")) if row else []
+        lines = wrapped(preview(row, self), width - 2, most=3, more=self.ink.glyph("more")) if row else []
         return self.ink.strip([(" ", ""), *lines[line - 1]] if line <= len(lines) else (), width)
 
     def nothing(self) -> Sequence[str]:
@@ -142,26 +140,6 @@ def preview(row: Need, at: Rows) -> list[Part]:
         return [(plain(row.title), "text bold"), (f"  {text}", "dim")]
     parts: list[Part] = [(plain(row.text), "text bold")]
     return [*parts, *_answers(row), (f"  {at.ink.glyph('dot')} #{row.task} {plain(row.title)}", "dim")]
-
-
-def wrapped(parts: Sequence[Part], width: int, most: int, more: str) -> list[list[Part]]:
-    """Parts in lines of a width, broken at blanks; at most so many lines, the last one cut with ``more``."""
-    lines: list[list[Part]] = [[]]
-    room = width
-    for text, tone in parts:
-        for word in re.findall(r"\s+|\S+", text):
-            size = cell_len(word)
-            if size > room and lines[-1]:
-                lines.append([])
-                room = width
-                if word.isspace():
-                    continue
-            lines[-1].append((set_cell_size(word, width) if size > width else word, tone))
-            room -= min(size, width)
-    if len(lines) > most:
-        lines = lines[:most]
-        lines[-1].append((more, "dim"))
-    return lines
 
 
 def subject_of_need(row: Need) -> Subject:

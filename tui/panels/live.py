@@ -53,9 +53,10 @@ class LivePanel(TablePanel):
     name_shown = "live log"
     scopes = ("live", "rows", "motion")
     topics = ("event", "run")
+    comes_back = False
     columns = (
         Column("time", 8, _at, rank=4),
-        Column("task", 4, _run, right=True, rank=8),
+        Column("task", 4, _run, right=True, rank=8, numbers=True),
         Column("agent", 8, _agent, rank=2),
         Column("kind", 8, _kind, rank=6),
         Column("text", 0, _text, rank=10),

@@ -72,7 +72,7 @@ class ProjectsPanel(TablePanel):
             return []
         paused = sum(row.status == "paused" for row in self.rows.values())
         parts: list[Part] = [(str(len(self.keys)), "dim")]
-        return [*parts, (f" {paused} paused", "warn")] if paused else parts
+        return [*parts, (f", {paused} paused", "warn")] if paused else parts
 
     def nothing(self) -> Sequence[str]:
         """The way to the first project."""

@@ -90,7 +90,7 @@ class QueuePanel(RowsPanel):
     topics = ("task", "run", "run-input", "project", "queue", "agent")
     statuses = tuple(TaskStatus)
     columns = (
-        Column("task", 5, _number, right=True, rank=9, order="newest"),
+        Column("task", 5, _number, right=True, rank=9, order="newest", numbers=True),
         Column("state", 13, _state, rank=8, order="status"),
         Column("p", 1, _priority, rank=6, order="priority"),
         Column("project", 9, _project, rank=7, order="project"),
@@ -142,6 +142,11 @@ class QueuePanel(RowsPanel):
         return parts
 
     def nothing(self) -> Sequence[str]:
-        """The way to the first task."""
-        keys = self.deck.registry.keys_of("task.add")
-        return ("No tasks yet", f"{keys} adds the first")
+        """The way to the first task, which needs a project."""
+        keys_of = self.deck.registry.keys_of
+        if not self.deck.knows_projects:
+            return (
+                "No tasks yet",
+                f"{keys_of('project.add')} adds a git repository, {keys_of('task.add')} then its first task",
+            )
+        return ("No tasks yet", f"{keys_of('task.add')} adds the first")

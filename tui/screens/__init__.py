@@ -14,6 +14,8 @@ PLACES: dict[str, str] = {
     "analytics": "tui.screens.analytics_screen:AnalyticsScreen",
     "budgets": "tui.screens.budgets:BudgetsScreen",
     "agents": "tui.screens.agents:AgentsScreen",
+    "project": "tui.screens.owners:ProjectScreen",
+    "agent": "tui.screens.owners:AgentScreen",
     "settings": "tui.screens.settings:SettingsScreen",
     "audit": "tui.screens.audit:AuditScreen",
     "doctor": "tui.screens.doctor:DoctorScreen",
@@ -37,7 +39,7 @@ def open_place(app: "QuarterdeckApp", what: str, **names: str) -> None:
                     app.pop_screen()
                 return
         screen = made(**names)
-        screen.names = names
+        screen.what, screen.names = what, names
         app.push_screen(screen)
     elif what in DETAILS:
         from tui.screens.detail import DetailScreen

@@ -1,6 +1,6 @@
 """What every full screen has: the status line, the banner of trouble, its body, the footer; and what it tells the registry of actions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from textual.app import ComposeResult
@@ -24,6 +24,10 @@ class BaseScreen(Screen[None]):
     BINDINGS = []  # noqa: RUF012 - the keys of the screen are those of the registry
     DEFAULT_CSS = "BaseScreen { background: $qd-ground; color: $qd-text; layers: base over; }"
     ESCAPE_TO_MINIMIZE = False
+    what: str = ""
+    """Which place it is, as :data:`tui.screens.PLACES` calls it; empty: it is not come back to."""
+    names: Mapping[str, str] = {}
+    """Of what it shows."""
     trail: str = ""
     """Where one is, for the status line: ``task #42``."""
 
@@ -37,6 +41,7 @@ class BaseScreen(Screen[None]):
         yield StatusLine(id="status")
         yield Banner(id="banner")
         yield from self.body()
+        yield from self.deck.more_bars()
         yield Footer(id="footer")
 
     def body(self) -> Iterable[Widget]:
@@ -48,8 +53,12 @@ class BaseScreen(Screen[None]):
         return super().refresh(*regions, repaint=repaint and not layout, layout=layout, recompose=recompose)
 
     def _compositor_refresh(self) -> None:
-        """As Textual has it, from the first picture on: see the app's ``_first_picture``."""
-        if self.deck.pictured:
+        """As Textual has it, from the first picture on (see the app's ``_first_picture``), and not in the middle of a batch: it would forget what is due."""
+        if not self.deck.pictured:
+            return
+        if self.app._batch_count:  # noqa: SLF001 - nothing is written then
+            self.call_later(self._compositor_refresh)
+        else:
             super()._compositor_refresh()
 
     def on_screen_suspend(self) -> None:

@@ -426,7 +426,16 @@ def _plot(ink: Ink, burn: Burn, forecast: "Forecast | None", width: int, now: da
     ]
     dates = f"{burn.starts:%m-%d}", f"{burn.ends:%m-%d}"
     lines.append([(" " * (label + 1) + dates[0] + " " * max(1, width - label - 1 - 10) + dates[1], "dim")])
-    return [*lines, [], *_words_of(ink, forecast, width)]
+    return [*lines, _signs(ink, foretold=ahead is not None), [], *_words_of(ink, forecast, width)]
+
+
+def _signs(ink: Ink, *, foretold: bool) -> list[Part]:
+    """What the signs of a plot mean."""
+    point, even, line, hatch = ("●", "·", "○", "░") if ink.unicode else ("*", ".", "o", ":")
+    parts: list[Part] = [(f"{point} ", "ok"), ("so far", "dim"), (f"  {even} ", "dim"), ("an even pace", "dim")]
+    if foretold:
+        parts += [(f"  {line} ", "run"), ("about", "dim"), (f"  {hatch} ", "edge"), ("in 80% of cases", "dim")]
+    return parts
 
 
 def _ahead(burn: Burn, forecast: "Forecast | None") -> tuple[float, float, float] | None:

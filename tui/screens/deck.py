@@ -16,6 +16,7 @@ from tui.panels.live import LivePanel
 from tui.panels.projects import ProjectsPanel
 from tui.panels.queue import QueuePanel
 from tui.screens.base import BaseScreen
+from tui.widgets.bars import Bar
 from tui.widgets.panel import Framed
 from tui.widgets.rows import Chosen
 
@@ -92,7 +93,7 @@ class DeckScreen(BaseScreen):
 
     def _place_panels(self) -> None:
         panels = self.query_one(Panels)
-        room = self.size.height - 2 - (1 if self.query_one("#banner").display else 0)
+        room = self.size.height - sum(bar.display for bar in self.query(Bar))
         boxes = arrange(self.size.width, max(0, room), self.chosen)
         for name in PANELS:
             panel = self.query_one(f"#{name}", Framed)

@@ -9,8 +9,7 @@ from textual.widget import Widget
 from core.commands.shown import Column as Shown
 from core.faces.render import duration, usd
 from tui.actions import Subject
-from tui.ink import Part, age, plain
-from tui.panels.inbox import wrapped
+from tui.ink import Part, age, plain, wrapped
 from tui.screens.base import BaseScreen
 from tui.widgets.panel import TablePanel
 from tui.widgets.rows import Chosen, Column, Rows
@@ -76,7 +75,7 @@ class ListPanel(TablePanel):
         if line == 0:
             return self.ink.strip([(self.ink.glyph("rule") * width, "edge")], width)
         row = self.row()
-        lines = wrapped(self.about(row), width - 2, FOOT, self.ink.glyph("more")) if row is not None else []
+        lines = wrapped(self.about(row), width - 2, most=FOOT, more=self.ink.glyph("more")) if row is not None else []
         return self.ink.strip([(" ", ""), *lines[line - 1]] if line <= len(lines) else (), width)
 
     def summary(self) -> list[Part]:

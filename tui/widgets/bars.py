@@ -1,5 +1,6 @@
 """The lines around every screen: the status line above, the banner of trouble under it, the keys and what was said below."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -9,6 +10,7 @@ from textual.widget import Widget
 from tui.actions import why_not
 from tui.ink import Ink, Part, money, plain, width_of
 from tui.keymap import show_keys
+from tui.pulse import Pulse
 
 if TYPE_CHECKING:
     from tui.app import QuarterdeckApp
@@ -60,58 +62,96 @@ class Bar(Widget):
             self.refresh()
 
 
+Group = Sequence[tuple[int, Sequence[Part]]]
+"""What belongs together in a line: its forms with their ranks, the longest first. It is shown in one of them, never cut."""
+
+
+def fitted(groups: Sequence[Group], width: int, gap: int) -> list[Part]:
+    """The groups side by side in at most ``width`` cells, where that can be: those of the lowest rank take their next shorter form first."""
+    forms = [0] * len(groups)
+
+    def parts() -> list[Part]:
+        shown: list[Part] = []
+        for group, form in zip(groups, forms, strict=True):
+            if group[form][1]:
+                shown += [(" " * gap if shown else " ", ""), *group[form][1]]
+        return shown
+
+    while width_of(parts()) > width:
+        shorter = [
+            (group[form][0], n)
+            for n, (group, form) in enumerate(zip(groups, forms, strict=True))
+            if form + 1 < len(group)
+        ]
+        if not shorter:
+            break
+        forms[min(shorter)[1]] += 1
+    return parts()
+
+
 class StatusLine(Bar):
     """Where one is, and how everything stands."""
 
     def parts(self, width: int) -> tuple[list[Part], list[Part]]:
-        """Place on the left; engine, queue and money after it; what needs the person on the right."""
+        """Place on the left; engine, queue and money after it; what needs the person on the right. What has no room is left out whole."""
         ink, app = self.ink, self.deck
-        left: list[Part] = [(" ", ""), ("quarterdeck" if width >= 100 else "qd", "focus bold"), (" ", "")]
+        needs, pulse = self._needs(), app.pulse
         trail = getattr(self.screen, "trail", "")
-        if trail:
-            left += [(f"{ink.glyph('arrow')} ", "dim"), (trail, "text bold"), (" ", "")]
-        pulse = app.pulse
+        place: list[Part] = [(f" {ink.glyph('arrow')} ", "dim"), (trail, "text bold")] if trail else []
+        groups: list[Group] = [[(2, [(name, "focus bold"), *place]) for name in ("quarterdeck", "qd")]]
+        if notice := app.choices.notice:
+            groups.append([(90, [(notice, "warn bold")])])
         if app.readonly:
-            left += [(" read-only ", "warn bold")]
+            groups.append([(90, [("read-only", "warn bold")])])
         if pulse is None:
-            left += [(" connecting" + ink.glyph("more") if app.store.state != "gone" else " no database", "dim")]
-            return left, []
-        gap: Part = ("  " if width < 100 else "   ", "")
-        left += [gap, *self._engine(width), gap]
-        tasks = pulse.status.tasks
-        ready, held = tasks.get("pending", 0), tasks.get("waiting", 0) + tasks.get("blocked", 0)
-        left += [("queue ", "dim"), (f"{ready:,}", "text")]
-        if width >= 100:
-            left += [(f" ready {ink.glyph('dot')} {held:,} held", "dim")]
+            words = "connecting" + ink.glyph("more") if app.store.state != "gone" else "no database"
+            groups.append([(90, [(words, "dim")])])
+            return fitted(groups, width, 2), []
+        groups += [self._engine(pulse), self._queue(pulse)]
         if pulse.paused:
-            left += [(f" {ink.state('paused')[0]}", "warn bold")]
-        spend = pulse.status.spend
-        left += [gap, ("today ", "dim"), (money(spend.today_usd), "text")]
-        if width >= 72:
-            left += [gap, ("month ", "dim"), (money(spend.month_usd), "text")]
-        count = len(app.needs)
-        right: list[Part] = (
-            [(f"{ink.glyph('ask')} {count} need{'s' if count == 1 else ''} you ", "ask bold")]
-            if count
-            else [(f"{ink.glyph('ok')} all clear ", "ok")]
-        )
-        return left, right
+            groups.append([(80, [(ink.state("paused")[0], "warn bold")])])
+        groups += self._money()
+        return fitted(groups, width - width_of(needs) - 1, 3 if width >= 100 else 2), needs
 
-    def _engine(self, width: int) -> list[Part]:
-        ink, pulse = self.ink, self.deck.pulse
-        assert pulse is not None
+    def _needs(self) -> list[Part]:
+        ink, app = self.ink, self.deck
+        if app.pulse is None:
+            return []
+        count = len(app.needs)
+        if not count:
+            return [(f"{ink.glyph('ok')} all clear ", "ok")]
+        return [(f"{ink.glyph('ask')} {count} need{'s' if count == 1 else ''} you ", "ask bold")]
+
+    def _engine(self, pulse: Pulse) -> Group:
         running = pulse.status.tasks.get("in_progress", 0)
         alive = [engine for engine in pulse.status.engines if engine.state in ("running", "draining")]
         if not alive:
-            return [("no engine", "bad bold")]
-        sign, tone = ink.sign("running")
-        words = (
-            f" {running}/{pulse.limit * len(alive)} running"
-            if width >= 76
-            else f" {running}/{pulse.limit * len(alive)}"
-        )
+            return [(80, [("no engine", "bad bold")])]
+        sign, tone = self.ink.sign("running")
+        figures: list[Part] = [(sign, tone), (f" {running}/{pulse.limit * len(alive)}", "text")]
         name = "engine " if len(alive) == 1 else f"{len(alive)} engines "
-        return [(name, "dim") if width >= 100 else ("", ""), (sign, tone), (words, "text")]
+        words = [*figures, (" running", "text")]
+        return [(3, [(name, "dim"), *words]), (12, words), (60, figures), (60, [])]
+
+    def _queue(self, pulse: Pulse) -> Group:
+        tasks = pulse.status.tasks
+        ready, held = tasks.get("pending", 0), tasks.get("waiting", 0) + tasks.get("blocked", 0)
+        short: list[Part] = [("queue ", "dim"), (f"{ready:,}", "text")]
+        return [(4, [*short, (f" ready {self.ink.glyph('dot')} {held:,} held", "dim")]), (50, short), (50, [])]
+
+    def _money(self) -> list[Group]:
+        """What was charged in the periods that run, against their limits."""
+        money_ = self.deck.money
+        if money_ is None:
+            return []
+        if not money_.day.spent and not money_.month.spent and money_.day.limit is None and money_.month.limit is None:
+            return [[(20, [("nothing was charged", "dim")]), (20, [])]]
+        groups: list[Group] = []
+        for name, spent, rank in (("today", money_.day, 40), ("month", money_.month, 30)):
+            short: list[Part] = [(f"{name} ", "dim"), (money(spent.spent), spent.tone)]
+            limit: list[Part] = [(f" of {money(spent.limit).removesuffix('.00')}", "dim")] if spent.limit else []
+            groups.append([(rank // 4, [*short, *limit]), (rank, short), (rank, [])])
+        return groups
 
 
 class Banner(Bar):
@@ -139,6 +179,8 @@ class Footer(Bar):
     def parts(self, width: int) -> tuple[list[Part], list[Part]]:
         """Keys from the registry; a sequence that has begun shows how it may go on."""
         app = self.deck
+        if app.grab is not None:
+            return [(" jump ", "focus bold"), ("the letter of a row goes there, any other key stays here", "text")], []
         if app.pending is not None or app.count:
             return self._begun(width), []
         if app.said is not None:

@@ -3,6 +3,7 @@
 Each is a modal screen that returns what the person said, or None for escape. Texts are shown as they are, never as markup.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +17,7 @@ from textual.screen import ModalScreen
 from textual.strip import Strip
 from textual.widgets import Input, Static
 
-from tui.ink import Part, plain
+from tui.ink import Part, plain, wrapped
 from tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
@@ -268,7 +269,10 @@ def narrowed(options: Sequence[Option], text: str) -> list[Option]:
 
 
 def _score(word: str, text: str) -> float:
-    """How well the letters of a word fit a text: 0 not at all, 2 as a whole at the start of a word."""
+    """How well the letters of a word fit a text: 0 not at all, 2 as a whole at the start of a word or as the first letters of words."""
+    initials = "".join(part[0] for part in re.findall(r"\w+", text))
+    if len(word) > 1 and initials.startswith(word):
+        return 2.0
     at = text.find(word)
     if at >= 0:
         return 2.0 if at == 0 or not text[at - 1].isalnum() else 1.5
@@ -287,19 +291,37 @@ class Reader(Lines):
 
     scopes = ("motion",)
 
-    def __init__(self, lines: Sequence[Sequence[Part]], ground: str = "raised") -> None:
+    def __init__(
+        self, lines: Sequence[Sequence[Part]], ground: str = "raised", *, hang: int = 0, fits: bool = False
+    ) -> None:
+        """``hang``: how far in a line goes on that is too long. ``fits``: it is as high as its lines."""
         super().__init__()
-        self._lines = lines
-        self._ground = ground
+        self._source = lines
+        self._lines: Sequence[Sequence[Part]] = lines
+        self._ground, self._hang, self._fits = ground, hang, fits
 
     def on_mount(self) -> None:
         """Know the length."""
-        self.set_length(len(self._lines))
+        self._fold()
+
+    def on_resize(self) -> None:
+        """Another width, other lines."""
+        self._fold()
 
     def show(self, lines: Sequence[Sequence[Part]]) -> None:
         """Show another text at the same place."""
-        self._lines = lines
-        self.set_length(len(lines))
+        self._source = lines
+        self._fold()
+
+    def _fold(self) -> None:
+        width = self.size.width - 1  # with room for the scroll bar, whether it is there or not
+        if width > self._hang + 8:
+            self._lines = [
+                row for line in self._source for row in wrapped(line, width, hang=self._hang or _indent(line))
+            ]
+        self.set_length(len(self._lines))
+        if self._fits:
+            self.styles.height = max(1, len(self._lines))
         self.repaint()
 
     def draw(self, line: int, width: int) -> Strip:
@@ -317,6 +339,11 @@ class Reader(Lines):
     def jump(self, to: int | None) -> None:
         """Go to a line counted from 1, or to the end."""
         self.scroll_to(y=len(self._lines) if to is None else to - 1, animate=False, immediate=True)
+
+
+def _indent(line: Sequence[Part]) -> int:
+    text = "".join(part for part, _ in line)
+    return min(len(text) - len(text.lstrip()), 40)
 
 
 class Read(Dialog[None]):
@@ -339,13 +366,13 @@ class Read(Dialog[None]):
         Binding("G,end", "bottom", show=False),
     ]
 
-    def __init__(self, title: str, lines: Sequence[Sequence[Part]]) -> None:
+    def __init__(self, title: str, lines: Sequence[Sequence[Part]], hang: int = 0) -> None:
         super().__init__()
-        self._title, self._lines = title, lines
+        self._title, self._lines, self._hang = title, lines, hang
 
     def compose(self) -> ComposeResult:
         """The text in its frame."""
-        reader = Reader(self._lines)
+        reader = Reader(self._lines, hang=self._hang, fits=True)
         reader.styles.height = max(1, len(self._lines))
         yield box(reader, title=self.deck.ink.ascii(plain(self._title)), hint=self.deck.ink.ascii("j k move · q close"))
 

@@ -75,14 +75,17 @@ class Framed(_Base):
             if width_of([(text.plain + shown, "")]) > room:
                 break
             text.append(shown, ink.style(tone_))
+        if folded and len(text) < room:
+            text.append(" ")
         if self._titled != text:  # what Textual gives back for its title is markup, and equal to nothing
             self._titled = text
             self.border_title = text
 
     def notify_style_update(self) -> None:
-        """Another theme: the title has other colours."""
+        """Another theme: the title has other colours, and the frame another weight."""
         super().notify_style_update()
         if self.is_mounted:
+            self.set_class(self.has_focus and self.words.palette.mono, "-heavy")
             self.title_now()
 
     def watch_has_focus(self, has_focus: bool) -> None:

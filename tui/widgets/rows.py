@@ -7,14 +7,16 @@ left; where the pane is narrow the columns of the lowest rank go first. The curs
 import bisect
 import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from rich.cells import cell_len
 from textual import events
 from textual.message import Message
 from textual.strip import Strip
 
+from config.errors import UsageError
 from tui.actions import Subject
 from tui.filter import Filter, parse_filter
 from tui.ink import Part, width_of
@@ -38,6 +40,8 @@ class Column:
     """By what the rows are sorted when this column is chosen; empty: it cannot be."""
     least: int = 16
     """The least width of the one that takes what is left: before it gets less, others go."""
+    numbers: bool = False
+    """Whether it holds the numbers of tasks: it is as wide as the largest of them."""
 
 
 @dataclass
@@ -59,6 +63,8 @@ class Rows(Lines):
     """Whether the names of the columns are shown above."""
     statuses: ClassVar[tuple[str, ...]] = ()
     """The states that a filter may name."""
+    comes_back: ClassVar[bool] = True
+    """Whether the cursor is put back where it stood when the screen was left."""
     whole: ClassVar[bool] = False
     """Whether rows come with the keys, all at once."""
 
@@ -76,11 +82,15 @@ class Rows(Lines):
         self.jumps: dict[int, str] = {}
         """Labels of the jump mode: row → label."""
         self._at = 0
+        self._wanted: Hashable = None
+        """The key on which the cursor stood when the screen was left."""
         self._order: Subscription | None = None
         self._window: Subscription | None = None
         self._held = (0, 0)
         """The places whose rows are loaded, or are being loaded."""
         self._widths: tuple[int, list[tuple[Column, int]]] = (-1, [])
+        self._digits = 0
+        """How wide the largest number of a task is, with its sign."""
 
     # ── what subclasses say ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -108,6 +118,7 @@ class Rows(Lines):
     def on_mount(self) -> None:
         """Begin to load."""
         store = self.deck.store
+        self.deck.whereabouts.recall(self)
         self._order = store.subscribe(self, self.topics, self._load_keys, swept=self.swept)
         if not self.whole:
             self._window = store.subscribe(self, self.topics, self._load_window)
@@ -132,6 +143,7 @@ class Rows(Lines):
         elif message.of is self._window:
             self.rows = dict(message.data)
             self._see()
+        self._measure()
         self.changed()
         self.repaint()
         if self.has_focus:
@@ -179,7 +191,8 @@ class Rows(Lines):
             self._window.refresh()
 
     def _take_keys(self, keys: Sequence[Hashable]) -> None:
-        held = self.keys[self._at] if self._at < len(self.keys) else None
+        held = self.keys[self._at] if self._at < len(self.keys) else self._wanted
+        self._wanted = None
         self.keys, self.loaded = keys, True
         try:
             self._at = keys.index(held)
@@ -212,6 +225,20 @@ class Rows(Lines):
         if not self.marks:  # asked for with every key: nobody pays for a long table then
             return ()
         return tuple(self.subject_of(self.rows[key]) for key in self.keys if key in self.marks and key in self.rows)
+
+    def stand(self) -> dict[str, Any]:
+        """How it stands, for :meth:`recall`."""
+        cursor = self.keys[self._at] if self.comes_back and self._at < len(self.keys) else self._wanted
+        return {"cursor": cursor, "filter": self.filter.text, "order": self.order, "descending": self.descending}
+
+    def recall(self, stand: Mapping[str, Any]) -> None:
+        """Stand as :meth:`stand` has said; what is not understood is as it is by itself."""
+        cursor, text, order = stand.get("cursor"), stand.get("filter"), stand.get("order")
+        self._wanted = tuple(cursor) if isinstance(cursor, list) else cursor if isinstance(cursor, str | int) else None
+        with suppress(UsageError):
+            self.filter = self.last_filter = parse_filter(text if isinstance(text, str) else "", self.statuses)
+        if order in {column.order for column in self.columns}:
+            self.order, self.descending = order, stand.get("descending") is True
 
     def move(self, by: int) -> None:
         """Move the cursor."""
@@ -377,12 +404,24 @@ class Rows(Lines):
     def _fitted(self, width: int) -> list[tuple[Column, int]]:
         """The columns that fit, with their widths."""
         if self._widths[0] != width:
-            shown = list(self.columns)
-            while len(shown) > 1 and sum(c.width or c.least for c in shown) + len(shown) > width:
-                shown.remove(min(reversed(shown), key=lambda column: column.rank))
-            left = width - sum(column.width for column in shown) - len(shown)
-            self._widths = (width, [(column, column.width or max(4, left)) for column in shown])
+            shown = [(column, max(column.width, self._digits if column.numbers else 0)) for column in self.columns]
+            while len(shown) > 1 and sum(size or column.least for column, size in shown) + len(shown) > width:
+                shown.remove(min(reversed(shown), key=lambda item: item[0].rank))
+            left = width - sum(size for _, size in shown) - len(shown)
+            self._widths = (width, [(column, size or max(4, left)) for column, size in shown])
         return self._widths[1]
+
+    def _measure(self) -> None:
+        """Make room for the largest number of a task."""
+        if not any(column.numbers for column in self.columns):
+            return
+        if self.keys and isinstance(self.keys[0], int):
+            largest = max(cast("Sequence[int]", self.keys))
+        else:
+            largest = max((row.task or 0 for row in self.rows.values()), default=0)
+        digits = len(f"#{largest}")
+        if digits != self._digits:
+            self._digits, self._widths = digits, (-1, [])
 
     def notify_style_update(self) -> None:
         """Another theme or density may have other widths."""
