@@ -285,8 +285,9 @@ class QuarterdeckApp(App[int]):
             getattr(panel, "subject", lambda: None)() or getattr(screen, "subject", lambda: None)()
         )
         marked = tuple(getattr(panel, "marked", tuple)())
+        names = dict.fromkeys(name for each in marked or ((subject,) if subject else ()) for name in each.names)
         scopes = (
-            *getattr(panel, "scopes", ()), *(subject.names if subject else ()), *getattr(screen, "scopes", ()), "app",
+            *getattr(panel, "scopes", ()), *names, *getattr(screen, "scopes", ()), "app",
         )  # fmt: skip
         count = int(self.count[:6]) if self.count.strip("0") else None
         return Place(self, screen, panel, scopes, subject, marked, count)

@@ -28,7 +28,17 @@ def quit_now(place: Place) -> None:
     place.app.exit(return_code=0)
 
 
-@action("back", "escape")
+def _takes_back(place: Place) -> str:
+    panel = place.panel
+    marks = getattr(panel, "marks", None)
+    if marks:
+        return f"unmark {len(marks):,}"
+    if getattr(panel, "filter", None):
+        return "show all"
+    return "unzoom" if getattr(getattr(place.screen, "chosen", None), "zoomed", False) else ""
+
+
+@action("back", "escape", footer="back", order=5, label=_takes_back)
 def back(place: Place) -> None:
     """Take back the filter, the marks or the zoom, else go back to the place before."""
     panel = place.panel

@@ -5,7 +5,7 @@ from typing import Any
 
 from config.errors import QuarterdeckError
 from core.commands.table import find
-from tui.actions import Place, action
+from tui.actions import Place, action, nothing_here, only_one
 from tui.giving import names_of, outcome
 from tui.ink import plain
 
@@ -61,13 +61,20 @@ async def add_task(place: Place) -> None:
 
 
 @action(
-    "task.edit", "e", scopes=("queue", "task-page"), footer="edit", order=34, title="task: edit", command="task.edit"
+    "task.edit",
+    "e",
+    scopes=("queue", "task-page"),
+    footer="edit",
+    order=34,
+    title="task: edit",
+    command="task.edit",
+    enabled=only_one,
 )
 async def edit_task(place: Place) -> None:
     """Change the task, in a form."""
     subject = place.subject
     if subject is None or "task" not in subject.names:
-        raise QuarterdeckError("nothing is selected")
+        raise QuarterdeckError(nothing_here(place))
     task = await place.app.store.ask("task.show", task=subject["task"])
     await _filled_in(place, "task.edit", f"#{task.number} {plain(task.title)}", fixed={"task": task.number}, row=task)
 
@@ -79,13 +86,20 @@ async def add_project(place: Place) -> None:
 
 
 @action(
-    "project.edit", "e", scopes=("projects",), footer="edit", order=29, title="project: edit", command="project.edit"
+    "project.edit",
+    "e",
+    scopes=("projects",),
+    footer="edit",
+    order=29,
+    title="project: edit",
+    command="project.edit",
+    enabled=only_one,
 )
 async def edit_project(place: Place) -> None:
     """Change the project, in a form."""
     subject = place.subject
     if subject is None or "project" not in subject.names:
-        raise QuarterdeckError("nothing is selected")
+        raise QuarterdeckError(nothing_here(place))
     project = await place.app.store.ask("project.show", id=subject["project"])
     await _filled_in(place, "project.edit", f"project {project.id}", fixed={"id": project.id}, row=project)
 
@@ -96,11 +110,20 @@ async def add_agent(place: Place) -> None:
     await _filled_in(place, "agent.add", "new agent")
 
 
-@action("agent.edit", "e", scopes=("agents",), footer="edit", order=29, title="agent: edit", command="agent.edit")
+@action(
+    "agent.edit",
+    "e",
+    scopes=("agents",),
+    footer="edit",
+    order=29,
+    title="agent: edit",
+    command="agent.edit",
+    enabled=only_one,
+)
 async def edit_agent(place: Place) -> None:
     """Change the agent, in a form."""
     subject = place.subject
     if subject is None or "agent" not in subject.names:
-        raise QuarterdeckError("nothing is selected")
+        raise QuarterdeckError(nothing_here(place))
     agent = await place.app.store.ask("agent.show", name=subject["agent"])
     await _filled_in(place, "agent.edit", f"agent {agent.name}", fixed={"name": agent.name}, row=agent)

@@ -4,7 +4,7 @@ from typing import Any
 
 from config.errors import QuarterdeckError, UsageError
 from config.reader import check_value, parse_value
-from tui.actions import Place, Subject, action, command
+from tui.actions import Place, Subject, action, command, only_one
 from tui.giving import Undo
 
 
@@ -20,7 +20,9 @@ def _before(subject: Subject) -> tuple[str, dict[str, Any]]:
     return "settings.unset", {"key": row.key}
 
 
-@action("settings.change", "e", scopes=("setting",), footer="change", order=10, command="settings.set")
+@action(
+    "settings.change", "e", scopes=("setting",), footer="change", order=10, command="settings.set", enabled=only_one
+)
 async def change(place: Place) -> None:
     """Set another value, live: engines take it up at once."""
     subject, app = place.subject, place.app

@@ -61,6 +61,11 @@ class BaseScreen(Screen[None]):
         self.deck.store.rouse(self)
         self.repaint_bars()
 
+    @property
+    def loading_yet(self) -> bool:
+        """Whether what the screen is about has not been loaded yet."""
+        return False
+
     def subject(self) -> Subject | None:
         """What the whole screen is about, where no panel has anything under its cursor."""
         return None
