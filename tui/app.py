@@ -106,6 +106,7 @@ class QuarterdeckApp(App[int]):
         self.set_class(not self.choices.dense, "-roomy")
         self.set_class(self.ink.palette.mono, "-mono")
         self.lifeline.attach(self)
+        self.app_resume_signal.subscribe(self, lambda _: self.redraw())  # whoever had the terminal has written on it
         self.store.start(self)
         self.store.subscribe(self, TOPICS, self._load_pulse)
         self.store.subscribe(self, ("settings",), self._load_wishes, swept=False)

@@ -4,7 +4,6 @@ from typing import Any
 
 from tui.actions import Place, Subject, command, several
 
-
 _OVER = frozenset({"completed", "failed", "cancelled", "succeeded", "lost", "pending", "blocked"})
 """States of a task or a run in which nothing is at work."""
 
