@@ -1,6 +1,7 @@
 """Tables over many rows: what is read, when, and what a key paints."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,37 @@ async def test_a_cursor_that_is_moved_before_the_rows_are_there_is_where_it_was_
         rows = app.screen.query_one("#queue", Rows)
         assert (rows.loaded, rows.at) == (True, 2)
         assert rows.row() is not None
+
+
+async def test_what_passes_by_is_loaded_at_its_own_pace_and_the_rest_at_once(day: str, tmp_path: Path) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        store = pilot.app.store
+        loads: list[str] = []
+
+        def load(name: str) -> Any:
+            async def loading() -> int:
+                loads.append(name)
+                return len(loads)
+
+            return loading
+
+        slow = store.subscribe(pilot.app.screen, ("event",), load("slow"), pace=3600)
+        quick = store.subscribe(pilot.app.screen, ("event",), load("quick"))
+        await until(lambda: slow.loaded and quick.loaded, pilot)
+        for times in (2, 3):
+            store.reload()
+            await until(lambda times=times: loads.count("quick") == times, pilot)
+        assert loads.count("slow") == 1
+        slow.refresh()
+        await until(lambda: loads.count("slow") == 2, pilot)
+        slow.close()
+        quick.close()
+
+
+async def test_the_live_log_is_slower_on_a_slow_line(day: str, tmp_path: Path) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        live = pilot.app.screen.query_one("#log", Rows)
+        usual = live.pace
+        pilot.app.choices = replace(pilot.app.choices, low_bandwidth=True)
+        assert 0.25 <= usual <= 0.5
+        assert live.pace > usual

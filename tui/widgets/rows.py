@@ -107,12 +107,17 @@ class Rows(Lines):
     def changed(self) -> None:
         """Called after the table has other keys or rows."""
 
+    @property
+    def pace(self) -> float:
+        """Least seconds between two loads, where that is more than everything else has."""
+        return 0.0
+
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def on_mount(self) -> None:
         """Begin to load."""
         store = self.deck.store
-        self._order = store.subscribe(self, self.topics, self._load_keys, swept=self.swept)
+        self._order = store.subscribe(self, self.topics, self._load_keys, swept=self.swept, pace=self.pace)
         if not self.whole:
             self._window = store.subscribe(self, self.topics, self._load_window)
 
