@@ -6,7 +6,7 @@ It holds no logic of the product: everything that changes anything is a command 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from textual import events
@@ -18,7 +18,7 @@ from config.errors import QuarterdeckError
 from config.settings import ScreenSettings
 from core.faces.plain import harmless, one_line
 from tui import giving, themes
-from tui.actions import Action, Pending, Place, Registry, Subject, why_not
+from tui.actions import SUBJECTS, Action, Pending, Place, Registry, Subject, nothing_here, why_not
 from tui.clipboard import clipboard_of
 from tui.ink import Ink, plain
 from tui.keymap import key_name
@@ -261,7 +261,16 @@ class QuarterdeckApp(App[int]):
             self.perform(found, place)
         elif wrong:
             self.say(f"{' '.join(begun)} means nothing here", "note")
+        elif self._wants_a_thing(begun, place):
+            self.say(nothing_here(place), "note")
+            return True
         return found is not None or wrong
+
+    def _wants_a_thing(self, begun: tuple[str, ...], place: Place) -> bool:
+        """Whether a key would mean something in this table, were there a thing under the cursor."""
+        if place.subject is not None or "rows" not in place.scopes:
+            return False
+        return self.registry.press(begun, replace(place, scopes=(*place.scopes, *SUBJECTS))) is not None
 
     def _counts(self, key: str, place: Place) -> bool:
         """Whether a digit belongs to a count. Where digits choose panels, a count begins with 0."""
