@@ -18,6 +18,7 @@ from core.commands.table import Command, check_role, find
 from storage.database import Principal, Role
 from tui.answers import Asked
 from tui.keymap import Sequences, show_keys
+from tui.scopes import level
 
 if TYPE_CHECKING:
     from textual.screen import Screen
@@ -287,27 +288,23 @@ def clashes(known: Registry) -> list[str]:
             if entry.destructive and keys in GUARDED:
                 found.append(f"{id_} destroys something and must not be on {show_keys((keys,))}")
             first = alike[keys.partition(" ")[0]]
-            found += filter(None, (_clash(*other, keys, entry) for other in first))
+            found += filter(None, (_clash(known, *other, keys, entry) for other in first))
             first.append((keys, entry))
     return found
 
 
-def _clash(keys: str, one: Action, other_keys: str, other: Action) -> str:
+def _clash(known: Registry, keys: str, one: Action, other_keys: str, other: Action) -> str:
     """In which way two actions cannot be told apart; empty where they can."""
-    if one.id == other.id or not _meet(one, other):
-        return ""
-    if keys == other_keys:
-        return f"{show_keys((keys,))} is both {one.id} and {other.id}"
     short, long = sorted((keys, other_keys), key=len)
-    if long.startswith(short + " "):
-        return f"{show_keys((short,))} hides {show_keys((long,))} ({one.id}, {other.id})"
-    return ""
-
-
-def _meet(one: Action, other: Action) -> bool:
-    """Whether both can be wanted in one place: a common scope, one that is everywhere, or two kinds of things that go together."""
-    here, there = set(one.scopes), set(other.scopes)
-    return bool(here & there) or "app" in here | there or bool(here & set(SUBJECTS) and there & set(SUBJECTS))
+    if one.id == other.id or not (short == long or long.startswith(short + " ")):
+        return ""
+    equally_near = level(one.scopes, other.scopes)
+    moved = any(known.keys[entry.id] != entry.keys for entry in (one, other))
+    if equally_near is None or not (equally_near or moved):
+        return ""
+    if short == long:
+        return f"{show_keys((keys,))} is both {one.id} and {other.id}"
+    return f"{show_keys((short,))} hides {show_keys((long,))} ({one.id}, {other.id})"
 
 
 def why_not(entry: Action, place: Place) -> str | None:
