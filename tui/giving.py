@@ -272,9 +272,9 @@ async def _run_request(app: "QuarterdeckApp", row: Command, request: Request) ->
             return
     if row.streams:
         items = [item async for item in await app.do(row.name, {**request.arguments, **_bounded(row)})]
-        show_result(app, row, items)
+        await show_result(app, row, items)
         return
-    show_result(app, row, await app.do(row.name, request.arguments))
+    await show_result(app, row, await app.do(row.name, request.arguments))
 
 
 def _bounded(row: Command) -> dict[str, Any]:
@@ -348,11 +348,22 @@ def outcome(row: Command, result: Any) -> str:
     return plain(f"{row.name.replace('.', ' ')} {name if isinstance(name, str) else ''} done")
 
 
-def show_result(app: "QuarterdeckApp", row: Command, result: Any) -> None:
+async def tell(app: "QuarterdeckApp", row: Command, result: Any) -> None:
+    """Say what came of a command that changed something; a key that is shown this once is shown."""
+    from tui.widgets.dialogs import Once
+
+    if key := getattr(result, "api_key", None):
+        name = plain(str(getattr(result, "name", "")))
+        about = "It is shown this once. Whoever has it works as this agent over HTTP: keep it where only that program reads it."
+        await app.push_screen_wait(Once(f"the key of agent {name}", str(key), about))
+    app.say(outcome(row, result), "ok")
+
+
+async def show_result(app: "QuarterdeckApp", row: Command, result: Any) -> None:
     """Say the result of a command in a line, or show it in a dialog where it has more to it."""
     changed = row.role is not Role.VIEWER
     if changed and not isinstance(result, list | tuple):
-        app.say(outcome(row, result), "ok")
+        await tell(app, row, result)
         return
     if not result:
         app.say("nothing to show", "note")

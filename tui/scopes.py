@@ -4,7 +4,7 @@ A place has, the nearest first, the scopes of the panel that has the keys, the k
 the screen, and ``app``. A test opens every screen and holds this table against what is there.
 """
 
-from collections.abc import Iterable
+from functools import cache
 
 Ground = tuple[frozenset[str], ...]
 """One place: the scopes that are equally near, the nearest first."""
@@ -51,7 +51,8 @@ GROUNDS = (
 )
 
 
-def level(one: Iterable[str], other: Iterable[str]) -> bool | None:
+@cache
+def level(one: tuple[str, ...], other: tuple[str, ...]) -> bool | None:
     """Whether two actions with these scopes are equally near in some place where both can be wanted; None where they never meet.
 
     What is nearer is meant: built in, a panel may have another meaning for a key of its screen. The keys of a replay come before all others.

@@ -205,9 +205,9 @@ async def _give_command(app: "QuarterdeckApp", name: str) -> None:
         app.say("nothing was done", "note")
         return
     if row.streams:
-        giving.show_result(app, row, [item async for item in await app.do(name, asked)])
+        await giving.show_result(app, row, [item async for item in await app.do(name, asked)])
     else:
-        giving.show_result(app, row, await app.do(name, asked))
+        await giving.show_result(app, row, await app.do(name, asked))
 
 
 def palette_options(place: Place) -> list[Option]:

@@ -6,7 +6,7 @@ from typing import Any
 from config.errors import QuarterdeckError
 from core.commands.table import find
 from tui.actions import Place, action, nothing_here, only_one
-from tui.giving import names_of, outcome
+from tui.giving import names_of, tell
 from tui.ink import plain
 
 _TASKS = 300
@@ -39,7 +39,7 @@ async def _filled_in(
 
     result = await app.push_screen_wait(FormScreen(form, known_of(names)))
     if result is not None:
-        app.say(outcome(command, result), "ok")
+        await tell(app, command, result)
     return result
 
 
