@@ -119,7 +119,7 @@ class Action:
     """What exactly will be lost; asked before it is done."""
     many: Callable[[Place], str] | None = None
     """What is done when several are marked; asked before it is."""
-    undo: Callable[[Subject], tuple[str, dict[str, Any]] | None] | None = None
+    undo: Callable[[Subject], tuple[str, Mapping[str, Any]] | None] | None = None
     """The command that takes it back for one subject, as its row was before."""
     footer: str = ""
     """The word in the footer; empty: not shown there."""
@@ -192,7 +192,7 @@ def command(
     enabled: Check | None = None,
     loses: Callable[[Place], str] | None = None,
     many: Callable[[Place], str] | None = None,
-    undo: Callable[[Subject], tuple[str, dict[str, Any]] | None] | None = None,
+    undo: Callable[[Subject], tuple[str, Mapping[str, Any]] | None] | None = None,
     footer: str = "",
     order: int = 50,
 ) -> Action:

@@ -29,6 +29,7 @@ from tui.screens import open_place
 from tui.screens.base import BaseScreen
 from tui.store import Connection, Fresh, Store, Trouble
 from tui.type_ahead import TypeAhead
+from tui.undoing import Undo
 from tui.widgets.dialogs import Ask, Choose, Confirm, Option, Read
 from tui.widgets.lines import Lines
 from tui.widgets.scroll_bar import choose_scroll_bar
@@ -90,7 +91,7 @@ class QuarterdeckApp(App[int]):
         """What was said last: tone, words, hint."""
         self.pending: Pending | None = None
         self.count = ""
-        self.undos: list[giving.Undo] = []
+        self.undos: list[Undo] = []
         self.grab: Callable[[str], bool] | None = None
         """Takes the next keys in place of the registry, until it answers False: the jump mode."""
         self.ahead = TypeAhead(self)

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from storage.database import Role
 from tui.actions import nothing_here
 from tui.ink import Part, plain, plain_lines
 from tui.store import spoken
+from tui.undoing import Undo, before, inverse
 from tui.widgets.dialogs import Option
 from tui.widgets.rows import Rows
 
@@ -25,14 +26,6 @@ APART = frozenset({"demo", "completion", "mcp", "serve", "replay"})
 """Commands that want a terminal, or a program, of their own."""
 _TELLING = 25
 """After so many of a bulk action it says how far it has come."""
-
-
-@dataclass(frozen=True, slots=True)
-class Undo:
-    """What takes the last change back: the commands, and what they do in words."""
-
-    words: str
-    commands: tuple[tuple[str, Mapping[str, Any]], ...]
 
 
 async def begin(app: "QuarterdeckApp") -> None:
@@ -115,10 +108,14 @@ async def _give_all(
             refused.append((subject, error))
             continue
         done.append(subject)
-        if entry.undo is not None and subject is not None and (taken := entry.undo(subject)) is not None:
+        taken = entry.undo(subject) if entry.undo is not None and subject is not None else None
+        if subject is None:
+            taken = await inverse(app.store, row, more, None)
+        if taken is not None:
             back.append(taken)
     if back:
-        app.undos.append(Undo(f"{entry.title} of {_named(done)}", tuple(back)))
+        of = f" of {_named(done)}" if subjects[0] is not None else ""
+        app.undos.append(Undo(f"{entry.title}{of}", tuple(back)))
     if isinstance(panel, Rows) and panel.marks:
         panel.keep_marks([subject for subject, _ in refused if subject])
     if refused:
@@ -139,15 +136,13 @@ def _named(subjects: Sequence["Subject | None"]) -> str:
     return named[0] if len(named) == 1 else f"{len(named)}"
 
 
-async def undo(app: "QuarterdeckApp") -> None:
-    """Take the last change back."""
-    if not app.undos:
-        app.say("there is nothing to take back", "note")
-        return
-    last = app.undos.pop()
-    for name, arguments in last.commands:
-        await app.do(name, arguments)
-    app.say(f"taken back: {last.words}", "ok")
+async def give_undoably(app: "QuarterdeckApp", row: Command, arguments: Mapping[str, Any]) -> Any:
+    """Give one command; where it has an inverse it can be taken back. Its result. Raises the errors of :mod:`config.errors`."""
+    was = await before(app.store, row, arguments)
+    result = await app.do(row.name, arguments)
+    if (back := await inverse(app.store, row, arguments, was)) is not None:
+        app.undos.append(Undo(spoken(row.name, arguments), (back,)))
+    return result
 
 
 async def ask_missing(
@@ -274,7 +269,9 @@ async def _run_request(app: "QuarterdeckApp", row: Command, request: Request) ->
         items = [item async for item in await app.do(row.name, {**request.arguments, **_bounded(row)})]
         await show_result(app, row, items)
         return
-    await show_result(app, row, await app.do(row.name, request.arguments))
+    held = len(app.undos)
+    result = await give_undoably(app, row, request.arguments)
+    await show_result(app, row, result, undoable=len(app.undos) > held)
 
 
 def _bounded(row: Command) -> dict[str, Any]:
@@ -348,7 +345,7 @@ def outcome(row: Command, result: Any) -> str:
     return plain(f"{row.name.replace('.', ' ')} {name if isinstance(name, str) else ''} done")
 
 
-async def tell(app: "QuarterdeckApp", row: Command, result: Any) -> None:
+async def tell(app: "QuarterdeckApp", row: Command, result: Any, *, undoable: bool = False) -> None:
     """Say what came of a command that changed something; a key that is shown this once is shown."""
     from tui.widgets.dialogs import Once
 
@@ -356,14 +353,14 @@ async def tell(app: "QuarterdeckApp", row: Command, result: Any) -> None:
         name = plain(str(getattr(result, "name", "")))
         about = "It is shown this once. Whoever has it works as this agent over HTTP: keep it where only that program reads it."
         await app.push_screen_wait(Once(f"the key of agent {name}", str(key), about))
-    app.say(outcome(row, result), "ok")
+    app.say(outcome(row, result), "ok", f"{app.registry.keys_of('undo')} takes it back" if undoable else "")
 
 
-async def show_result(app: "QuarterdeckApp", row: Command, result: Any) -> None:
+async def show_result(app: "QuarterdeckApp", row: Command, result: Any, *, undoable: bool = False) -> None:
     """Say the result of a command in a line, or show it in a dialog where it has more to it."""
     changed = row.role is not Role.VIEWER
     if changed and not isinstance(result, list | tuple):
-        await tell(app, row, result)
+        await tell(app, row, result, undoable=undoable)
         return
     if not result:
         app.say("nothing to show", "note")

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from core.commands.table import ABOUT, all_commands
-from tui import giving, themes
+from tui import giving, themes, undoing
 from tui.actions import Place, action, command, why_not
 from tui.ink import Part, plain
 from tui.widgets.dialogs import Option
@@ -104,8 +104,14 @@ def sent(place: Place) -> None:
 
 @action("undo", "u", title="undo")
 async def undo(place: Place) -> None:
-    """Take the last change back, where it has an inverse: pause and resume, priority, cancel and retry, enable and disable."""
-    await giving.undo(place.app)
+    """Take the last change back, where it has an inverse: edits, priority, settings, pause and resume, cancel, put aside."""
+    await undoing.undo(place.app)
+
+
+@action("undo.drop")
+def drop_undo(place: Place) -> None:
+    """Forget the last change that could be taken back: the one before it is the next."""
+    undoing.drop(place.app)
 
 
 @action("screen.redraw", "ctrl+l", title="redraw")
@@ -207,7 +213,9 @@ async def _give_command(app: "QuarterdeckApp", name: str) -> None:
     if row.streams:
         await giving.show_result(app, row, [item async for item in await app.do(name, asked)])
     else:
-        await giving.show_result(app, row, await app.do(name, asked))
+        held = len(app.undos)
+        result = await giving.give_undoably(app, row, asked)
+        await giving.show_result(app, row, result, undoable=len(app.undos) > held)
 
 
 def palette_options(place: Place) -> list[Option]:

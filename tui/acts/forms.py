@@ -37,9 +37,10 @@ async def _filled_in(
         names["task"] = [(str(task.number), task.title) for task in tasks if task.status not in ("failed", "cancelled")]
     from tui.screens.forms import FormScreen, known_of
 
+    held = len(app.undos)
     result = await app.push_screen_wait(FormScreen(form, known_of(names)))
     if result is not None:
-        await tell(app, command, result)
+        await tell(app, command, result, undoable=len(app.undos) > held)
     return result
 
 

@@ -7,6 +7,7 @@ from core.commands.table import find
 from tui.actions import Place, action, command, nothing_here, several
 from tui.answers import MOST, Asked, lasting
 from tui.ink import plain
+from tui.undoing import Undo
 from tui.widgets.dialogs import Option, Pick
 from tui.widgets.rows import Rows
 
@@ -177,10 +178,18 @@ def put_aside(place: Place) -> None:
     rows = [subject.row for subject in place.subjects]
     if not rows:
         return
-    app.memory.set("aside", [*app.memory.get("aside", []), *(aside_key(row) for row in rows)][-500:])
+    keys = {aside_key(row) for row in rows}
+    app.memory.set("aside", [*app.memory.get("aside", []), *keys][-500:])
     panel.clear_marks()
     panel.reload()
-    app.say(f"put aside: {plain(rows[0].title)}" if len(rows) == 1 else f"{len(rows)} put aside", "note")
+
+    def back() -> None:
+        app.memory.set("aside", [key for key in app.memory.get("aside", []) if key not in keys])
+        panel.reload()
+
+    said = f"put aside: {plain(rows[0].title)}" if len(rows) == 1 else f"{len(rows)} put aside"
+    app.undos.append(Undo(said, here=back))
+    app.say(said, "note", f"{app.registry.keys_of('undo')} takes it back")
 
 
 def _something(place: Place) -> str | None:

@@ -11,8 +11,9 @@ from config.errors import QuarterdeckError
 from core.commands.table import find
 from tui.actions import Place, Subject, action, checked, command, nothing_here, only_one, several
 from tui.editor import edit_text, open_file
-from tui.giving import Undo, names_of, outcome
+from tui.giving import names_of, outcome
 from tui.ink import plain
+from tui.undoing import Undo
 from tui.widgets.dialogs import Option
 
 if TYPE_CHECKING:

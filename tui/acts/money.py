@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from core.commands.table import find
 from tui.actions import Place, Subject, action, checked, command, only_one, several
-from tui.giving import Undo, outcome
+from tui.giving import outcome
 from tui.panels.budgets import Line, amount
+from tui.undoing import Undo
 
 if TYPE_CHECKING:
     from core.commands.budget import Budget
