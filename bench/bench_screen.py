@@ -58,6 +58,8 @@ async def run(env: Environment) -> list[Figure]:
                 many = await _keys(terminal, _SCROLL)
                 many_filtered = await _filters(terminal)
                 found += await _fleet(terminal, connection)
+            async with _deck(environ, "--low-bandwidth") as terminal:
+                found.append(await _sent(terminal, connection, "  the same with --low-bandwidth", 10_000))
             few, few_filtered = await _few(env, environ)
             found += _said("key to paint, table of 100,000 tasks", many)
             found.append(
@@ -124,9 +126,9 @@ async def _fill(connection: asyncpg.Connection, tasks: int = TASKS, events: int 
 
 
 @asynccontextmanager
-async def _deck(environ: Mapping[str, str]) -> AsyncIterator[Terminal]:
+async def _deck(environ: Mapping[str, str], *flags: str) -> AsyncIterator[Terminal]:
     """The screen as it opens."""
-    terminal = Terminal([sys.executable, "-P", "-m", "core.faces.start", "--readonly"], environ)
+    terminal = Terminal([sys.executable, "-P", "-m", "core.faces.start", "--readonly", *flags], environ)
     try:
         await terminal.wait_for("Mend part")
         await terminal.quiet()
@@ -195,13 +197,25 @@ async def _following(terminal: Terminal, connection: asyncpg.Connection) -> list
     ]
 
 
+async def _sent(terminal: Terminal, connection: asyncpg.Connection, name: str, most: float) -> Figure:
+    """Bytes that the deck sends while a run writes as fast as one can follow: the worst for the live log, whose every line differs."""
+    async with _writing(connection, runs=1, per_second=100):
+        await asyncio.sleep(2)
+        bytes_, begun = terminal.bytes, time.perf_counter()
+        await asyncio.sleep(FOLLOW_SECONDS)
+        return at_most(name, (terminal.bytes - bytes_) / (time.perf_counter() - begun), "B/s", most)
+
+
 async def _fleet(terminal: Terminal, connection: asyncpg.Connection) -> list[Figure]:
     async with _writing(connection, runs=RUNS, per_second=20):
         await asyncio.sleep(2)
         cpu, begun = terminal.cpu_seconds(), time.perf_counter()
         await asyncio.sleep(FOLLOW_SECONDS)
         used = 100 * (terminal.cpu_seconds() - cpu) / (time.perf_counter() - begun)
-    return [at_most(f"processor, {RUNS} runs at 20 lines/s with the queue visible", used, "%", 25)]
+    return [
+        at_most(f"processor, {RUNS} runs at 20 lines/s with the queue visible", used, "%", 25),
+        await _sent(terminal, connection, "bytes to the terminal, the deck over 100 lines/s", 60_000),
+    ]
 
 
 async def _changes(terminal: Terminal, connection: asyncpg.Connection) -> list[Figure]:

@@ -18,6 +18,7 @@ from core.commands.table import Command, check_role, find
 from storage.database import Principal, Role
 from tui.answers import Asked
 from tui.keymap import Sequences, show_keys
+from tui.scopes import level
 
 if TYPE_CHECKING:
     from textual.screen import Screen
@@ -116,7 +117,9 @@ class Action:
     destructive: bool = False
     loses: Callable[[Place], str] | None = None
     """What exactly will be lost; asked before it is done."""
-    undo: Callable[[Subject], tuple[str, dict[str, Any]] | None] | None = None
+    many: Callable[[Place], str] | None = None
+    """What is done when several are marked; asked before it is."""
+    undo: Callable[[Subject], tuple[str, Mapping[str, Any]] | None] | None = None
     """The command that takes it back for one subject, as its row was before."""
     footer: str = ""
     """The word in the footer; empty: not shown there."""
@@ -188,14 +191,15 @@ def command(
     title: str = "",
     enabled: Check | None = None,
     loses: Callable[[Place], str] | None = None,
-    undo: Callable[[Subject], tuple[str, dict[str, Any]] | None] | None = None,
+    many: Callable[[Place], str] | None = None,
+    undo: Callable[[Subject], tuple[str, Mapping[str, Any]] | None] | None = None,
     footer: str = "",
     order: int = 50,
 ) -> Action:
     """Declare an action that gives a command of the table (``name``, else its own id) for every subject.
 
     ``arguments`` says which parameter takes which name of the subject; required parameters that nothing fills are asked for. It is destructive
-    when the command is; then ``loses`` says what goes.
+    when the command is; then ``loses`` says what goes. ``many`` says what is done when it is given for several at once.
     """
     wanted = name or id
 
@@ -204,7 +208,7 @@ def command(
 
     made = Action(
         id, keys, title or _title(id), help, tuple(scopes), run, enabled, wanted, dict(arguments or {}), dict(fixed or {}),
-        loses is not None, loses, undo, footer=footer, order=order,
+        loses is not None, loses, many, undo, footer=footer, order=order,
     )  # fmt: skip
     _enter(made)
     return made
@@ -284,27 +288,23 @@ def clashes(known: Registry) -> list[str]:
             if entry.destructive and keys in GUARDED:
                 found.append(f"{id_} destroys something and must not be on {show_keys((keys,))}")
             first = alike[keys.partition(" ")[0]]
-            found += filter(None, (_clash(*other, keys, entry) for other in first))
+            found += filter(None, (_clash(known, *other, keys, entry) for other in first))
             first.append((keys, entry))
     return found
 
 
-def _clash(keys: str, one: Action, other_keys: str, other: Action) -> str:
+def _clash(known: Registry, keys: str, one: Action, other_keys: str, other: Action) -> str:
     """In which way two actions cannot be told apart; empty where they can."""
-    if one.id == other.id or not _meet(one, other):
-        return ""
-    if keys == other_keys:
-        return f"{show_keys((keys,))} is both {one.id} and {other.id}"
     short, long = sorted((keys, other_keys), key=len)
-    if long.startswith(short + " "):
-        return f"{show_keys((short,))} hides {show_keys((long,))} ({one.id}, {other.id})"
-    return ""
-
-
-def _meet(one: Action, other: Action) -> bool:
-    """Whether both can be wanted in one place: a common scope, one that is everywhere, or two kinds of things that go together."""
-    here, there = set(one.scopes), set(other.scopes)
-    return bool(here & there) or "app" in here | there or bool(here & set(SUBJECTS) and there & set(SUBJECTS))
+    if one.id == other.id or not (short == long or long.startswith(short + " ")):
+        return ""
+    equally_near = level(one.scopes, other.scopes)
+    moved = any(known.keys[entry.id] != entry.keys for entry in (one, other))
+    if equally_near is None or not (equally_near or moved):
+        return ""
+    if short == long:
+        return f"{show_keys((keys,))} is both {one.id} and {other.id}"
+    return f"{show_keys((short,))} hides {show_keys((long,))} ({one.id}, {other.id})"
 
 
 def why_not(entry: Action, place: Place) -> str | None:
@@ -313,15 +313,57 @@ def why_not(entry: Action, place: Place) -> str | None:
         app = place.app
         if app.readonly:
             return "the screen is read-only (it was started with --readonly)"
-        if app.store.gone or app.store.context is None:
+        if app.store.gone:
             return "the database cannot be reached"
+        if app.store.context is None:
+            return "the database is still being connected to"
         try:
             _check_role(entry, app.store.who)
         except ForbiddenError as error:
             return error.message
         if entry.arguments and not place.subjects:
-            return "nothing is selected"
-    return entry.enabled(place) if entry.enabled else None
+            return nothing_here(place)
+    reason = entry.enabled(place) if entry.enabled else None
+    return _LOADING if reason and _unknown(entry, place) else reason
+
+
+def nothing_here(place: Place) -> str:
+    """Why there is nothing to work on: it is not known yet, there is none, or none is under the cursor."""
+    if _loading(place):
+        return _LOADING
+    rows = getattr(place.panel, "keys", None)
+    return "nothing is selected" if rows is None or len(rows) else "there is nothing here"
+
+
+def only_one(place: Place) -> str | None:
+    """Why an action that works on one thing alone cannot be used while several are marked."""
+    count = len(place.marked)
+    keys = place.app.registry.keys_of("back")
+    return None if count < 2 else f"it works on one at a time, and {count:,} are marked; {keys} marks none"
+
+
+def checked(*checks: Check) -> Check:
+    """The first reason of several against an action."""
+    return lambda place: next((reason for check in checks if (reason := check(place)) is not None), None)
+
+
+def several(labels: Iterable[str], most: int = 3) -> str:
+    """What an action works on, in words, the first few by name: ``#1 …, #2 …, #3 … and 9 more``."""
+    known = list(labels)
+    more = len(known) - most
+    return ", ".join(known[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+_LOADING = "what is here is still being loaded"
+
+
+def _loading(place: Place) -> bool:
+    return not getattr(place.panel, "loaded", True) or bool(getattr(place.screen, "loading_yet", False))
+
+
+def _unknown(entry: Action, place: Place) -> bool:
+    """Whether what a reason looks at is not known yet."""
+    return place.app.pulse is None if entry.scopes == ("app",) else _loading(place)
 
 
 def _check_role(entry: Action, who: Principal) -> None:

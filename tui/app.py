@@ -6,7 +6,7 @@ It holds no logic of the product: everything that changes anything is a command 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from textual import events
@@ -19,7 +19,7 @@ from config.settings import ScreenSettings
 from core.faces.plain import harmless, one_line
 from storage.queries.screen import Need
 from tui import giving, themes
-from tui.actions import Action, Pending, Place, Registry, Subject, why_not
+from tui.actions import SUBJECTS, Action, Pending, Place, Registry, Subject, nothing_here, why_not
 from tui.clipboard import clipboard_of
 from tui.ink import Ink, plain
 from tui.keymap import key_name
@@ -31,6 +31,7 @@ from tui.screens import open_place
 from tui.screens.base import BaseScreen
 from tui.store import Connection, Fresh, Store, Trouble
 from tui.type_ahead import TypeAhead
+from tui.undoing import Undo
 from tui.whereabouts import Whereabouts
 from tui.widgets.bars import Bar
 from tui.widgets.dialogs import Ask, Choose, Confirm, Option, Read
@@ -100,7 +101,7 @@ class QuarterdeckApp(App[int]):
         """What was said last: tone, words, hint."""
         self.pending: Pending | None = None
         self.count = ""
-        self.undos: list[giving.Undo] = []
+        self.undos: list[Undo] = []
         self.grab: Callable[[str], bool] | None = None
         """Takes the next keys in place of the registry, until it answers False: the jump mode."""
         self.ahead = TypeAhead(self)
@@ -116,7 +117,7 @@ class QuarterdeckApp(App[int]):
         self.set_class(not self.choices.dense, "-roomy")
         self.set_class(self.ink.palette.mono, "-mono")
         self.lifeline.attach(self)
-        self.app_resume_signal.subscribe(self, lambda _: self.lifeline.entitle(len(self.needs)))
+        self.app_resume_signal.subscribe(self, lambda _: self._resumed())
         self.store.start(self)
         self.store.subscribe(self, TOPICS, self._load_pulse)
         self.store.subscribe(self, MONEY, self._load_money)
@@ -270,6 +271,11 @@ class QuarterdeckApp(App[int]):
         await super().on_event(key)
         self.ahead.follow(target, screen)
 
+    def _resumed(self) -> None:
+        """Whoever had the terminal meanwhile has written on it, and named it."""
+        self.redraw()
+        self.lifeline.entitle(len(self.needs))
+
     def redraw(self) -> None:
         """Draw and paint everything anew."""
         for screen in self.screen_stack:
@@ -313,7 +319,16 @@ class QuarterdeckApp(App[int]):
             self.perform(found, place)
         elif wrong:
             self.say(f"{' '.join(begun)} means nothing here", "note")
+        elif self._wants_a_thing(begun, place):
+            self.say(nothing_here(place), "note")
+            return True
         return found is not None or wrong
+
+    def _wants_a_thing(self, begun: tuple[str, ...], place: Place) -> bool:
+        """Whether a key would mean something in this table, were there a thing under the cursor."""
+        if place.subject is not None or "rows" not in place.scopes:
+            return False
+        return self.registry.press(begun, replace(place, scopes=(*place.scopes, *SUBJECTS))) is not None
 
     def _counts(self, key: str, place: Place) -> bool:
         """Whether a digit belongs to a count. Where digits choose panels, a count begins with 0."""
@@ -338,8 +353,9 @@ class QuarterdeckApp(App[int]):
             getattr(panel, "subject", lambda: None)() or getattr(screen, "subject", lambda: None)()
         )
         marked = tuple(getattr(panel, "marked", tuple)())
+        names = dict.fromkeys(name for each in marked or ((subject,) if subject else ()) for name in each.names)
         scopes = (
-            *getattr(panel, "scopes", ()), *(subject.names if subject else ()), *getattr(screen, "scopes", ()), "app",
+            *getattr(panel, "scopes", ()), *names, *getattr(screen, "scopes", ()), "app",
         )  # fmt: skip
         count = int(self.count[:6]) if self.count.strip("0") else None
         return Place(self, screen, panel, scopes, subject, marked, count)

@@ -15,7 +15,7 @@ away. A key that would mean two things in one place is refused when the screen s
 
 ```toml
 [keys]
-"task.cancel" = "X"
+"task.cancel" = "g x"
 "open.agents" = ["g a", "f2"]
 "quit.now" = "none"
 ```

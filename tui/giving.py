@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields, replace
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,10 @@ from config.errors import NotFoundError, QuarterdeckError, UsageError
 from core.commands.table import Command, Parameter, check_role, find, validated
 from core.faces.words import Request, parse
 from storage.database import Role
+from tui.actions import nothing_here
 from tui.ink import Part, plain, plain_lines
 from tui.store import spoken
+from tui.undoing import Undo, before, inverse
 from tui.widgets.dialogs import Option
 from tui.widgets.rows import Rows
 
@@ -22,14 +24,8 @@ if TYPE_CHECKING:
 
 APART = frozenset({"demo", "completion", "mcp", "serve", "replay"})
 """Commands that want a terminal, or a program, of their own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Undo:
-    """What takes the last change back: the commands, and what they do in words."""
-
-    words: str
-    commands: tuple[tuple[str, Mapping[str, Any]], ...]
+_TELLING = 25
+"""After so many of a bulk action it says how far it has come."""
 
 
 async def begin(app: "QuarterdeckApp") -> None:
@@ -50,52 +46,85 @@ async def begin(app: "QuarterdeckApp") -> None:
 async def give(app: "QuarterdeckApp", entry: "Action", place: "Place") -> None:
     """Give the command of an action for each of its subjects."""
     row = find(entry.command or entry.id)
-    subjects: Sequence[Subject | None] = place.subjects if entry.arguments else (None,)
+    if place.marked and isinstance(place.panel, Rows):
+        place = replace(place, marked=await place.panel.renew_marks())
+        if not place.marked:
+            raise QuarterdeckError("what was marked is gone", "nothing was done")
+        if (reason := entry.enabled(place) if entry.enabled else None) is not None:
+            raise QuarterdeckError(reason)
+    subjects: Sequence[Subject | None] = _fitting(entry, row, place) if entry.arguments else (None,)
     if not subjects:
-        app.say(f"{entry.title}: nothing is selected", "note")
+        app.say(f"{entry.title}: {nothing_here(place)}", "note")
         return
+    if place.marked:
+        place = replace(place, marked=tuple(subject for subject in subjects if subject))
     filled = {**entry.fixed}
     for subject in subjects[:1]:
         filled |= _filled(entry, subject)
     more = await ask_missing(
-        app, row, filled, label=subjects[0].label if subjects[0] and len(subjects) == 1 else f"{len(subjects)} marked"
+        app, row, filled, label=subjects[0].label if subjects[0] and len(subjects) == 1 else f"{len(subjects):,} marked"
     )
     if more is None:
         return
-    if entry.loses is not None and not await app.confirm(f"{entry.title}?", entry.loses(place)):
+    title = f"{entry.title}?" if len(subjects) == 1 else f"{entry.title}: {len(subjects):,} marked?"
+    asks = entry.loses or (entry.many if len(subjects) > 1 else None)
+    if asks is not None and not await app.confirm(title, asks(place)):
         app.say("nothing was done", "note")
         return
-    await _give_all(app, entry, row, subjects, {**entry.fixed, **more})
+    await _give_all(app, entry, row, subjects, {**entry.fixed, **more}, place.panel)
+
+
+def _fitting(entry: "Action", row: Command, place: "Place") -> list["Subject | None"]:
+    """The subjects that the command can be given for, each once: several events may be of one run."""
+    if not place.marked:
+        return list(place.subjects)
+    needed = [entry.arguments[p.name] for p in row.parameters if p.required and p.name in entry.arguments]
+    found = {
+        tuple(_filled(entry, subject).items()): subject
+        for subject in place.marked
+        if all(kind in subject.names for kind in needed)
+    }
+    return list(found.values())
 
 
 async def _give_all(
-    app: "QuarterdeckApp", entry: "Action", row: Command, subjects: Sequence["Subject | None"], more: Mapping[str, Any]
+    app: "QuarterdeckApp",
+    entry: "Action",
+    row: Command,
+    subjects: Sequence["Subject | None"],
+    more: Mapping[str, Any],
+    panel: Any,
 ) -> None:
     done, refused, back = [], [], []
     result: Any = None
     if row.name == "review.approve":
         app.say("approved: the engine merges it" + app.ink.glyph("more"), "note")
-    for subject in subjects:
+    for n, subject in enumerate(subjects):
+        if n and n % _TELLING == 0:
+            app.say(f"{entry.title}: {n:,} of {len(subjects):,}", "note")
         try:
             result = await app.do(row.name, {**_filled(entry, subject), **more})
         except QuarterdeckError as error:
             refused.append((subject, error))
             continue
         done.append(subject)
-        if entry.undo is not None and subject is not None and (taken := entry.undo(subject)) is not None:
+        taken = entry.undo(subject) if entry.undo is not None and subject is not None else None
+        if subject is None:
+            taken = await inverse(app.store, row, more, None)
+        if taken is not None:
             back.append(taken)
     if back:
-        app.undos.append(Undo(f"{entry.title} of {_named(done)}", tuple(back)))
-    panel = app.place().panel
-    if done and isinstance(panel, Rows):
-        panel.clear_marks()
+        of = f" of {_named(done)}" if subjects[0] is not None else ""
+        app.undos.append(Undo(f"{entry.title}{of}", tuple(back)))
+    if isinstance(panel, Rows) and panel.marks:
+        panel.keep_marks([subject for subject, _ in refused if subject])
     if refused:
         _, trouble = refused[0]
-        more_words = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-        app.say(f"{entry.title}: {trouble.message}{more_words}", "bad", trouble.hint)
+        counts = f"{len(done):,} done, {len(refused):,} not: " if len(subjects) > 1 else ""
+        app.say(f"{entry.title}: {counts}{trouble.message}", "bad", trouble.hint)
         return
     hint = f"{app.registry.keys_of('undo')} takes it back" if back else ""
-    app.say(outcome(row, result) if len(done) == 1 else f"{entry.title}: {len(done)} done", "ok", hint)
+    app.say(outcome(row, result) if len(done) == 1 else f"{entry.title}: {len(done):,} done", "ok", hint)
 
 
 def _filled(entry: "Action", subject: "Subject | None") -> dict[str, Any]:
@@ -107,15 +136,13 @@ def _named(subjects: Sequence["Subject | None"]) -> str:
     return named[0] if len(named) == 1 else f"{len(named)}"
 
 
-async def undo(app: "QuarterdeckApp") -> None:
-    """Take the last change back."""
-    if not app.undos:
-        app.say("there is nothing to take back", "note")
-        return
-    last = app.undos.pop()
-    for name, arguments in last.commands:
-        await app.do(name, arguments)
-    app.say(f"taken back: {last.words}", "ok")
+async def give_undoably(app: "QuarterdeckApp", row: Command, arguments: Mapping[str, Any]) -> Any:
+    """Give one command; where it has an inverse it can be taken back. Its result. Raises the errors of :mod:`config.errors`."""
+    was = await before(app.store, row, arguments)
+    result = await app.do(row.name, arguments)
+    if (back := await inverse(app.store, row, arguments, was)) is not None:
+        app.undos.append(Undo(spoken(row.name, arguments), (back,)))
+    return result
 
 
 async def ask_missing(
@@ -240,9 +267,11 @@ async def _run_request(app: "QuarterdeckApp", row: Command, request: Request) ->
             return
     if row.streams:
         items = [item async for item in await app.do(row.name, {**request.arguments, **_bounded(row)})]
-        show_result(app, row, items)
+        await show_result(app, row, items)
         return
-    show_result(app, row, await app.do(row.name, request.arguments))
+    held = len(app.undos)
+    result = await give_undoably(app, row, request.arguments)
+    await show_result(app, row, result, undoable=len(app.undos) > held)
 
 
 def _bounded(row: Command) -> dict[str, Any]:
@@ -316,11 +345,22 @@ def outcome(row: Command, result: Any) -> str:
     return plain(f"{row.name.replace('.', ' ')} {name if isinstance(name, str) else ''} done")
 
 
-def show_result(app: "QuarterdeckApp", row: Command, result: Any) -> None:
+async def tell(app: "QuarterdeckApp", row: Command, result: Any, *, undoable: bool = False) -> None:
+    """Say what came of a command that changed something; a key that is shown this once is shown."""
+    from tui.widgets.dialogs import Once
+
+    if key := getattr(result, "api_key", None):
+        name = plain(str(getattr(result, "name", "")))
+        about = "It is shown this once. Whoever has it works as this agent over HTTP: keep it where only that program reads it."
+        await app.push_screen_wait(Once(f"the key of agent {name}", str(key), about))
+    app.say(outcome(row, result), "ok", f"{app.registry.keys_of('undo')} takes it back" if undoable else "")
+
+
+async def show_result(app: "QuarterdeckApp", row: Command, result: Any, *, undoable: bool = False) -> None:
     """Say the result of a command in a line, or show it in a dialog where it has more to it."""
     changed = row.role is not Role.VIEWER
     if changed and not isinstance(result, list | tuple):
-        app.say(outcome(row, result), "ok")
+        await tell(app, row, result, undoable=undoable)
         return
     if not result:
         app.say("nothing to show", "note")

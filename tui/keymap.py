@@ -37,7 +37,16 @@ _NAMES = frozenset(
     ]
     + [f"f{n}" for n in range(1, 25)]
 )
-_KEY = re.compile(r"(?:(?:ctrl|shift|alt|super)\+)*(?P<base>.+)")
+_KEY = re.compile(r"(?:(?:ctrl|shift|alt|super)\+)*(?P<base>.+)", re.IGNORECASE)
+_ALIASES = {
+    "esc": "escape",
+    "return": "enter",
+    "pgup": "pageup",
+    "pgdn": "pagedown",
+    "pgdown": "pagedown",
+    "del": "delete",
+    "ins": "insert",
+}
 _SHOWN = {
     "escape": "esc", "pageup": "pgup", "pagedown": "pgdn", "up": "↑", "down": "↓", "left": "←", "right": "→", "enter": "⏎",
 }  # fmt: skip
@@ -102,11 +111,29 @@ def _checked(sequence: str, where: str) -> str:
     keys = sequence.split()
     if not keys:
         raise UsageError(f"{where} has an empty key", "write none to take its key away")
-    for key in keys:
-        found = _KEY.fullmatch(key)
-        base = found["base"] if found else ""
-        if len(base) != 1 and base not in _NAMES:
+    return " ".join(_as_pressed(key, where) for key in keys)
+
+
+def _as_pressed(key: str, where: str) -> str:
+    """A key as the terminal tells it, however it was spelled: ``shift+a`` is ``A``, ``Ctrl+O`` is ``ctrl+o``, ``esc`` is ``escape``."""
+    found = _KEY.fullmatch(key)
+    assert found is not None
+    base = found["base"]
+    modifiers = {name.lower() for name in key.removesuffix(base).split("+") if name}
+    base = _ALIASES.get(base.lower(), base) if len(base) > 1 else base
+    if len(base) > 1:
+        base = base.lower()
+        if base not in _NAMES:
             raise UsageError(
                 f"{where}: {key!r} is no key", "write x, enter, ctrl+o, or several with blanks between: g t"
             )
-    return " ".join(keys)
+    elif "shift" in modifiers:
+        if not base.isalpha():
+            raise UsageError(
+                f"{where}: {key!r} cannot be told from what shift makes of it", "write the sign itself, as it is typed"
+            )
+        modifiers.discard("shift")
+        base = base.upper()
+    elif "ctrl" in modifiers:
+        base = base.lower()  # a terminal does not tell one from the other
+    return "+".join([*sorted(modifiers), base])

@@ -77,6 +77,12 @@ class Terminal:
             columns = range(self.screen.columns)
             return [[self.screen.buffer[line][column] for column in columns] for line in range(self.screen.lines)]
 
+    def soil(self) -> None:
+        """Another program has the terminal: it leaves its own lines on it."""
+        with self._lock:
+            self.screen.reset()
+            self._stream.feed(b"left over by another program\r\n" * self.screen.lines)
+
     def quiet(self, seconds: float = 0.25, most: float = 30) -> None:
         """Wait until nothing has been written for a while, which is longer on a machine that is busy."""
         seconds *= max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))

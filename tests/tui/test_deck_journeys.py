@@ -12,7 +12,8 @@ from textual.worker import WorkerFailed
 from storage.database import Principal, Role
 from tests.tui.screen_kit import at_the_screen, seen, settled, type_, until
 from tests.tui.world import NOW
-from tui.widgets.dialogs import Ask, Choose, Confirm, Read
+from tui.screens.forms import FormScreen
+from tui.widgets.dialogs import Ask, Choose, Confirm, Once, Read
 from tui.widgets.rows import Rows
 
 
@@ -469,3 +470,33 @@ async def test_a_bug_ends_in_one_sentence_and_a_report_without_values(day: str, 
     assert "out of order" in report.read_text()
     assert secret not in report.read_text()
     assert str(report) in pilot.app.lifeline.report
+
+
+async def test_a_key_of_an_agent_is_shown_once_and_nothing_but_closing_takes_it_away(day: str, tmp_path: Path) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        await pilot.press("g", "a")
+        await settled(pilot)
+        await pilot.press("A")
+        await until(lambda: isinstance(pilot.app.screen, FormScreen), pilot)
+        form = pilot.app.screen
+        for name, text in (("name", "remote"), ("adapter", "builtin"), ("api_key", "yes")):
+            form._put([field.name for field in form.form.fields].index(name), text)
+        await pilot.press("ctrl+s")
+        await until(lambda: isinstance(pilot.app.screen, Once), pilot)
+        first = pilot.app.screen._value
+        assert first in seen(pilot.app)
+        await pilot.press("j", "space", "a")
+        assert isinstance(pilot.app.screen, Once)
+        await pilot.press("enter")
+        await until(lambda: pilot.app.said and "remote" in pilot.app.said[1], pilot)
+        known = "select api_key_hash from agent where name = 'remote'"
+        was = await _value(day, known)
+        assert was
+        assert all(first not in entry.words for entry in pilot.app.store.sent)
+        await pilot.press("colon")
+        await type_(pilot, "agent edit remote --api-key")
+        await pilot.press("enter")
+        await until(lambda: isinstance(pilot.app.screen, Once), pilot)
+        assert pilot.app.screen._value != first
+        assert await _value(day, known) != was
+        await pilot.press("q")

@@ -6,9 +6,12 @@ import pytest
 
 from config.errors import UsageError
 from core.commands.table import all_commands, find
+from tests.tui.screen_kit import at_the_screen
 from tui.actions import GUARDED, Action, Registry, clashes, registry
+from tui.arrangement import PANELS
 from tui.cheat_sheet import cheat_sheet
 from tui.keymap import read_keymap, show_keys
+from tui.scopes import GROUNDS
 
 
 def test_no_key_means_two_things_in_one_place() -> None:
@@ -24,6 +27,71 @@ def test_a_key_that_would_mean_two_things_is_found() -> None:
     assert "x is both task.cancel and task.retry" in found
     assert any("t hides t a" in words for words in found)
     assert "task.delete destroys something and must not be on j" in found
+
+
+def _moved(**keys: str) -> list[str]:
+    known = registry()
+    return clashes(
+        Registry(known.actions, {**known.keys, **{id_.replace("__", "."): (key,) for id_, key in keys.items()}})
+    )
+
+
+def test_a_key_that_a_panel_takes_from_its_screen_is_found_when_it_was_moved() -> None:
+    assert "e is both panel.zoom and task.edit" in _moved(panel__zoom="e")
+    assert "x is both task.cancel and log.wrap" in _moved(log__wrap="x")
+
+
+def test_a_key_may_mean_two_things_where_both_can_never_be_wanted() -> None:
+    assert _moved(task__cancel="d") == [], "d is a default of the settings, and a setting belongs to no task"
+    assert _moved(agent__enable="x") == []
+
+
+def test_the_example_of_the_reference_works_out(tmp_path: Path) -> None:
+    example = cheat_sheet(registry()).partition("```toml\n")[2].partition("```")[0]
+    file = tmp_path / "keymap.toml"
+    file.write_text(example)
+    moved = registry(read_keymap(file, registry().actions))
+    assert moved.keys["task.cancel"] != registry().keys["task.cancel"]
+    assert clashes(moved) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "pressed"),
+    [
+        ("shift+a", "A"), ("Shift+A", "A"), ("ctrl+O", "ctrl+o"), ("CTRL+shift+Up", "ctrl+shift+up"), ("shift+ctrl+up", "ctrl+shift+up"),
+        ("esc", "escape"), ("PgDn", "pagedown"), ("g shift+t", "g T"), ("alt+x", "alt+x"), ("G", "G"), ("+", "+"), ("ctrl++", "ctrl++"), ("F2", "f2"),
+    ],
+)  # fmt: skip
+def test_a_key_is_what_is_pressed_however_it_is_spelled(tmp_path: Path, written: str, pressed: str) -> None:
+    file = tmp_path / "keymap.toml"
+    file.write_text(f'[keys]\n"task.cancel" = "{written}"\n')
+    assert read_keymap(file, registry().actions)["task.cancel"] == (pressed,)
+
+
+async def test_the_table_of_places_is_what_the_screens_are(day: str, tmp_path: Path) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        app = pilot.app
+        known = {scope for entry in app.registry.actions.values() for scope in entry.scopes} - {"app"}
+
+        def held() -> None:
+            scopes = known & set(app.place().scopes)
+            assert any(scopes <= frozenset().union(*ground) for ground in GROUNDS), scopes
+
+        for panel in PANELS:
+            app.screen.focus_panel(panel)
+            await pilot.pause()
+            held()
+        for what, names in (
+            ("agents", {}), ("settings", {}), ("audit", {}), ("doctor", {}), ("knowledge", {}), ("budgets", {}), ("analytics", {}),
+            ("task", {"task": "8"}), ("run", {"run": "8.1"}), ("review", {"task": "5"}), ("knew", {"task": "8"}), ("question", {"question": "1"}),
+        ):  # fmt: skip
+            app.open(what, **names)
+            await pilot.pause()
+            for key in ("", "tab", "tab", "tab"):
+                await pilot.press(*([key] if key else []))
+                await pilot.pause()
+                held()
+            app.pop_screen()
 
 
 def test_whatever_destroys_asks_and_says_what_is_lost() -> None:
@@ -67,6 +135,7 @@ def test_the_keymap_moves_keys_and_takes_them_away(tmp_path: Path) -> None:
         ('[keys]\n"task.cancel" = 3\n', "task.cancel is 3"),
         ('[keys]\n"task.cancel" = "ctrl+nonsense"\n', "'ctrl+nonsense' is no key"),
         ('[keys]\n"task.cancel" = ""\n', "empty key"),
+        ('[keys]\n"task.cancel" = "shift+1"\n', "'shift+1' cannot be told"),
         ('[keyz]\n"task.cancel" = "x"\n', "'keyz' is not the table [keys]"),
         ("[keys", "is no TOML"),
     ],

@@ -1,6 +1,7 @@
 """Tables over many rows: what is read, when, and what a key paints."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from textual.widget import Widget
 from storage.queries import screen as queries
 from tests.tui.screen_kit import at_the_screen, screen_on, seen, settled, type_, until
 from tui.panels.queue import QueuePanel
+from tui.widgets.dialogs import Confirm
 from tui.widgets.rows import Rows
 
 
@@ -163,3 +165,71 @@ async def test_a_cursor_that_is_moved_before_the_rows_are_there_is_where_it_was_
         rows = app.screen.query_one("#queue", Rows)
         assert (rows.loaded, rows.at) == (True, 2)
         assert rows.row() is not None
+
+
+async def test_what_passes_by_is_loaded_at_its_own_pace_and_the_rest_at_once(day: str, tmp_path: Path) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        store = pilot.app.store
+        loads: list[str] = []
+
+        def load(name: str) -> Any:
+            async def loading() -> int:
+                loads.append(name)
+                return len(loads)
+
+            return loading
+
+        slow = store.subscribe(pilot.app.screen, ("event",), load("slow"), pace=3600)
+        quick = store.subscribe(pilot.app.screen, ("event",), load("quick"))
+        await until(lambda: slow.loaded and quick.loaded, pilot)
+        for times in (2, 3):
+            store.reload()
+            await until(lambda times=times: loads.count("quick") == times, pilot)
+        assert loads.count("slow") == 1
+        slow.refresh()
+        await until(lambda: loads.count("slow") == 2, pilot)
+        slow.close()
+        quick.close()
+
+
+async def test_the_live_log_is_slower_on_a_slow_line(day: str, tmp_path: Path) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        live = pilot.app.screen.query_one("#log", Rows)
+        usual = live.pace
+        pilot.app.choices = replace(pilot.app.choices, low_bandwidth=True)
+        assert 0.25 <= usual <= 0.5
+        assert live.pace > usual
+
+
+async def test_no_false_reason_is_given_before_anything_is_loaded(
+    day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = asyncio.Event()
+    queued = QueuePanel.load_keys
+
+    async def late(self: QueuePanel) -> Any:
+        await there.wait()
+        return await queued(self)
+
+    monkeypatch.setattr(QueuePanel, "load_keys", late)
+    app = screen_on(day, tmp_path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(lambda: app.store.state == "live" and app.pulse is not None, pilot)
+        await pilot.press("3")
+        for key in ("x", "e", "enter", "y", "s"):
+            await pilot.press(key)
+            await until(lambda: app.said is not None, pilot)
+            assert app.said is not None
+            assert "still being loaded" in app.said[1], key
+        there.set()
+        await settled(pilot)
+        await pilot.press("x")
+        await until(lambda: isinstance(app.screen, Confirm), pilot)
+
+
+async def test_an_empty_table_says_that_there_is_nothing(seen_nothing: str, tmp_path: Path) -> None:
+    async with at_the_screen(seen_nothing, tmp_path) as pilot:
+        pilot.app.screen.focus_panel("queue")
+        for key, words in (("enter", "subject: open: there is nothing here"), ("x", "there is nothing here")):
+            await pilot.press(key)
+            assert pilot.app.said[1] == words

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,54 @@ def test_it_is_suspended_and_comes_back(seen_day: str, world_environ: dict[str, 
         line.send("q")
         assert line.ended() == 0
         line.wait(lambda: line.output.count(b"\x1b[23;2t") == 2)
+
+
+def test_what_another_program_wrote_meanwhile_is_painted_over(seen_day: str, world_environ: dict[str, str]) -> None:
+    with terminal(world_environ | {"QD_DATABASE_URL": seen_day}, "--readonly", size=(120, 40)) as line:
+        _seen(line)
+        line.wait("22")
+        line.quiet()
+        before = line.cells()
+        line.send("\x1a")
+        line.stopped()
+        line.soil()
+        os.kill(line.pid, signal.SIGCONT)
+        line.wait("need you")
+        line.quiet()
+        assert line.cells() == before, line.text()
+        line.send("Q")
+        assert line.ended() == 0
+
+
+def test_what_an_editor_leaves_is_painted_over(day: str, world_environ: dict[str, str], tmp_path: Path) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text(
+        '#!/bin/sh\nfor n in 1 2 3 4 5 6 7 8 9; do printf "\\033[${n}0H\\033[${n};1Hthe editor was here"; done\necho more >> "$1"\n'
+    )
+    editor.chmod(0o755)
+    with terminal(world_environ | {"EDITOR": str(editor)}, "--database-url", day, size=(120, 40)) as line:
+        _seen(line)
+        line.wait("22")
+        line.send("3")
+        line.send("t")
+        line.wait("new task")
+        line.quiet()
+        line.send("\x05")
+        line.wait(lambda: b"the editor was here" in line.output)
+        line.wait("more")
+        line.quiet()
+        written = line.cells()
+        assert "the editor was here" not in line.text()
+        size = len(line.output)
+        line.send("\x0c")
+        line.wait(lambda: len(line.output) > size + 5000)
+        line.quiet()
+        assert line.cells() == written
+        for _ in range(2):
+            line.send("\x1b")
+            line.quiet()
+        line.send("Q")
+        assert line.ended() == 0
 
 
 def test_it_bears_any_size(seen_day: str, world_environ: dict[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tui.actions import Place, Subject, command
+from tui.actions import Place, Subject, command, several
 
 
 def _is(status: str) -> "Any":
@@ -46,5 +46,5 @@ command(
 )
 command(
     "agent.remove", "delete", scopes=("agents",), arguments={"name": "agent"}, help="Remove the agent; its past runs stay.",
-    loses=lambda place: f"{', '.join(s['agent'] for s in place.subjects)}: its settings and its API key are gone. Its past runs stay.",
+    loses=lambda place: f"{several((s['agent'] for s in place.subjects), 10)}: its settings and its API key are gone. Its past runs stay.",
 )  # fmt: skip

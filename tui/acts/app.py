@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from core.commands.table import ABOUT, all_commands
-from tui import giving, themes
+from tui import giving, themes, undoing
 from tui.actions import Place, action, command, why_not
 from tui.ink import Part, plain
 from tui.widgets.dialogs import Option
@@ -28,7 +28,17 @@ def quit_now(place: Place) -> None:
     place.app.exit(return_code=0)
 
 
-@action("back", "escape")
+def _takes_back(place: Place) -> str:
+    panel = place.panel
+    marks = getattr(panel, "marks", None)
+    if marks:
+        return f"unmark {len(marks):,}"
+    if getattr(panel, "filter", None):
+        return "show all"
+    return "unzoom" if getattr(getattr(place.screen, "chosen", None), "zoomed", False) else ""
+
+
+@action("back", "escape", footer="back", order=5, label=_takes_back)
 def back(place: Place) -> None:
     """Take back the filter, the marks or the zoom, else go back to the place before."""
     panel = place.panel
@@ -95,8 +105,14 @@ def sent(place: Place) -> None:
 
 @action("undo", "u", title="undo")
 async def undo(place: Place) -> None:
-    """Take the last change back, where it has an inverse: pause and resume, priority, cancel and retry, enable and disable."""
-    await giving.undo(place.app)
+    """Take the last change back, where it has an inverse: edits, priority, settings, pause and resume, cancel, put aside."""
+    await undoing.undo(place.app)
+
+
+@action("undo.drop")
+def drop_undo(place: Place) -> None:
+    """Forget the last change that could be taken back: the one before it is the next."""
+    undoing.drop(place.app)
 
 
 @action("screen.redraw", "ctrl+l", title="redraw")
@@ -196,9 +212,11 @@ async def _give_command(app: "QuarterdeckApp", name: str) -> None:
         app.say("nothing was done", "note")
         return
     if row.streams:
-        giving.show_result(app, row, [item async for item in await app.do(name, asked)])
+        await giving.show_result(app, row, [item async for item in await app.do(name, asked)])
     else:
-        giving.show_result(app, row, await app.do(name, asked))
+        held = len(app.undos)
+        result = await giving.give_undoably(app, row, asked)
+        await giving.show_result(app, row, result, undoable=len(app.undos) > held)
 
 
 def palette_options(place: Place) -> list[Option]:

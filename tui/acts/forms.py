@@ -5,8 +5,8 @@ from typing import Any
 
 from config.errors import QuarterdeckError
 from core.commands.table import find
-from tui.actions import Place, action
-from tui.giving import names_of, outcome
+from tui.actions import Place, action, nothing_here, only_one
+from tui.giving import names_of, tell
 from tui.ink import plain
 
 _TASKS = 300
@@ -37,9 +37,10 @@ async def _filled_in(
         names["task"] = [(str(task.number), task.title) for task in tasks if task.status not in ("failed", "cancelled")]
     from tui.screens.forms import FormScreen, known_of
 
+    held = len(app.undos)
     result = await app.push_screen_wait(FormScreen(form, known_of(names)))
     if result is not None:
-        app.say(outcome(command, result), "ok")
+        await tell(app, command, result, undoable=len(app.undos) > held)
     return result
 
 
@@ -61,13 +62,20 @@ async def add_task(place: Place) -> None:
 
 
 @action(
-    "task.edit", "e", scopes=("queue", "task-page"), footer="edit", order=34, title="task: edit", command="task.edit"
+    "task.edit",
+    "e",
+    scopes=("queue", "task-page"),
+    footer="edit",
+    order=34,
+    title="task: edit",
+    command="task.edit",
+    enabled=only_one,
 )
 async def edit_task(place: Place) -> None:
     """Change the task, in a form."""
     subject = place.subject
     if subject is None or "task" not in subject.names:
-        raise QuarterdeckError("nothing is selected")
+        raise QuarterdeckError(nothing_here(place))
     task = await place.app.store.ask("task.show", task=subject["task"])
     await _filled_in(place, "task.edit", f"#{task.number} {plain(task.title)}", fixed={"task": task.number}, row=task)
 
@@ -79,13 +87,20 @@ async def add_project(place: Place) -> None:
 
 
 @action(
-    "project.edit", "e", scopes=("projects",), footer="edit", order=29, title="project: edit", command="project.edit"
+    "project.edit",
+    "e",
+    scopes=("projects",),
+    footer="edit",
+    order=29,
+    title="project: edit",
+    command="project.edit",
+    enabled=only_one,
 )
 async def edit_project(place: Place) -> None:
     """Change the project, in a form."""
     subject = place.subject
     if subject is None or "project" not in subject.names:
-        raise QuarterdeckError("nothing is selected")
+        raise QuarterdeckError(nothing_here(place))
     project = await place.app.store.ask("project.show", id=subject["project"])
     await _filled_in(place, "project.edit", f"project {project.id}", fixed={"id": project.id}, row=project)
 
@@ -96,11 +111,20 @@ async def add_agent(place: Place) -> None:
     await _filled_in(place, "agent.add", "new agent")
 
 
-@action("agent.edit", "e", scopes=("agents",), footer="edit", order=29, title="agent: edit", command="agent.edit")
+@action(
+    "agent.edit",
+    "e",
+    scopes=("agents",),
+    footer="edit",
+    order=29,
+    title="agent: edit",
+    command="agent.edit",
+    enabled=only_one,
+)
 async def edit_agent(place: Place) -> None:
     """Change the agent, in a form."""
     subject = place.subject
     if subject is None or "agent" not in subject.names:
-        raise QuarterdeckError("nothing is selected")
+        raise QuarterdeckError(nothing_here(place))
     agent = await place.app.store.ask("agent.show", name=subject["agent"])
     await _filled_in(place, "agent.edit", f"agent {agent.name}", fixed={"name": agent.name}, row=agent)

@@ -1,87 +1,98 @@
 """Answering where it stands: questions by the number of their option or in words, approvals, reviews."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from core.commands.table import find
-from tui.actions import Place, action, command
-from tui.answers import MOST, Answer, Asked, lasting
+from tui.actions import Place, action, command, nothing_here, several
+from tui.answers import MOST, Asked, lasting
 from tui.ink import plain
+from tui.undoing import Undo
 from tui.widgets.dialogs import Option, Pick
+from tui.widgets.rows import Rows
 
 
-def _asked(place: Place) -> Asked | None:
-    return place.subject.asks if place.subject else None
+def _asked(place: Place) -> list[Asked]:
+    """What is asked here: by all that are marked, else by what is under the cursor."""
+    return [subject.asks for subject in place.subjects if subject.asks is not None]
 
 
 def _asks_leave(place: Place) -> str | None:
-    asked = _asked(place)
-    return None if asked is not None and asked.permission else "it does not ask for permission"
+    return None if any(asked.permission for asked in _asked(place)) else "it does not ask for permission"
 
 
 def _names_tool(place: Place) -> str | None:
-    asked = _asked(place)
-    named = asked is not None and asked.rule is not None
+    named = any(asked.rule is not None for asked in _asked(place))
     return _asks_leave(place) or (None if named else "it names no tool that could always be allowed")
 
 
-def _lasting(place: Place) -> str:
-    asked = [subject.asks for subject in place.subjects if subject.asks is not None and subject.asks.rule is not None]
-    return " ".join(dict.fromkeys(lasting(each.rule or "", each.project) for each in asked))
+def _rules(asked: Sequence[Asked]) -> str:
+    return " ".join(dict.fromkeys(lasting(each.rule, each.project) for each in asked if each.rule is not None))
 
 
-@action("question.answer", "a a", scopes=("question",), footer="answer", order=10, command="question.answer")
+def _answerable(place: Place) -> str | None:
+    """Why there is no answer that fits all that is asked here; None when there is."""
+    asked = _asked(place)
+    if not asked:
+        return "nothing is asked here"
+    alike = len({tuple(answer.name for answer in each.answers) for each in asked}) == 1
+    return None if alike else f"the {len(asked)} marked have different answers"
+
+
+def no_answer(place: Place, n: int) -> str | None:
+    """Why answer ``n`` cannot be given here; None when it can."""
+    reason = _answerable(place)
+    return reason or (None if n <= len(_asked(place)[0].answers) else f"there is no answer {n}")
+
+
+@action(
+    "question.answer",
+    "a a",
+    scopes=("question",),
+    footer="answer",
+    order=10,
+    command="question.answer",
+    enabled=_answerable,
+)
 async def answer(place: Place) -> None:
-    """Answer the question: choose one of its answers, or say it in words."""
+    """Answer the question, or all that are marked: choose one of its answers, or say it in words."""
     app, asked = place.app, _asked(place)
-    if asked is None:
-        return
-    text = plain(asked.text)
-    if asked.answers:
+    first = asked[0]
+    text = plain(first.text) if len(asked) == 1 else f"{len(asked)} marked"
+    if first.answers:
         options = [
-            Option(plain(found.name), plain(found.note), None, found, str(n))
-            for n, found in enumerate(asked.answers, start=1)
+            Option(plain(found.name), plain(found.note) if len(asked) == 1 else "", None, n, str(n))
+            for n, found in enumerate(first.answers, start=1)
         ]
-        own = [] if asked.permission else [Option("in my own words")]
-        title = f"allow? {text}" if asked.permission else text
+        own = [] if first.permission else [Option("in my own words")]
+        title = f"allow? {text}" if first.permission else text
         chosen: Option | None = await app.push_screen_wait(
             Pick(title, [*options, *own], "type to narrow down, or press its digit")
         )
         if chosen is None:
             return
         if chosen.value is not None:
-            await _give(place, asked, chosen.value, why=chosen.value.given == {"deny": True})
+            await answer_with(place, chosen.value, why=True)
             return
     if words := await app.ask_text(text, "your answer goes to the agent as it is"):
-        await _settle(place, asked, {"text": words, **({"free": True} if asked.options else {})})
+        await _settle(place, [(each, {"text": words, **({"free": True} if each.options else {})}) for each in asked])
 
 
-def no_answer(place: Place, n: int) -> str | None:
-    """Why answer ``n`` cannot be given here; None when it can."""
-    asked = _asked(place)
-    if asked is None:
-        return "nothing is asked here"
-    return None if n <= len(asked.answers) else f"there is no answer {n}"
-
-
-async def answer_with(place: Place, n: int) -> None:
-    """Give answer ``n`` of what is asked here, from 1."""
-    asked = _asked(place)
-    if asked is not None:
-        await _give(place, asked, asked.answers[n - 1])
-
-
-async def _give(place: Place, asked: Asked, answer: Answer, *, why: bool = False) -> None:
-    """Give an answer; what holds for good is confirmed first. ``why``: the reason of a denial is asked for."""
-    given = dict(answer.given)
-    if answer.rule is not None and not await place.app.confirm("always allow?", lasting(answer.rule, asked.project)):
-        place.app.say("nothing was answered", "note")
+async def answer_with(place: Place, n: int, *, why: bool = False) -> None:
+    """Give answer ``n`` from 1; what holds for good is confirmed first. ``why``: the reason of a denial is asked for."""
+    app, asked = place.app, _asked(place)
+    given = [(each, dict(each.answers[n - 1].given)) for each in asked]
+    lasts = [each for each in asked if each.answers[n - 1].rule is not None]
+    if lasts and not await app.confirm("always allow?", _rules(lasts)):
+        app.say("nothing was answered", "note")
         return
-    if why:
-        reason = await place.app.ask_text("deny", "why not? the agent is told")
+    if why and "deny" in given[0][1]:
+        reason = await app.ask_text("deny", "why not? the agent is told")
         if reason is None:
             return
-        given |= {"text": reason} if reason.strip() else {}
-    await _settle(place, asked, given)
+        if reason.strip():
+            given = [(each, {**answer_, "text": reason}) for each, answer_ in given]
+    await _settle(place, given)
 
 
 def _answer_key(n: int) -> None:
@@ -94,8 +105,7 @@ def _answer_key(n: int) -> None:
         return no_answer(place, n)
 
     def shown(place: Place) -> str:
-        asked = _asked(place)
-        return plain(asked.answers[n - 1].name) if asked and n <= len(asked.answers) else "-"
+        return plain(_asked(place)[0].answers[n - 1].name) if offered(place) is None else "-"
 
     action(
         f"question.option-{n}", f"a {n}", scopes=("question",), enabled=offered, label=shown, command="question.answer"
@@ -106,20 +116,30 @@ for _n in range(1, MOST + 1):
     _answer_key(_n)
 
 
-async def _settle(place: Place, asked: Asked, given: dict[str, Any]) -> None:
+async def _settle(place: Place, given: Sequence[tuple[Asked, dict[str, Any]]]) -> None:
     from tui.giving import outcome
 
-    result = await place.app.do("question.answer", {"id": asked.number, **given})
-    place.app.say(outcome(find("question.answer"), result), "ok")
+    result: Any = None
+    for asked, answer_ in given:
+        result = await place.app.do("question.answer", {"id": asked.number, **answer_})
+    if isinstance(place.panel, Rows):
+        place.panel.clear_marks()
+    said = outcome(find("question.answer"), result) if len(given) == 1 else f"{len(given)} are answered"
+    place.app.say(said, "ok")
+
+
+def _allowed(place: Place) -> str:
+    return f"Allowed, this once: {several([plain(asked.text) for asked in _asked(place)], 5)}."
 
 
 command(
     "question.allow", "A", scopes=("question",), name="question.answer", arguments={"id": "question"}, fixed={"allow": True},
-    help="Allow what is asked for, this once.", enabled=_asks_leave, footer="allow", order=11,
+    help="Allow what is asked for, this once.", enabled=_asks_leave, footer="allow", order=11, many=_allowed,
 )  # fmt: skip
 command(
     "question.always", scopes=("question",), name="question.answer", arguments={"id": "question"}, fixed={"always": True},
-    help="Allow it now and from now on in this project; the rule that is added is shown first.", enabled=_names_tool, loses=_lasting,
+    help="Allow it now and from now on in this project; the rule that is added is shown first.", enabled=_names_tool,
+    loses=lambda place: _rules(_asked(place)),
 )  # fmt: skip
 command(
     "question.deny", "D", scopes=("question",), name="question.answer", arguments={"id": "question"}, fixed={"deny": True},
@@ -127,7 +147,7 @@ command(
 )  # fmt: skip
 command(
     "review.approve", "m", scopes=("review",), arguments={"task": "review"}, footer="merge", order=12,
-    help="Approve the change and have it merged.",
+    help="Approve the change and have it merged.", many=lambda place: f"Merged unread, where their checks pass: {_labels(place)}.",
 )  # fmt: skip
 command(
     "review.request-changes", "c", scopes=("review",), arguments={"task": "review"}, footer="changes", order=13,
@@ -141,7 +161,7 @@ command(
 
 
 def _labels(place: Place) -> str:
-    return ", ".join(subject.label for subject in place.subjects[:5]) + (" …" if len(place.subjects) > 5 else "")
+    return several((subject.label for subject in place.subjects), 5)
 
 
 def _anything(place: Place) -> str | None:
@@ -158,17 +178,20 @@ def put_aside(place: Place) -> None:
     rows = [subject.row for subject in place.subjects]
     if not rows:
         return
-    keys, before = [aside_key(row) for row in rows], app.memory.get("aside", [])
-    back = panel.shows_aside
-    app.memory.set("aside", [key for key in before if key not in keys] if back else [*before, *keys][-500:])
+    keys, back = [aside_key(row) for row in rows], panel.shows_aside
+
+    def move(aside: bool) -> None:
+        rest = [key for key in app.memory.get("aside", []) if key not in keys]
+        app.memory.set("aside", [*rest, *keys][-500:] if aside else rest)
+        panel.reload()
+        app.needs_changed()
+
+    move(not back)
     panel.clear_marks()
-    panel.reload()
-    app.needs_changed()
-    what, done = (
-        plain(rows[0].title or rows[0].text) if len(rows) == 1 else str(len(rows)),
-        "taken back" if back else "put aside",
-    )
-    app.say(f"{done}: {what}", "note")
+    done = "taken back" if back else "put aside"
+    said = f"{done}: {plain(rows[0].title or rows[0].text)}" if len(rows) == 1 else f"{len(rows)} {done}"
+    app.undos.append(Undo(said, here=lambda: move(back)))
+    app.say(said, "note", f"{app.registry.keys_of('undo')} takes it back")
 
 
 def _any_aside(place: Place) -> str | None:
@@ -188,7 +211,7 @@ def list_aside(place: Place) -> None:
 
 
 def _something(place: Place) -> str | None:
-    return None if place.subject else "nothing is selected"
+    return None if place.subject else nothing_here(place)
 
 
 @action("subject.open", "enter", scopes=("rows",), footer="open", order=20, enabled=_something)

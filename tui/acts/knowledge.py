@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from config.errors import QuarterdeckError
 from core.commands.table import find
-from tui.actions import Place, Subject, action, command
+from tui.actions import Place, Subject, action, checked, command, nothing_here, only_one, several
 from tui.editor import edit_text, open_file
-from tui.giving import Undo, names_of, outcome
+from tui.giving import names_of, outcome
 from tui.ink import plain
+from tui.undoing import Undo
 from tui.widgets.dialogs import Option
 
 if TYPE_CHECKING:
@@ -96,12 +97,12 @@ command("knowledge.down", "-", scopes=("knowledge",), name="knowledge.vote", arg
 command("knowledge.restore", "r", scopes=("knowledge",), arguments={"id": "memory"}, enabled=_past, footer="bring back", order=22,
         help="Bring back what was deleted, refused, deprecated or superseded, or what lies in cold storage.")  # fmt: skip
 command("knowledge.delete", "delete", scopes=("knowledge",), arguments={"id": "memory"}, enabled=_active,
-        undo=_restore, loses=lambda place: f"{', '.join(s.label for s in place.subjects)}: no run is told of it any more. Its history stays.",
+        undo=_restore, loses=lambda place: f"{several(s.label for s in place.subjects)}: no run is told of it any more. Its history stays.",
         help="Delete the item: nobody finds it any more.")  # fmt: skip
 
 
 @action(
-    "knowledge.settle", "w", scopes=("knowledge",), footer="which stands", order=12, enabled=_opposed,
+    "knowledge.settle", "w", scopes=("knowledge",), footer="which stands", order=12, enabled=checked(_opposed, only_one),
     command="knowledge.supersede",
 )  # fmt: skip
 async def settle(place: Place) -> None:
@@ -165,7 +166,7 @@ async def add(place: Place) -> None:
 def _changeable(place: Place) -> str | None:
     row = _entry(place)
     if row is None:
-        return "nothing is selected"
+        return nothing_here(place)
     if row.category == "opposed":
         return "these are two; w says which stands"
     return "it is read from a file; s opens that" if row.origin == "file" else None
@@ -184,7 +185,13 @@ def _kept(place: Place, number: str, text: str) -> Iterator[None]:
 
 
 @action(
-    "knowledge.edit", "e", scopes=("knowledge",), footer="edit", order=30, enabled=_changeable, command="knowledge.edit"
+    "knowledge.edit",
+    "e",
+    scopes=("knowledge",),
+    footer="edit",
+    order=30,
+    enabled=checked(_changeable, only_one),
+    command="knowledge.edit",
 )
 async def edit(place: Place) -> None:
     """Change the item: its text in your editor, a lesson or a decision in a form. What it said before stays in its history."""
@@ -222,7 +229,7 @@ async def source(place: Place) -> None:
     """Go to where the item comes from: the file in your editor, the run or the task."""
     app, row = place.app, _entry(place)
     if row is None:
-        app.say("nothing is selected", "note")
+        app.say(nothing_here(place), "note")
         return
     if found := re.search(r"\brun (\d+\.\d+)\b", row.source):
         app.open("run", run=found[1])

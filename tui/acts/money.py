@@ -5,9 +5,10 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from core.commands.table import find
-from tui.actions import Place, Subject, action, command
-from tui.giving import Undo, outcome
+from tui.actions import Place, Subject, action, checked, command, only_one, several
+from tui.giving import outcome
 from tui.panels.budgets import Line, amount
+from tui.undoing import Undo
 
 if TYPE_CHECKING:
     from core.commands.budget import Budget
@@ -78,7 +79,15 @@ async def _set(place: Place, budget: "Budget", hard: Decimal | None, soft: Decim
     app.say(said, "ok", f"{app.registry.keys_of('undo')} takes it back")
 
 
-@action("budget.limit", "+", scopes=("budgets",), footer="limit", order=10, enabled=_budget, command="budget.set")
+@action(
+    "budget.limit",
+    "+",
+    scopes=("budgets",),
+    footer="limit",
+    order=10,
+    enabled=checked(_budget, only_one),
+    command="budget.set",
+)
 async def limit(place: Place) -> None:
     """Set another limit: it holds at once, and what waited for an increase goes on."""
     row = _line(place)
@@ -94,7 +103,15 @@ async def limit(place: Place) -> None:
     await _set(place, budget, hard, budget.soft, f"limit of {row.name} is {amount(hard, row.unit)} per {row.period}")
 
 
-@action("budget.soft", "m", scopes=("budgets",), footer="soft limit", order=14, enabled=_budget, command="budget.set")
+@action(
+    "budget.soft",
+    "m",
+    scopes=("budgets",),
+    footer="soft limit",
+    order=14,
+    enabled=checked(_budget, only_one),
+    command="budget.set",
+)
 async def soft_limit(place: Place) -> None:
     """Set from where on a person is told; it stops nothing."""
     row = _line(place)
@@ -113,7 +130,13 @@ async def soft_limit(place: Place) -> None:
 
 
 @action(
-    "budget.beyond", "=", scopes=("budgets",), footer="this once", order=12, enabled=_limited, command="budget.override"
+    "budget.beyond",
+    "=",
+    scopes=("budgets",),
+    footer="this once",
+    order=12,
+    enabled=checked(_limited, only_one),
+    command="budget.override",
 )
 async def beyond(place: Place) -> None:
     """Let it go beyond its limit in this period only; what waited for it goes on."""
@@ -191,7 +214,7 @@ async def add_service(place: Place) -> None:
 
 
 @action("service.edit", "e", scopes=("budgets",), order=42, title="service: edit", command="service.edit",
-        enabled=lambda place: None if place.subject and "service" in place.subject.names else "it is no service")  # fmt: skip
+        enabled=checked(only_one, lambda place: None if place.subject and "service" in place.subject.names else "it is no service"))  # fmt: skip
 async def edit_service(place: Place) -> None:
     """Change the service, in a form."""
     from tui.forms import form_of
@@ -212,7 +235,7 @@ def _removed(place: Place) -> str:
         for s in place.subjects
         if isinstance(row := s.row, Line)
     ]
-    return f"What holds no more: {'; '.join(lost)}. The ledger stays."
+    return f"What holds no more: {several(lost, 10)}. The ledger stays."
 
 
 def _limits(row: Line) -> str:

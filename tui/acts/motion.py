@@ -6,7 +6,7 @@ With the scope ``rows`` it is a table: it can be filtered, sorted, marked.
 from typing import Any
 
 from config.errors import UsageError
-from tui.actions import Place, action
+from tui.actions import Place, action, nothing_here
 from tui.widgets.prompt import Prompt
 from tui.widgets.rows import Rows
 
@@ -114,14 +114,22 @@ def mark(place: Place) -> None:
 
 
 @action("mark.all", "*", scopes=("rows",))
-def mark_all(place: Place) -> None:
-    """Mark all rows that are shown and loaded, or none."""
+async def mark_all(place: Place) -> None:
+    """Mark all rows that the filter lets through, also those that are not seen; or none."""
     panel = place.panel
     assert isinstance(panel, Rows)
-    panel.marks = set() if panel.marks else {key for key in panel.keys if key in panel.rows}
-    panel.changed()
-    panel.repaint()
-    place.app.place_changed()
+    if panel.marks:
+        panel.clear_marks()
+    else:
+        place.app.say(f"{await panel.mark_all():,} marked", "note")
+
+
+@action("mark.next", "'", scopes=("rows",))
+def next_mark(place: Place) -> None:
+    """The next row that is marked."""
+    assert isinstance(place.panel, Rows)
+    if not place.panel.next_mark(1):
+        place.app.say("nothing is marked; space does", "note")
 
 
 @action("sort.next", "o", scopes=("rows",))
@@ -149,9 +157,8 @@ def jump(place: Place) -> None:
 
 @action("copy.name", "y", scopes=("rows", "detail"))
 async def copy(place: Place) -> None:
-    """Copy what the thing is called."""
-    subject = place.subject
-    if subject is None:
-        place.app.say("nothing is selected", "note")
+    """Copy what the thing is called, or all that are marked, one a line."""
+    if not place.subjects:
+        place.app.say(nothing_here(place), "note")
         return
-    await place.app.copy(next(iter(subject.names.values()), subject.label))
+    await place.app.copy("\n".join(next(iter(subject.names.values()), subject.label) for subject in place.subjects))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tui.actions import Place, Subject, action, command
+from tui.actions import Place, Subject, action, command, several
 
 
 def _is(status: str) -> "Any":
@@ -22,7 +22,7 @@ def _resume(subject: Subject) -> tuple[str, dict[str, Any]]:
 
 
 def _removes(place: Place) -> str:
-    names = ", ".join(subject["project"] for subject in place.subjects)
+    names = several((subject["project"] for subject in place.subjects), 10)
     tasks = sum(getattr(subject.row, "open_tasks", 0) for subject in place.subjects)
     return (
         f"{names}: all tasks of it ({tasks} of them open), their runs and logs are deleted. This cannot be undone. "

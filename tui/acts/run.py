@@ -2,11 +2,14 @@
 
 from typing import Any
 
-from tui.actions import Place, Subject, command
+from tui.actions import Place, Subject, command, several
+
+_OVER = frozenset({"completed", "failed", "cancelled", "succeeded", "lost", "pending", "blocked"})
+"""States of a task or a run in which nothing is at work."""
 
 
 def _stops(place: Place) -> str:
-    names = ", ".join(f"run {subject['run']}" for subject in place.subjects if "run" in subject.names)
+    names = several(f"run {subject['run']}" for subject in place.subjects if "run" in subject.names)
     return (
         f"{names}: the agent is interrupted and its processes are ended. What it has changed stays on its branch; "
         "the task then waits for you to retry or cancel it."
@@ -22,11 +25,8 @@ def _pause(subject: Subject) -> tuple[str, dict[str, Any]]:
 
 
 def _ended(place: Place) -> str | None:
-    row = place.subject.row if place.subject else None
-    status = str(getattr(row, "status", ""))
-    if status in ("completed", "failed", "cancelled", "succeeded", "lost", "pending", "blocked"):
-        return "no run of it is at work"
-    return None
+    states = {str(getattr(subject.row, "status", "")) for subject in place.subjects}
+    return "no run of it is at work" if states and states <= _OVER else None
 
 
 command(

@@ -1,26 +1,21 @@
 """Actions on settings: set live, checked while one types, taken back with undo."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from config.errors import QuarterdeckError, UsageError
 from config.reader import check_value, parse_value
-from tui.actions import Place, Subject, action, command
-from tui.giving import Undo
+from tui.actions import Place, Subject, action, command, only_one
+from tui.undoing import Undo, setting_as_it_was
 
 
-def _before(subject: Subject) -> tuple[str, dict[str, Any]]:
-    row = subject.row
-    if row.source == "database":
-        import json
-
-        return "settings.set", {
-            "key": row.key,
-            "value": json.dumps(row.value) if not isinstance(row.value, str) else row.value,
-        }
-    return "settings.unset", {"key": row.key}
+def _before(subject: Subject) -> tuple[str, Mapping[str, Any]]:
+    return setting_as_it_was(subject.row)
 
 
-@action("settings.change", "e", scopes=("setting",), footer="change", order=10, command="settings.set")
+@action(
+    "settings.change", "e", scopes=("setting",), footer="change", order=10, command="settings.set", enabled=only_one
+)
 async def change(place: Place) -> None:
     """Set another value, live: engines take it up at once."""
     subject, app = place.subject, place.app

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tui.actions import Place, Subject, command
+from tui.actions import Place, Subject, command, several
 from tui.giving import ask_missing
 
 _ENDED = ("completed", "failed", "cancelled")
@@ -41,9 +41,7 @@ def _deletes(place: Place) -> str:
 
 
 def _labels(place: Place) -> str:
-    shown = [subject.label for subject in place.subjects[:3]]
-    more = len(place.subjects) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return several(subject.label for subject in place.subjects)
 
 
 def _priority_before(subject: Subject) -> tuple[str, dict[str, Any]] | None:

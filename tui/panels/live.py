@@ -13,6 +13,9 @@ from tui.widgets.rows import Column, Rows
 SHOWN = 200
 """Events that are kept on the deck; all of them are in the log of a run."""
 
+SECONDS, SLOW_SECONDS = 0.35, 1.5
+"""Least seconds between two pictures, and on a slow line."""
+
 KINDS = {
     "message": "text", "thinking": "dim", "tool_call": "run", "tool_result": "dim", "edit": "ok", "question": "ask", "answer": "ask",
     "verify": "warn", "error": "bad", "status": "dim", "output": "dim", "usage": "dim",
@@ -66,6 +69,11 @@ class LivePanel(TablePanel):
         super().__init__(id=id)
         self.follows = True
         self._unseen = 0
+
+    @property
+    def pace(self) -> float:
+        """What passes by need not be seen line by line: a few pictures a second tell as much, and a slow line carries them."""
+        return SLOW_SECONDS if self.deck.choices.low_bandwidth else SECONDS
 
     async def load_all(self) -> Sequence[queries.LiveEvent]:
         """The newest events, the oldest of them first."""

@@ -137,8 +137,6 @@ class QueuePanel(RowsPanel):
         parts: list[Part] = [(count, "dim")]
         if self.order:
             parts.append((f" by {self.order}", "dim"))
-        if self.marks:
-            parts.append((f" {self.ink.glyph('mark')} {len(self.marks)} marked", "focus"))
         return parts
 
     def nothing(self) -> Sequence[str]:

@@ -77,6 +77,11 @@ class BaseScreen(Screen[None]):
         for lines in self.query(Lines):
             lines.tick()
 
+    @property
+    def loading_yet(self) -> bool:
+        """Whether what the screen is about has not been loaded yet."""
+        return False
+
     def subject(self) -> Subject | None:
         """What the whole screen is about, where no panel has anything under its cursor."""
         return None

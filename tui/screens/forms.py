@@ -13,6 +13,7 @@ from textual.widgets import Input, Static, TextArea
 
 from config.errors import QuarterdeckError, UsageError
 from tui.forms import Field, Form, arguments_of, completed, offers, wrong
+from tui.giving import give_undoably
 from tui.ink import plain
 from tui.widgets.dialogs import Dialog
 
@@ -262,7 +263,7 @@ class FormScreen(Dialog[Any]):
             arguments = arguments_of(self.form, self.texts())
             if self.form.edits and arguments == dict(self.form.fixed):
                 raise UsageError("nothing was changed", "esc leaves")
-            result = await self.deck.do(self.form.command.name, arguments)
+            result = await give_undoably(self.deck, self.form.command, arguments)
         except QuarterdeckError as error:
             self._said = error.sentence()
             self._tell()

@@ -239,6 +239,11 @@ class ReviewScreen(PanedScreen):
         return Subject("task", {"task": str(review.task)}, f"#{review.task} {plain(review.title)}", row)
 
     @property
+    def loading_yet(self) -> bool:
+        """Whether the review is not there yet."""
+        return self.shown is None and not self.trouble
+
+    @property
     def review(self) -> Review | None:
         """What is judged."""
         return self.shown.details.review if self.shown else None

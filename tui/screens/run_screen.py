@@ -260,6 +260,11 @@ class RunScreen(BaseScreen):
     def _run_name(self) -> str:
         return self.picture.run.name if self.picture else self._wanted
 
+    @property
+    def loading_yet(self) -> bool:
+        """Whether the run is not there yet."""
+        return self.picture is None and not self.trouble
+
     def subject(self) -> Subject:
         """The run, with what it asks."""
         if self.picture is None:

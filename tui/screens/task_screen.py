@@ -287,6 +287,11 @@ class TaskScreen(PanedScreen):
 
     # ── what actions ask ────────────────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def loading_yet(self) -> bool:
+        """Whether the task is not there yet."""
+        return self.shown is None
+
     def subject(self) -> Subject | None:
         """The task."""
         return subject_of_task(self.shown.task) if self.shown else None

@@ -225,21 +225,17 @@ class Footer(Bar):
                 nearest.setdefault(sequence, entry.id)
         for entry in sorted(here, key=lambda entry: entry.order):
             keys = app.registry.keys.get(entry.id, ())
-            if (
-                not entry.footer
-                or not keys
-                or entry.id in ("help.show", "palette.show")
-                or nearest[keys[0]] != entry.id
-            ):
+            word = entry.label(place) if entry.footer and entry.label else entry.footer
+            if not word or not keys or entry.id in ("help.show", "palette.show") or nearest[keys[0]] != entry.id:
                 continue
             shown = show_keys(keys[:1])
-            size = cell_len(shown) + cell_len(entry.footer) + 3
+            size = cell_len(shown) + cell_len(word) + 3
             if size > room - tail_width:
                 continue
             if why_not(entry, place) is not None:
                 continue
             room -= size
-            parts += [(shown, "focus bold"), (f" {entry.footer}", "dim"), ("  ", "")]
+            parts += [(shown, "focus bold"), (f" {word}", "dim"), ("  ", "")]
         for keys_, name in tail:
             parts += [(keys_, "focus bold"), (f" {name}", "dim"), ("  ", "")]
         return parts

@@ -17,6 +17,7 @@ from textual.screen import ModalScreen
 from textual.strip import Strip
 from textual.widgets import Input, Static
 
+from config.errors import QuarterdeckError
 from tui.ink import Part, plain, wrapped
 from tui.widgets.lines import Lines
 
@@ -128,6 +129,37 @@ class Ask(Dialog[str]):
             self.query_one(".wrong", Static).update(Text(wrong))
         else:
             self.dismiss(event.value)
+
+
+class Once(Dialog[None]):
+    """Shows something that is shown this once. Only ``q``, enter or escape closes it, ``y`` copies it; no other key takes it away."""
+
+    BINDINGS = [  # noqa: RUF012
+        Binding("q", "leave", show=False),
+        Binding("enter", "leave", show=False),
+        Binding("y", "copy", show=False),
+    ]
+
+    def __init__(self, title: str, value: str, about: str) -> None:
+        super().__init__()
+        self._title, self._value, self._about = title, value, about
+
+    def compose(self) -> ComposeResult:
+        """The value, and what it is for."""
+        yield box(
+            words(self._value), words(f"\n{self._about}", "hint"), words("", "wrong"), title=self.deck.ink.ascii(self._title),
+            hint=self.deck.ink.ascii("y copy it · q close"),
+        )  # fmt: skip
+
+    async def action_copy(self) -> None:
+        """Hand it to the clipboard, and say what became of it."""
+        try:
+            await self.deck.copy(self._value)
+        except QuarterdeckError as error:
+            said = error.sentence()
+        else:
+            said = self.deck.said[1] if self.deck.said else ""
+        self.query_one(".wrong", Static).update(Text(said))
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class Framed(_Base):
         if self.number:
             parts.append((f"{self.number} ", "focus bold" if self.has_focus else "dim"))
         parts += [(self.name_shown, tone)]
-        more = self.summary()
+        more = [*self.summary(), *self._marked_words()]
         if more:
             parts += [(f" {ink.glyph('dot')} ", "dim"), *more]
         text = Text()
@@ -80,6 +80,10 @@ class Framed(_Base):
         if self._titled != text:  # what Textual gives back for its title is markup, and equal to nothing
             self._titled = text
             self.border_title = text
+
+    def _marked_words(self) -> list[Part]:
+        marks = getattr(self, "marks", ())
+        return [(f" {self.words.glyph('mark')} {len(marks):,} marked", "focus")] if marks else []
 
     def notify_style_update(self) -> None:
         """Another theme: the title has other colours, and the frame another weight."""

@@ -25,6 +25,8 @@ from tui.widgets.lines import Lines
 
 _AROUND = 3
 """Pages that are loaded before and after what is seen."""
+MOST_MARKED = 5_000
+"""Rows that can be marked at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ class Rows(Lines):
         super().__init__(id=id, classes=classes)
         self.keys: Sequence[Hashable] = ()
         self.rows: dict[Hashable, Any] = {}
-        self.marks: set[Hashable] = set()
+        self.marks: dict[Hashable, Subject] = {}
+        """What is marked, whether it is loaded now or not, in the order in which it was marked."""
         self.filter = Filter()
         self.last_filter = Filter()
         self.order = ""
@@ -113,13 +116,18 @@ class Rows(Lines):
     def changed(self) -> None:
         """Called after the table has other keys or rows."""
 
+    @property
+    def pace(self) -> float:
+        """Least seconds between two loads, where that is more than everything else has."""
+        return 0.0
+
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def on_mount(self) -> None:
         """Begin to load."""
         store = self.deck.store
         self.deck.whereabouts.recall(self)
-        self._order = store.subscribe(self, self.topics, self._load_keys, swept=self.swept)
+        self._order = store.subscribe(self, self.topics, self._load_keys, swept=self.swept, pace=self.pace)
         if not self.whole:
             self._window = store.subscribe(self, self.topics, self._load_window)
 
@@ -143,6 +151,7 @@ class Rows(Lines):
         elif message.of is self._window:
             self.rows = dict(message.data)
             self._see()
+        self._renew(self.rows)
         self._measure()
         self.changed()
         self.repaint()
@@ -198,7 +207,9 @@ class Rows(Lines):
             self._at = keys.index(held)
         except ValueError:
             self._at = max(0, min(self._at, len(keys) - 1))
-        self.marks &= set(keys) if self.marks else set()
+        if self.marks:  # what is not shown any more is not worked on unseen
+            shown = set(keys)
+            self.marks = {key: subject for key, subject in self.marks.items() if key in shown}
         self.set_length(len(keys) + self.fixed_lines + self.foot_lines)
         self.bring_into_view(self._at)
         if self._window is not None:
@@ -221,10 +232,8 @@ class Rows(Lines):
         return None if row is None else self.subject_of(row)
 
     def marked(self) -> tuple[Subject, ...]:
-        """What is marked, in the order of the table; only rows that are loaded can be."""
-        if not self.marks:  # asked for with every key: nobody pays for a long table then
-            return ()
-        return tuple(self.subject_of(self.rows[key]) for key in self.keys if key in self.marks and key in self.rows)
+        """What is marked."""
+        return tuple(self.marks.values())
 
     def stand(self) -> dict[str, Any]:
         """How it stands, for :meth:`recall`."""
@@ -270,14 +279,59 @@ class Rows(Lines):
 
     def toggle_mark(self) -> None:
         """Mark the row under the cursor, or no more."""
-        if self._at < len(self.keys):
-            self.marks ^= {self.keys[self._at]}
-            self.move(1)
+        row = self.row()
+        if row is None:
+            return
+        key = self.keys[self._at]
+        if self.marks.pop(key, None) is None:
+            self.marks[key] = self.subject_of(row)
+        self.move(1)
+
+    async def mark_all(self) -> int:
+        """Mark all rows that the filter lets through, also those that are not loaded; how many. Raises UsageError for too many."""
+        keys = self.keys
+        if len(keys) > MOST_MARKED:
+            raise UsageError(
+                f"{len(keys):,} rows are too many to be marked", f"narrow them down to {MOST_MARKED:,} first"
+            )
+        await self._mark(keys)
+        return len(self.marks)
+
+    async def renew_marks(self) -> tuple[Subject, ...]:
+        """What is marked, as it is now; what is gone is marked no more."""
+        await self._mark(tuple(self.marks))
+        return self.marked()
+
+    async def _mark(self, keys: Sequence[Hashable]) -> None:
+        rows = await self.load_rows(keys) if keys else {}
+        self.marks = {key: self.subject_of(rows[key]) for key in keys if key in rows}
+        self._marks_changed()
+
+    def keep_marks(self, subjects: Sequence[Subject]) -> None:
+        """Mark none but these, of those that are marked."""
+        kept = {frozenset(subject.names.items()) for subject in subjects}
+        self.marks = {key: found for key, found in self.marks.items() if frozenset(found.names.items()) in kept}
+        self._marks_changed()
 
     def clear_marks(self) -> None:
         """Mark nothing."""
         self.marks.clear()
+        self._marks_changed()
+
+    def next_mark(self, direction: int) -> bool:
+        """Move to the next marked row; False where there is none."""
+        return self._to_next(
+            [n for n, key in enumerate(self.keys) if key in self.marks] if self.marks else [], direction
+        )
+
+    def _renew(self, rows: Mapping[Hashable, Any]) -> None:
+        for key in self.marks.keys() & rows.keys():
+            self.marks[key] = self.subject_of(rows[key])
+
+    def _marks_changed(self) -> None:
+        self.changed()
         self.repaint()
+        self.deck.place_changed()
 
     def look_for(self, text: str) -> None:
         """Show only what a filter lets through. Raises UsageError for a filter that is none."""
@@ -299,7 +353,10 @@ class Rows(Lines):
             matching = set(await self.load_keys())
         finally:
             self.filter = held
-        places = [n for n, key in enumerate(self.keys) if key in matching]
+        return self._to_next([n for n, key in enumerate(self.keys) if key in matching], direction)
+
+    def _to_next(self, places: Sequence[int], direction: int) -> bool:
+        """Go to the next of some rows, from the other end on where there is none left."""
         if not places:
             return False
         if direction > 0:
