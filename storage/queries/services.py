@@ -113,6 +113,12 @@ async def close_circuit(connection: asyncpg.Connection, service: str) -> None:
     )
 
 
+async def note_key(connection: asyncpg.Connection, service: str) -> None:
+    """A service has got a key: it may be asked again at once, and whoever was told that it has none need not know any more."""
+    await close_circuit(connection, service)
+    await connection.execute("delete from alert where kind = 'key' and scope = 'service' and key = $1", service)
+
+
 async def remove_service(connection: asyncpg.Connection, name: str) -> bool:
     """Remove a service and its budgets; its charges stay."""
     await connection.execute("delete from budget where scope = 'service' and key = $1", name)
