@@ -39,3 +39,8 @@ def shown(unit: str, amount: int | None) -> Decimal | None:
     if amount is None:
         return None
     return Decimal(amount) / 1_000_000 if unit == "usd" else Decimal(amount)
+
+
+def said(unit: str, amount: int) -> str:
+    """An amount of the database in a sentence."""
+    return f"${amount / 1e6:.2f}" if unit == "usd" else f"{amount:,} {unit}"

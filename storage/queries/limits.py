@@ -57,6 +57,23 @@ async def list_budgets(
     return [found for row in rows if (found := from_record(BudgetRow, row))]
 
 
+async def unlimited(
+    connection: asyncpg.Connection, scope: Literal["service", "project"], key: str, now: datetime
+) -> BudgetRow:
+    """The month of a service or project in USD as a budget without a limit would count it; its id is 0. Index: charge_at."""
+    row = await connection.fetchrow(
+        f"""select p.starts, p.ends, coalesce(sum(c.cost_micro), 0)::bigint as spent
+              from budget_period('month', 'UTC', 1, $2) p left join charge c on c.{scope} = $1 and c.at >= p.starts and c.at < p.ends
+             group by 1, 2""",  # noqa: S608 - one of two names
+        key,
+        now,
+    )
+    return BudgetRow(
+        id=0, scope=scope, key=key, unit="usd", period="month", zone="UTC", starts_on=1, rule_hard=None, soft=None, thresholds=(), hard=None,
+        spent=row["spent"], reserved=0, overrun=0, starts=row["starts"], ends=row["ends"],
+    )  # fmt: skip
+
+
 async def set_budget(
     connection: asyncpg.Connection,
     scope: str,

@@ -14,6 +14,7 @@ from tui.widgets.rows import Column, Rows
 
 if TYPE_CHECKING:
     from core.commands.budget import Budget
+    from storage.queries.analytics import Burn
 
 _SCOPES = ("service", "day", "project", "agent", "task", "sum")
 
@@ -100,6 +101,17 @@ def subject_of_budget(row: Line) -> Subject:
 def amount(value: Decimal, unit: str) -> str:
     """An amount in the unit of a budget."""
     return money(value) if unit == "usd" else f"{int(value):,}"
+
+
+def in_words(value: Decimal, unit: str) -> str:
+    """An amount that says its unit."""
+    return amount(value, unit) if unit == "usd" else f"{amount(value, unit)} {unit}"
+
+
+def bounds(burn: "Burn") -> tuple[str, str]:
+    """Where a period begins and ends, by the clock of its budget: days, or times where it is shorter than a week."""
+    form = "%m-%d" if burn.period in ("month", "week") else "%H:%M"
+    return burn.starts.strftime(form), burn.ends.strftime(form)
 
 
 def _name(row: Line, at: Rows) -> Sequence[Part]:
