@@ -13,7 +13,7 @@ from config.errors import ConflictError, NotFoundError, UsageError
 from core.budget.alerts import groups, out_of_line
 from core.budget.forecast import ENOUGH, task_cost
 from core.budget.outlook import foresee
-from core.budget.rules import shown
+from core.budget.rules import Label, label, shown
 from core.commands.shown import Column
 from core.commands.table import Context, command
 from core.commands.values import Slug, TaskRef
@@ -30,7 +30,8 @@ LIKE: tuple[Like, ...] = ("its project and agent", "its project", "all tasks")
 class Forecast:
     """What becomes of a budget, in its unit: its period ends between ``low`` and ``high`` with the share ``holds``, and it is used
     up at ``runs_out_at``. Foretold from so many ``samples``: days, or hours where the period is short. ``budget``: its
-    number; null: a project without one. ``basis``: what is to come is always an estimate.
+    number; null: a project without one. ``spent_basis``: the weakest that ``spent`` is made of. ``basis``: what is to come is
+    always an estimate.
     """
 
     budget: int | None
@@ -39,6 +40,7 @@ class Forecast:
     unit: Unit
     period: str
     spent: Decimal
+    spent_basis: Label | None
     limit: Decimal | None
     low: Decimal | None
     middle: Decimal | None
@@ -54,6 +56,7 @@ class Forecast:
         Column("unit", "unit"),
         Column("per", "period"),
         Column("spent", "spent", "count"),
+        Column("basis", "spent_basis", spare=1),
         Column("limit", "limit", "count"),
         Column("end at least", "low", "count"),
         Column("about", "middle", "count"),
@@ -186,6 +189,7 @@ async def _foretold(connection: asyncpg.Connection, row: BudgetRow, now: datetim
         unit=row.unit,
         period=row.period,
         spent=shown(row.unit, row.spent) or Decimal(0),
+        spent_basis=label(row.spent, row.estimated, row.imputed),
         limit=shown(row.unit, row.hard),
         low=shown(row.unit, seen.end.low if seen.end else None),
         middle=shown(row.unit, seen.end.middle if seen.end else None),

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tui.actions import Subject
-from tui.ink import Part, money, plain
+from tui.ink import Ink, Part, money, plain
 from tui.pulse import load_status
 from tui.widgets.charts import limit_bar
 from tui.widgets.panel import TablePanel
@@ -37,6 +37,11 @@ class Line:
     why: str = ""
     """Why the service is not active."""
     budget: "Budget | None" = None
+
+    @property
+    def basis(self) -> str:
+        """The weakest that it is made of: measured, estimated or imputed; empty where nothing was spent."""
+        return (self.budget.basis or "") if self.budget else ""
 
     @property
     def share(self) -> float:
@@ -121,8 +126,18 @@ def _name(row: Line, at: Rows) -> Sequence[Part]:
     return parts
 
 
-def _spent(row: Line, at: Rows) -> Sequence[Part]:  # noqa: ARG001
-    return [(amount(row.spent, row.unit), "text")]
+def _spent(row: Line, at: Rows) -> Sequence[Part]:
+    return [(labelled(amount(row.spent, row.unit), row.basis, at.ink), "text")]
+
+
+def basis(row: Any, at: Rows) -> Sequence[Part]:  # noqa: ARG001 - as every column
+    """Where what is spent comes from, at its weakest."""
+    return [(row.basis or "", "dim" if row.basis == "measured" else "warn")]
+
+
+def labelled(text: str, basis: str | None, ink: Ink) -> str:
+    """A figure with the mark of where it comes from: about (estimated), at most (imputed), none where it was measured."""
+    return {"estimated": "~", "imputed": "≤" if ink.unicode else "<"}.get(basis or "", "") + text
 
 
 def _limit(row: Line, at: Rows) -> Sequence[Part]:  # noqa: ARG001
@@ -160,6 +175,7 @@ class BudgetsPanel(TablePanel):
         Column("", 10, _bar, rank=9),
         Column("used", 4, percent, right=True, rank=5),
         Column("spent", 9, _spent, right=True, rank=8),
+        Column("basis", 9, basis, rank=1),
         Column("limit", 10, _limit, rank=4),
     )
 

@@ -15,7 +15,18 @@ from storage.queries import analytics
 from storage.queries.analytics import Burn
 from tui.actions import Subject
 from tui.ink import Ink, Part, age, money, plain, width_of
-from tui.panels.budgets import Line, amount, bar, bounds, in_words, lines_of, percent, subject_of_budget
+from tui.panels.budgets import (
+    Line,
+    amount,
+    bar,
+    basis,
+    bounds,
+    in_words,
+    labelled,
+    lines_of,
+    percent,
+    subject_of_budget,
+)
 from tui.screens.paned import PanedScreen
 from tui.store import Fresh, Trouble
 from tui.widgets.charts import burn_down, limit_bar
@@ -60,14 +71,15 @@ def _used(row: Line, at: Rows) -> Sequence[Part]:
 
 
 def _amount(name: str) -> Any:
-    def cell(row: Line, at: Rows) -> Sequence[Part]:  # noqa: ARG001 - as every column
+    def cell(row: Line, at: Rows) -> Sequence[Part]:
         value = getattr(row, name)
         none = "no limit" if name == "limit" else ""
         unit = "" if row.unit == "usd" or name != "limit" or value is None else f" {row.unit}"
         tone = "text" if name in ("spent", "limit") and value is not None else "dim"
-        return [
-            (none if value is None else amount(value, row.unit) + unit if value or name != "reserved" else "", tone)
-        ]
+        if value is None or (name == "reserved" and not value):
+            return [(none, tone)]
+        figure = amount(value, row.unit) + unit
+        return [(labelled(figure, row.basis, at.ink) if name == "spent" else figure, tone)]
 
     return cell
 
@@ -92,6 +104,7 @@ class AllBudgets(TablePanel):
         Column("", 20, _used, rank=7),
         Column("used", 4, percent, right=True, rank=8, order="share"),
         Column("spent", 10, _amount("spent"), right=True, rank=9, order="spent"),
+        Column("basis", 9, basis, rank=0),
         Column("reserved", 9, _amount("reserved"), right=True, rank=3),
         Column("soft", 9, _amount("soft"), right=True, rank=2),
         Column("limit", 16, _amount("limit"), right=True, rank=8),
@@ -157,9 +170,11 @@ def _sum_bar(row: Sum, at: Rows) -> Sequence[Part]:
 
 
 def _sum(name: str) -> Any:
-    def cell(row: Sum, at: Rows) -> Sequence[Part]:  # noqa: ARG001 - as every column
+    def cell(row: Sum, at: Rows) -> Sequence[Part]:
         value = getattr(row, name)
         shown = money(value) if name.endswith("usd") else f"{value:,}"
+        if name == "cost_usd":
+            shown = labelled(shown, row.basis, at.ink)
         return [(shown if value else "", "text" if name == "cost_usd" else "dim")]
 
     return cell
@@ -176,6 +191,7 @@ class SpentOn(TablePanel):
         Column("name", 0, _sum_name, rank=10, least=12, order="name"),
         Column("", 12, _sum_bar, rank=4),
         Column("cost", 10, _sum("cost_usd"), right=True, rank=9, order="cost_usd"),
+        Column("basis", 9, basis, rank=0),
         Column("reserved", 9, _sum("reserved_usd"), right=True, rank=3),
         Column("calls", 7, _sum("calls"), right=True, rank=6, order="calls"),
         Column("tokens in", 11, _sum("tokens_prompt"), right=True, rank=2),
@@ -410,9 +426,21 @@ def _standing(ink: Ink, row: Line, width: int) -> list[list[Part]]:
     rest: list[Part] = [(f"{amount(left, row.unit)} left of {amount(row.limit, row.unit)}", "text")]
     if row.soft is not None:
         rest += [(f"  {mark} ", "warn bold"), (f"told from {amount(row.soft, row.unit)}", "dim")]
+    made = _made_of(row)
     if width_of(legend) + width_of(rest) + 2 <= width:
-        return [*lines, [*legend, ("  ", ""), *rest]]
-    return [*lines, legend, rest]
+        return [*lines, [*legend, ("  ", ""), *rest], *made]
+    return [*lines, legend, rest, *made]
+
+
+def _made_of(row: Line) -> list[list[Part]]:
+    """Where what is spent comes from."""
+    if row.budget is None or not row.basis:
+        return []
+    if row.basis == "measured":
+        return [[("all of it measured", "dim")]]
+    parts = ((row.budget.estimated, "estimated"), (row.budget.imputed, "imputed"))
+    told = ", ".join(f"{amount(value, row.unit)} {name}" for value, name in parts if value)
+    return [[(f"of what is spent: {told}", "warn")]]
 
 
 def _plot(ink: Ink, burn: Burn, forecast: "Forecast | None", width: int) -> list[list[Part]]:
