@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from core.budget.forecast import period_end
 from core.budget.outliers import line_of, why_out
+from core.budget.outlook import foresee
+from core.budget.rules import said
 from core.secrets.store import SecretStore
 from storage.database import Database, Principal
 from storage.queries import budget, limits, spending
@@ -66,25 +67,23 @@ def _mark(url: str) -> str:
 
 
 async def look(connection: asyncpg.Connection, now: datetime | None = None) -> int:
-    """Note services and projects whose month will end beyond their limit, and tasks that are out of line; how many are new."""
+    """Note budgets whose month or week will end beyond their limit, and tasks that are out of line; how many are new."""
     return await _forecasts(connection, now or datetime.now(UTC)) + await _outliers(connection)
 
 
 async def _forecasts(connection: asyncpg.Connection, now: datetime) -> int:
     new = 0
-    rows = [row for scope in ("service", "project") for row in await limits.list_budgets(connection, scope)]
-    for row in rows:
-        if row.unit != "usd" or row.period != "month" or row.hard is None or row.ends is None or row.spent >= row.hard:
+    for row in await limits.list_budgets(connection):
+        if row.key == "*" or row.period not in ("month", "week") or row.hard is None or row.spent >= row.hard:
             continue
-        daily = await spending.daily_totals(connection, row.scope, row.key, row.zone)
-        outlook = period_end(row.spent, row.hard, daily, (row.ends - now).total_seconds() / 86400)
-        if outlook and outlook.end.low > row.hard:
-            low, high = outlook.end.low / 1e6, outlook.end.high / 1e6
-            text = (
-                f"{row.scope} {row.key} will end its month between ${low:.2f} and ${high:.2f};"
-                f" its budget is ${row.hard / 1e6:.2f}"
+        end = (await foresee(connection, row, now)).end
+        if end and end.low > row.hard:
+            low, high, limit = (said(row.unit, amount) for amount in (end.low, end.high, row.hard))
+            whose = f"{row.scope} {row.key}".strip()
+            text = f"{whose} will end its {row.period} between {low} and {high}; its budget is {limit}"
+            new += await budget.add_alert(
+                connection, "forecast", row.scope, row.key, text, period=row.starts, rule=row.id
             )
-            new += await budget.add_alert(connection, "forecast", row.scope, row.key, text, period=row.starts)
     return new
 
 

@@ -15,7 +15,8 @@ In the order of a run's life:
    :func:`why_refused`; with a ``Refused`` of kind ``budget`` the attempt is no failure: :func:`hand_over` names an
    agent that speaks the protocol of the next service, if there is one; else, in one transaction, :func:`wait` and
    ``queue.finish(…, "wait", wait="budget", reason=refused.text)``. Of kind ``service``: :func:`wait` and
-   ``queue.finish(…, "wait", wait="time", retry_in=timedelta(seconds=refused.retry_seconds))``.
+   ``queue.finish(…, "wait", wait="time", retry_in=timedelta(seconds=refused.retry_seconds))``, or with ``wait="person"``
+   where the service has no key.
 6. After events of usage: :func:`went_over` and :func:`unpriced`, for the runs that call past the gateway.
 7. On the topics ``budget`` and ``service``, at :func:`next_reset`, and with each sweep: :func:`wake`.
 8. With the timers, once a minute: :func:`core.budget.alerts.deliver`.

@@ -1,17 +1,18 @@
-"""What a task will cost before it runs, and what a month will have cost at its end: intervals that say what they hold.
+"""What a task will cost before it runs, and what a period will have cost at its end: intervals that say what they hold.
 
 A task: the empirical quantiles of the last 200 tasks like it, widened or narrowed by adaptive conformal inference
 (Gibbs and Candès 2021, step γ = 0.02): each past task is predicted from those before it, and the level moves by
 whether it fell into its interval. That holds the promised share under drift, where fitted models did not.
 
-A month: the daily totals of the last weeks, drawn again with replacement, twice: once for what might have been seen
-as well, once for the days that are left (double bootstrap). It needs no assumption on how days are spread, and one
-dear day widens the interval and does not move its middle much.
+A month, or any other period: the totals of its steps (days, or hours) of the last weeks, drawn again with replacement,
+twice: once for what might have been seen as well, once for the steps that are left (double bootstrap). It needs no
+assumption on how they are spread, and one dear day widens the interval and does not move its middle much.
 """
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from statistics import quantiles
 
 STEP = 0.02
@@ -78,37 +79,60 @@ def bounds(recent: Sequence[float], level: float) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """The end of a period: what it will have cost, and after how many days its limit is met, where it is."""
+    """The end of a period: what it will have used, and after how many steps its limit is met, where it is."""
 
     end: Interval
-    days_left: float
     runs_out_in: float | None
-    """Days from now, in the middle of all draws; None: the limit holds."""
+    """Steps from now, in the middle of all draws; None: the limit holds."""
 
 
 def period_end(
-    spent: int, hard: int | None, daily: Sequence[int], days_left: float, holds: float = 0.8, seed: int = 1
+    spent: int, hard: int | None, used: Sequence[int], left: float, holds: float = 0.8, seed: int = 1
 ) -> Outlook | None:
-    """The outlook of a period. ``daily``: totals of past whole days, micro-dollars; None below three of them."""
-    if len(daily) < 3:
+    """The outlook of a period that has so many steps left. ``used``: totals of past whole steps, in the unit of ``spent`` and
+    ``hard``; None below three of them.
+    """
+    if len(used) < 3:
         return None
     dice = random.Random(seed)  # noqa: S311 - a simulation
-    whole, part = int(days_left), days_left - int(days_left)
-    ends, outs = [], []
+    whole, part = int(left), left - int(left)
+    ends: list[float] = []
+    outs: list[float | None] = []
     for _ in range(DRAWS):
         total, out = float(spent), None
-        like = dice.choices(daily, k=len(daily))  # the days that were seen are themselves a draw
-        for day in range(whole + 1):
-            total += dice.choice(like) * (1.0 if day < whole else part)
+        like = dice.choices(used, k=len(used))  # the steps that were seen are themselves a draw
+        for step in range(whole + 1):
+            total += dice.choice(like) * (1.0 if step < whole else part)
             if hard is not None and out is None and total >= hard:
-                out = day + 1.0
+                out = min(step + 1.0, left)
         ends.append(total)
         outs.append(out)
     cuts = quantiles(ends, n=100)
     miss = round((1 - holds) * 50 * SHARPNESS)
-    end = Interval(round(cuts[miss - 1]), round(cuts[49]), round(cuts[99 - miss]), holds, len(daily))
+    end = Interval(round(cuts[miss - 1]), round(cuts[49]), round(cuts[99 - miss]), holds, len(used))
+    return Outlook(end, 0.0 if hard is not None and spent >= hard else _middle(outs))
+
+
+def exhaustion(spent: int, hard: int | None, used: Sequence[int], horizon: int = 366, seed: int = 1) -> float | None:
+    """After how many steps a limit that is never renewed is met, in the middle of all draws; None where there is none, it holds
+    for the horizon, or fewer than three steps were seen. Parameters as for :func:`period_end`.
+    """
+    if hard is None:
+        return None
+    if spent >= hard:
+        return 0.0
+    if len(used) < 3:
+        return None
+    dice = random.Random(seed)  # noqa: S311 - a simulation
+    outs: list[float | None] = []
+    for _ in range(DRAWS // 5):
+        like = dice.choices(used, k=len(used))
+        ahead = accumulate(dice.choices(like, k=horizon), initial=spent)
+        outs.append(next((float(step) for step, total in enumerate(ahead) if total >= hard), None))
+    return _middle(outs)
+
+
+def _middle(outs: Sequence[float | None]) -> float | None:
+    """The middle of the steps at which a limit is met; None where it is met in fewer than half of the draws."""
     met = sorted(out for out in outs if out is not None)
-    runs_out = met[len(met) // 2] if len(met) > DRAWS / 2 else None
-    if hard is not None and spent >= hard:
-        runs_out = 0.0
-    return Outlook(end, days_left, runs_out)
+    return met[len(met) // 2] if len(met) > len(outs) / 2 else None

@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from typing import Literal
 from zoneinfo import available_timezones
 
 from config.errors import UsageError
@@ -39,3 +40,20 @@ def shown(unit: str, amount: int | None) -> Decimal | None:
     if amount is None:
         return None
     return Decimal(amount) / 1_000_000 if unit == "usd" else Decimal(amount)
+
+
+def said(unit: str, amount: int) -> str:
+    """An amount of the database in a sentence."""
+    return f"${amount / 1e6:.2f}" if unit == "usd" else f"{amount:,} {unit}"
+
+
+Label = Literal["measured", "estimated", "imputed"]
+
+
+def label(spent: int, estimated: int, imputed: int) -> Label | None:
+    """The weakest of what a sum is made of; None where nothing was spent."""
+    if imputed:
+        return "imputed"
+    if estimated:
+        return "estimated"
+    return "measured" if spent else None

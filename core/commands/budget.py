@@ -11,7 +11,7 @@ import asyncpg
 from pydantic import Field
 
 from config.errors import ConflictError, NotFoundError, UsageError
-from core.budget.rules import amount_of, checked_period, checked_zone, shown
+from core.budget.rules import Label, amount_of, checked_period, checked_zone, label, shown
 from core.commands.shown import Column
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line
@@ -27,7 +27,11 @@ Amount = Annotated[Decimal, Field(ge=0, max_digits=16, decimal_places=6)]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A limit with the book of the present period, in its unit. ``hard`` stops, ``soft`` tells; null: counted only."""
+    """A limit with the book of the present period, in its unit. ``hard`` stops, ``soft`` tells; null: counted only.
+
+    ``basis``: the weakest that ``spent`` is made of: measured (the provider's own count), estimated or imputed, of which
+    there are so many; null where nothing was spent.
+    """
 
     id: int
     scope: str
@@ -45,6 +49,9 @@ class Budget:
     thresholds: tuple[int, ...]
     period_start: datetime | None
     period_end: datetime | None
+    estimated: Decimal
+    imputed: Decimal
+    basis: Label | None
     columns: ClassVar[tuple[Column, ...]] = (
         Column("scope", "scope"),
         Column("of", "key", "key"),
@@ -52,6 +59,7 @@ class Budget:
         Column("per", "period"),
         Column("limit", "hard", "count"),
         Column("spent", "spent", "count"),
+        Column("basis", "basis", spare=1),
         Column("reserved", "reserved", "count"),
         Column("left", "remaining", "count"),
         Column("renewed", "period_end", "time"),
@@ -298,4 +306,7 @@ def _shown(row: BudgetRow) -> Budget:
         thresholds=row.thresholds,
         period_start=row.starts,
         period_end=row.ends,
+        estimated=shown(row.unit, row.estimated) or Decimal(0),
+        imputed=shown(row.unit, row.imputed) or Decimal(0),
+        basis=label(row.spent, row.estimated, row.imputed),
     )

@@ -1,4 +1,4 @@
-"""What is to come: the end of a month, the cost of a task, and the tasks whose cost is out of line."""
+"""What is to come: the end of a period, the cost of a task, and the tasks whose cost is out of line."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,14 +11,16 @@ from pydantic import Field
 
 from config.errors import ConflictError, NotFoundError, UsageError
 from core.budget.alerts import groups, out_of_line
-from core.budget.forecast import ENOUGH, period_end, task_cost
+from core.budget.forecast import ENOUGH, task_cost
+from core.budget.outlook import foresee
+from core.budget.rules import Label, label, shown
 from core.commands.shown import Column
 from core.commands.table import Context, command
 from core.commands.values import Slug, TaskRef
 from storage.database import Role
 from storage.queries import charges, limits, spending
 from storage.queries.charges import usd
-from storage.queries.limits import BudgetRow
+from storage.queries.limits import BudgetRow, Unit
 
 Like = Literal["its project and agent", "its project", "all tasks"]
 LIKE: tuple[Like, ...] = ("its project and agent", "its project", "all tasks")
@@ -26,34 +28,43 @@ LIKE: tuple[Like, ...] = ("its project and agent", "its project", "all tasks")
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a month will have cost at its end: between ``low`` and ``high`` with the share ``holds``. ``basis``: what is
-    to come is always an estimate.
+    """What becomes of a budget, in its unit: its period ends between ``low`` and ``high`` with the share ``holds``, and it is used
+    up at ``runs_out_at``. Foretold from so many ``samples``: days, or hours where the period is short. ``budget``: its
+    number; null: a project without one. ``spent_basis``: the weakest that ``spent`` is made of. ``basis``: what is to come is
+    always an estimate.
     """
 
+    budget: int | None
     scope: str
     key: str
-    spent_usd: Decimal
-    budget_usd: Decimal | None
-    low_usd: Decimal | None
-    middle_usd: Decimal | None
-    high_usd: Decimal | None
+    unit: Unit
+    period: str
+    spent: Decimal
+    spent_basis: Label | None
+    limit: Decimal | None
+    low: Decimal | None
+    middle: Decimal | None
+    high: Decimal | None
     holds: float
-    days: int
+    samples: int
     runs_out_at: datetime | None
-    period_end: datetime
+    period_end: datetime | None
     basis: Literal["estimated"] = "estimated"
     columns: ClassVar[tuple[Column, ...]] = (
         Column("scope", "scope"),
         Column("of", "key", "key"),
-        Column("spent", "spent_usd", "usd"),
-        Column("budget", "budget_usd", "usd"),
-        Column("end at least", "low_usd", "usd"),
-        Column("about", "middle_usd", "usd"),
-        Column("at most", "high_usd", "usd"),
+        Column("unit", "unit"),
+        Column("per", "period"),
+        Column("spent", "spent", "count"),
+        Column("basis", "spent_basis", spare=1),
+        Column("limit", "limit", "count"),
+        Column("end at least", "low", "count"),
+        Column("about", "middle", "count"),
+        Column("at most", "high", "count"),
         Column("runs out", "runs_out_at", "time"),
-        Column("days seen", "days", "count"),
+        Column("seen", "samples", "count"),
     )
-    empty: ClassVar[str] = "nothing to foretell yet: no service and no project has spent anything"
+    empty: ClassVar[str] = "nothing to foretell yet: there is no budget, and no project has spent anything"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +108,25 @@ class Outlier:
 
 @command("budget.forecast", role=Role.VIEWER)
 async def forecast(ctx: Context) -> list[Forecast]:
-    """Foretell the month's end of services and projects, and when budgets run out: the middle, and 80 % of all
-    cases.
+    """Foretell where budgets stand at the end of their periods, and when they run out: the middle, and 80 % of all cases.
+
+    Of tasks, those that are not over and have spent something. A project without a budget is foretold for the month.
     """
     now = ctx.now()
     found: list[Forecast] = []
     async with ctx.db.transaction(ctx.who) as connection:
-        budgets = [row for row in await limits.list_budgets(connection) if row.unit == "usd" and row.period == "month"]
-        known = {(row.scope, row.key) for row in budgets}
+        budgets = await limits.list_budgets(connection)
+        at_work = await spending.tasks_at_work(connection)
         found += [
-            await _outlook(connection, row.scope, row.key, row, row.ends, now)
+            await _foretold(connection, row, now)
             for row in budgets
-            if row.scope in ("service", "project") and row.ends is not None
+            if row.key != "*" and (row.scope != "task" or (row.spent and row.key in at_work))
         ]
-        month = (now.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
+        known = {row.key for row in budgets if (row.scope, row.unit, row.period) == ("project", "usd", "month")}
         found += [
-            await _outlook(connection, "project", total.name, None, month, now)
+            await _foretold(connection, await limits.unlimited(connection, "project", total.name, now), now)
             for total in await charges.sum_charges(connection, "project", now - timedelta(days=31))
-            if total.name and ("project", total.name) not in known
+            if total.name and total.name not in known
         ]
     return found
 
@@ -168,29 +180,24 @@ async def outliers(
     return found[::-1]
 
 
-async def _outlook(
-    connection: asyncpg.Connection, scope: str, key: str, row: BudgetRow | None, ends: datetime, now: datetime
-) -> Forecast:
-    daily = await spending.daily_totals(connection, scope, key, row.zone if row else "UTC")
-    first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    spent = row.spent if row else await spending.spent_since(connection, scope, key, first)
-    hard = row.hard if row else None
-    outlook = period_end(spent, hard, daily, max((ends - now).total_seconds(), 0) / 86400)
-    runs_out = None
-    if outlook and outlook.runs_out_in is not None:
-        runs_out = now + timedelta(days=outlook.runs_out_in)
+async def _foretold(connection: asyncpg.Connection, row: BudgetRow, now: datetime) -> Forecast:
+    seen = await foresee(connection, row, now)
     return Forecast(
-        scope=scope,
-        key=key,
-        spent_usd=usd(spent),
-        budget_usd=usd(hard) if hard is not None else None,
-        low_usd=usd(outlook.end.low) if outlook else None,
-        middle_usd=usd(outlook.end.middle) if outlook else None,
-        high_usd=usd(outlook.end.high) if outlook else None,
-        holds=outlook.end.holds if outlook else 0.8,
-        days=len(daily),
-        runs_out_at=runs_out,
-        period_end=ends,
+        budget=row.id or None,
+        scope=row.scope,
+        key=row.key,
+        unit=row.unit,
+        period=row.period,
+        spent=shown(row.unit, row.spent) or Decimal(0),
+        spent_basis=label(row.spent, row.estimated, row.imputed),
+        limit=shown(row.unit, row.hard),
+        low=shown(row.unit, seen.end.low if seen.end else None),
+        middle=shown(row.unit, seen.end.middle if seen.end else None),
+        high=shown(row.unit, seen.end.high if seen.end else None),
+        holds=seen.end.holds if seen.end else 0.8,
+        samples=seen.samples,
+        runs_out_at=seen.runs_out_at,
+        period_end=row.ends,
     )
 
 

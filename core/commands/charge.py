@@ -11,6 +11,7 @@ import asyncpg
 from pydantic import Field
 
 from config.errors import ConflictError, NotFoundError, UsageError
+from core.budget.rules import Label, label
 from core.commands.shown import Column
 from core.commands.table import Context, command
 from core.commands.values import Line, Slug, TaskRef, Time, Usd
@@ -75,6 +76,8 @@ class Sum:
     reserved_usd: Decimal
     tokens_prompt: int
     tokens_output: int
+    basis: Label | None
+    """The weakest that ``cost_usd`` is made of; null where it is nothing."""
     columns: ClassVar[tuple[Column, ...]] = (
         Column("name", "name", "key"),
         Column("calls", "calls", "count"),
@@ -134,6 +137,7 @@ async def sum_charges(
             usd(row.reserved_micro),
             row.tokens_prompt,
             row.tokens_output,
+            label(row.cost_micro, row.estimated_micro, row.imputed_micro),
         )
         for row in found
     ]

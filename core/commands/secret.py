@@ -10,12 +10,14 @@ from config.errors import NotFoundError, UsageError
 from core.commands.shown import Column
 from core.commands.table import Context, command
 from core.commands.values import Line, Slug
-from core.secrets import SHARED, open_store
+from core.secrets import SHARED, open_store, service_key
 from storage.database import Role
-from storage.queries import secrets
+from storage.queries import secrets, services
 
 LONGEST = 20_000
 """Characters of a secret."""
+SERVICE_KEYS = service_key("")
+"""How the names of the keys of services begin."""
 
 Name = Annotated[Line, "name of the secret; the key of a service is service.NAME"]
 Project = Annotated[Slug | None, "project that alone may use it; without it, all do"]
@@ -43,13 +45,15 @@ async def set_secret(ctx: Context, name: Name, *, project: Project = None) -> Se
     """Set a secret. Its value is asked for at a terminal, or read from standard input: never from the command line."""
     _check(name)
     value = await asyncio.to_thread(_read, ctx)
-    if name.startswith("service."):
+    if name.startswith(SERVICE_KEYS):
         check_key(value)
     store = open_store(ctx.paths, ctx.environ)
     async with ctx.db.transaction(ctx.who) as connection:
         await secrets.mark_secret(connection, project or SHARED, name)
+        if name.startswith(SERVICE_KEYS):
+            await services.note_key(connection, name.removeprefix(SERVICE_KEYS))
         await asyncio.to_thread(store.put, name, value, project or SHARED)
-    await ctx.db.ring("secret")
+    await ctx.db.ring("secret", "service", "alert")
     return Secret(name, project, ctx.now(), store.place)
 
 

@@ -299,3 +299,4 @@ async def _keep_key(ctx: Context, connection: asyncpg.Connection, service: str, 
 
     open_store(ctx.paths, ctx.environ).put(service_key(service), key)
     await secrets.mark_secret(connection, "", service_key(service))
+    await services.note_key(connection, service)

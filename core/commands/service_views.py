@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import asyncpg
 
 from config.errors import NotFoundError
+from core.budget.rules import Label, label
 from core.commands.shown import Column
 from core.commands.table import Context
 from core.commands.values import Slug
@@ -21,7 +22,9 @@ Name = Annotated[Slug, "name of the service"]
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service with the present period of its budget. ``reason``: why it is not active."""
+    """A service with the present period of its budget. ``reason``: why it is not active. ``basis``: the weakest that
+    ``spent_usd`` is made of: measured, estimated or imputed, of which there are so many; null where nothing was spent.
+    """
 
     name: str
     provider: str
@@ -42,12 +45,16 @@ class Service:
     prices: Mapping[str, Any]
     worst_price: Mapping[str, Any] | None
     stream_options: bool
+    estimated_usd: Decimal
+    imputed_usd: Decimal
+    basis: Label | None
     columns: ClassVar[tuple[Column, ...]] = (
         Column("name", "name", "key"),
         Column("status", "status", "state"),
         Column("provider", "provider"),
         Column("budget", "budget_usd", "usd"),
         Column("spent", "spent_usd", "usd"),
+        Column("basis", "basis", spare=1),
         Column("reserved", "reserved_usd", "usd"),
         Column("left", "remaining_usd", "usd"),
         Column("renewed", "period_end", "time"),
@@ -103,4 +110,7 @@ def shown_service(row: ServiceRow, keys: set[str]) -> Service:
         prices=row.prices,
         worst_price=row.worst_price,
         stream_options=row.stream_options,
+        estimated_usd=usd(row.estimated),
+        imputed_usd=usd(row.imputed),
+        basis=label(row.spent, row.estimated, row.imputed),
     )

@@ -108,6 +108,8 @@ class Money:
         refused = await self.runtime.persist(engine_side.why_refused, life.run)
         if refused is None:
             return judgement
+        if refused.keyless:
+            return Judgement("failed", "wait", refused.text, wait="person", refused=refused)
         if refused.kind == "service":
             seconds = 30.0 if refused.retry_seconds is None else refused.retry_seconds
             return Judgement("failed", "wait", refused.text, wait="time", retry_seconds=seconds, refused=refused)

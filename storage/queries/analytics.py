@@ -4,9 +4,10 @@ Tasks are found by a walk over ``task`` (it holds no texts: some 60 ms for 100,0
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import asyncpg
 
@@ -35,19 +36,38 @@ class Metric:
     cost_usd: Decimal
 
 
+SHORT_STEPS = 24
+"""Equal parts in which a period burns down that is shorter than a week."""
+
+
 @dataclass(frozen=True, slots=True)
 class Burn:
-    """How the budget of one account burns down, in USD; ``days`` is what was spent on each day of its period so far."""
+    """How the budget of one account burns down, in its unit. Its period runs from ``starts`` to ``ends``, both by the clock of its time
+    zone, in ``span`` steps: the days of that zone, or equal parts where it is shorter than a week. ``used`` is what was spent in each step
+    so far, the present one last.
+    """
 
+    budget: int
     scope: str
     key: str
+    unit: str
+    period: str
     hard: Decimal
     soft: Decimal | None
     spent: Decimal
     reserved: Decimal
     starts: datetime
     ends: datetime
-    days: tuple[tuple[date, Decimal], ...]
+    span: int
+    used: tuple[Decimal, ...]
+
+    @property
+    def left(self) -> list[float]:
+        """What was left at the beginning of the period and after each step so far."""
+        left = [float(self.hard)]
+        for amount in self.used:
+            left.append(left[-1] - float(amount))
+        return left
 
 
 async def metrics(
@@ -80,34 +100,59 @@ async def metrics(
 
 
 async def burns(connection: asyncpg.Connection, now: datetime, *, limit: int = 8) -> tuple[Burn, ...]:
-    """The limits in USD that are in force at a time for a week or a month, those nearest to their limit first."""
+    """The limits that are in force at a time and are renewed, those nearest to their limit first."""
     accounts = await connection.fetch(
         """
-        select a.id, b.scope, a.key, a.hard, b.soft, a.spent, a.reserved, a.starts, a.ends from account a join budget b on b.id = a.budget
-         where a.starts <= $2 and a.ends > $2 and a.unit = 'usd' and b.period in ('month', 'week') and a.hard > 0
-         order by (a.spent + a.reserved)::float8 / a.hard desc, b.scope, a.key limit $1
+        select a.id, a.budget, b.scope, a.key, b.unit, b.period, b.zone, a.hard, b.soft, a.spent, a.reserved, a.starts, a.ends
+          from account a join budget b on b.id = a.budget
+         where a.starts <= $2 and a.ends > $2 and a.hard > 0 and b.period <> 'total'
+         order by (a.spent + a.reserved)::float8 / a.hard desc, b.scope, a.key, a.id limit $1
         """,
         limit,
         now,
     )
-    found = []
-    for account in accounts:
-        days = await connection.fetch(
-            """
-            select (at at time zone 'UTC')::date as day, sum(case when status in ('settled', 'presumed') then cost_micro else 0 end) as micro
-              from charge where at >= $2 and $1 = any(accounts) group by 1 order by 1
-            """,
-            account["id"],
-            account["starts"],
-        )
-        money = {name: _usd(account[name]) for name in ("hard", "spent", "reserved")}
-        soft = None if account["soft"] is None else _usd(account["soft"])
-        found.append(Burn(
-            account["scope"], account["key"], money["hard"], soft, money["spent"], money["reserved"], account["starts"], account["ends"],
-            tuple((row["day"], _usd(row["micro"])) for row in days),
-        ))  # fmt: skip
-    return tuple(found)
+    return tuple([await _burn(connection, account, now) for account in accounts])
 
 
-def _usd(micro: int | Decimal) -> Decimal:
-    return Decimal(micro) / 1_000_000
+async def _burn(connection: asyncpg.Connection, account: asyncpg.Record, now: datetime) -> Burn:
+    unit, zone = account["unit"], ZoneInfo(account["zone"])
+    starts, ends = (account[name].astimezone(zone) for name in ("starts", "ends"))
+    by_day = account["period"] in ("month", "week")
+    length = (account["ends"] - account["starts"]) / SHORT_STEPS
+    span = (ends.date() - starts.date()).days if by_day else SHORT_STEPS
+    present = (now.astimezone(zone).date() - starts.date()).days if by_day else int((now - account["starts"]) / length)
+    rows = await connection.fetch(
+        """
+        select case when $3 then (at at time zone $4)::date - (starts at time zone $4)::date
+                    else floor(extract(epoch from at - starts) / $5)::int end as step,
+               sum(budget_amount($6, cost_micro, tokens, counted @> array[$1::bigint])) as n
+          from charge, (select $2::timestamptz as starts) p
+         where at >= starts and $1 = any(accounts) and status in ('settled', 'presumed') group by 1
+        """,
+        account["id"],
+        account["starts"],
+        by_day,
+        account["zone"],
+        length.total_seconds(),
+        unit,
+    )
+    used = {row["step"]: row["n"] for row in rows}
+    return Burn(
+        budget=account["budget"],
+        scope=account["scope"],
+        key=account["key"],
+        unit=unit,
+        period=account["period"],
+        hard=_amount(unit, account["hard"]),
+        soft=None if account["soft"] is None else _amount(unit, account["soft"]),
+        spent=_amount(unit, account["spent"]),
+        reserved=_amount(unit, account["reserved"]),
+        starts=starts,
+        ends=ends,
+        span=max(span, 1),
+        used=tuple(_amount(unit, used.get(step, 0)) for step in range(min(present + 1, max(span, 1)))),
+    )
+
+
+def _amount(unit: str, amount: int | Decimal) -> Decimal:
+    return Decimal(amount) / 1_000_000 if unit == "usd" else Decimal(amount)

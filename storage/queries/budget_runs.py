@@ -33,6 +33,8 @@ class Refused:
     retry_seconds: float | None = None
     other_protocol: Mapping[str, str] | None = None
     """The next service in the chain, where it speaks another protocol: ``service`` and ``provider``."""
+    keyless: bool = False
+    """The service has no key: only a person can change that."""
     at: datetime | None = None
     """When the call was refused; None: just now."""
 
@@ -74,6 +76,7 @@ async def last_refusal(connection: asyncpg.Connection, run: int) -> Refused | No
         need=data.get("need") or 1,
         retry_seconds=max(min(pauses), 0.0) if pauses else None,
         other_protocol=data.get("other_protocol"),
+        keyless=bool(data.get("keyless")),
         at=row["at"],
     )
 

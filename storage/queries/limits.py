@@ -14,7 +14,7 @@ Unit = Literal["usd", "tokens", "calls", "runs"]
 
 @dataclass(frozen=True, slots=True)
 class BudgetRow:
-    """A rule with the book of one key in the present period, in the rule's unit."""
+    """A rule with the book of one key in the present period, in the rule's unit. ``estimated`` and ``imputed`` are parts of ``spent``."""
 
     id: int
     scope: Scope
@@ -29,6 +29,8 @@ class BudgetRow:
     hard: int | None
     spent: int
     reserved: int
+    estimated: int
+    imputed: int
     overrun: int
     starts: datetime | None
     ends: datetime | None
@@ -37,6 +39,7 @@ class BudgetRow:
 _BUDGETS = """
 select b.id, b.scope, coalesce(a.key, b.key) as key, b.unit, b.period, b.zone, b.starts_on, b.hard as rule_hard, b.soft, b.thresholds,
        coalesce(a.hard, b.hard) as hard, coalesce(a.spent, 0) as spent, coalesce(a.reserved, 0) as reserved, coalesce(a.overrun, 0) as overrun,
+       coalesce(a.estimated, 0) as estimated, coalesce(a.imputed, 0) as imputed,
        nullif(coalesce(a.starts, p.starts), '-infinity') as starts, nullif(coalesce(a.ends, p.ends), 'infinity') as ends
   from budget b
   left join account a on a.budget = b.id and a.starts <= clock_timestamp() and clock_timestamp() < a.ends
@@ -55,6 +58,25 @@ async def list_budgets(
         key,
     )
     return [found for row in rows if (found := from_record(BudgetRow, row))]
+
+
+async def unlimited(
+    connection: asyncpg.Connection, scope: Literal["service", "project"], key: str, now: datetime
+) -> BudgetRow:
+    """The month of a service or project in USD as a budget without a limit would count it; its id is 0. Index: charge_at."""
+    row = await connection.fetchrow(
+        f"""select p.starts, p.ends, coalesce(sum(c.cost_micro), 0)::bigint as spent,
+                   coalesce(sum(c.cost_micro) filter (where c.basis = 'estimated'), 0)::bigint as estimated,
+                   coalesce(sum(c.cost_micro) filter (where c.basis = 'imputed'), 0)::bigint as imputed
+              from budget_period('month', 'UTC', 1, $2) p left join charge c on c.{scope} = $1 and c.at >= p.starts and c.at < p.ends
+             group by 1, 2""",  # noqa: S608 - one of two names
+        key,
+        now,
+    )
+    return BudgetRow(
+        id=0, scope=scope, key=key, unit="usd", period="month", zone="UTC", starts_on=1, rule_hard=None, soft=None, thresholds=(), hard=None,
+        spent=row["spent"], reserved=0, estimated=row["estimated"], imputed=row["imputed"], overrun=0, starts=row["starts"], ends=row["ends"],
+    )  # fmt: skip
 
 
 async def set_budget(

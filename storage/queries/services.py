@@ -37,6 +37,8 @@ class ServiceRow:
     period: str | None
     hard: int | None
     spent: int
+    estimated: int
+    imputed: int
     reserved: int
     starts: datetime | None
     ends: datetime | None
@@ -47,7 +49,7 @@ select s.name, s.id, s.provider, s.kind, s.base_url, s.key_env, s.catalogue, s.f
        s.suspended, s.suspended_reason, coalesce(s.exhausted_until > clock_timestamp(), false) as exhausted,
        case when c.state = 'open' and c.open_until < clock_timestamp() then 'half_open' else coalesce(c.state, 'closed') end as circuit,
        c.open_until, c.reason as circuit_reason, b.period, coalesce(a.hard, b.hard) as hard, coalesce(a.spent, 0) as spent,
-       coalesce(a.reserved, 0) as reserved, nullif(coalesce(a.starts, p.starts), '-infinity') as starts, nullif(coalesce(a.ends, p.ends), 'infinity') as ends
+       coalesce(a.estimated, 0) as estimated, coalesce(a.imputed, 0) as imputed, coalesce(a.reserved, 0) as reserved, nullif(coalesce(a.starts, p.starts), '-infinity') as starts, nullif(coalesce(a.ends, p.ends), 'infinity') as ends
   from service s
   left join circuit c on c.service = s.name
   left join lateral (select * from budget b where b.scope = 'service' and b.key in (s.name, '*') and b.unit = 'usd'
@@ -112,6 +114,12 @@ async def close_circuit(connection: asyncpg.Connection, service: str) -> None:
         "update circuit set state = 'closed', open_until = null, failures = 0, reason = null, updated_at = clock_timestamp() where service = $1",
         service,
     )
+
+
+async def note_key(connection: asyncpg.Connection, service: str) -> None:
+    """A service has got a key: it may be asked again at once, and whoever was told that it has none need not know any more."""
+    await close_circuit(connection, service)
+    await connection.execute("delete from alert where kind = 'key' and scope = 'service' and key = $1", service)
 
 
 async def remove_service(connection: asyncpg.Connection, name: str) -> bool:

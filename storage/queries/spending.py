@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 import asyncpg
+
+from storage.queries.limits import Scope, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,34 +36,45 @@ async def task_costs(connection: asyncpg.Connection, limit: int = 2000) -> list[
     return [TaskCost(**row) for row in reversed(rows)]
 
 
-async def daily_totals(connection: asyncpg.Connection, column: str, key: str, zone: str, days: int = 28) -> list[int]:
-    """Micro-dollars of the past whole days since the first charge, the oldest first. ``column``: service or project."""
-    if column not in ("service", "project"):
-        raise ValueError(column)
+Step = Literal["day", "hour"]
+
+_OF = {
+    "service": "c.service = $1",
+    "project": "c.project = $1",
+    "agent": "c.agent = $1",
+    "task": "c.task = $1::text::bigint",
+    "day": "$1 = ''",
+}
+_AMOUNT = {"usd": "sum(c.cost_micro)", "tokens": "sum(c.tokens)", "calls": "count(*)", "runs": "count(distinct c.run)"}
+
+
+async def totals(
+    connection: asyncpg.Connection, scope: Scope, key: str, unit: Unit, zone: str, step: Step, back: int
+) -> list[int]:
+    """What was used of a unit in each whole step since the first charge, at most ``back`` of them, the oldest first: days by the clock
+    of ``zone``. Indexes: charge_task for a task, charge_at else.
+    """
     rows = await connection.fetch(
-        f"""with d as (select (c.at at time zone $2)::date as day, sum(c.cost_micro) as micro from charge c
-                       where c.{column} = $1 and c.status <> 'released' and c.at > clock_timestamp() - make_interval(days => $3 + 1)
+        f"""with d as (select date_trunc('{step}', c.at at time zone $2) as slot, {_AMOUNT[unit]} as n from charge c
+                       where {_OF[scope]} and c.status <> 'released' and c.at > clock_timestamp() - ($3 + 1) * interval '1 {step}'
                        group by 1)
-           select coalesce(d.micro, 0)::bigint as micro
-             from generate_series((select min(day) from d), (clock_timestamp() at time zone $2)::date - 1, interval '1 day') s (day)
-             left join d on d.day = s.day::date order by s.day""",  # noqa: S608 - one of two names
+           select coalesce(d.n, 0)::bigint as n
+             from generate_series((select min(slot) from d), date_trunc('{step}', clock_timestamp() at time zone $2) - interval '1 {step}',
+                                  interval '1 {step}') s (slot)
+             left join d on d.slot = s.slot order by s.slot""",  # noqa: S608 - from our tables
         key,
         zone,
-        days,
+        back,
     )
-    return [row["micro"] for row in rows]
+    return [row["n"] for row in rows]
 
 
-async def spent_since(connection: asyncpg.Connection, column: str, key: str, since: datetime) -> int:
-    """Micro-dollars that were spent since a time. ``column``: service or project. Index: charge_at."""
-    if column not in ("service", "project"):
-        raise ValueError(column)
-    spent: int = await connection.fetchval(
-        f"select coalesce(sum(cost_micro), 0)::bigint from charge where {column} = $1 and at >= $2",  # noqa: S608 - one of two names
-        key,
-        since,
+async def tasks_at_work(connection: asyncpg.Connection) -> set[str]:
+    """The numbers of the tasks that may still cost something."""
+    rows = await connection.fetch(
+        "select number::text as number from task where status in ('pending', 'blocked', 'waiting', 'in_progress')"
     )
-    return spent
+    return {row["number"] for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,8 @@ class Account(SQLModel, table=True):
     spent: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=False, server_default=sql("0")))
     reserved: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=False, server_default=sql("0")))
     overrun: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=False, server_default=sql("0")))
+    estimated: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=False, server_default=sql("0")))
+    imputed: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=False, server_default=sql("0")))
     next_alert: int | None = Field(default=None, sa_column=Column(BigInteger))
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from tests.budget.gate import add_runs, connect
+from tests.budget.gate import add_runs, books, connect
 from tests.command_line import CommandLine, command_line
 
 ADD = ("--provider", "anthropic", "--budget", "50")
@@ -115,7 +116,7 @@ async def test_forecast_estimate_and_outliers_say_when_they_know_nothing(
     await qd("service", "add", "main", *ADD)
     await qd("charge", "add", "main", "1")
     row = (await qd("budget", "forecast", "--json")).json[0]
-    assert (row["key"], row["spent_usd"], row["low_usd"]) == ("main", 1, None)
+    assert (row["key"], row["spent"], row["low"]) == ("main", 1, None)
     assert (await qd("budget", "estimate", "shop")).code == 3
     await add_runs(db)
     assert (await qd("budget", "estimate", "shop")).code == 5
@@ -129,8 +130,8 @@ async def test_a_month_that_will_end_too_dear_is_foretold(qd: CommandLine, db: a
            select qd_uuid7(), now() - make_interval(days => n), 'main', 'settled', 'measured', 40000000 from generate_series(1, 20) n"""
     )
     row = (await qd("budget", "forecast", "--json")).json[0]
-    assert row["days"] == 20
-    assert row["low_usd"] == pytest.approx(row["high_usd"])
+    assert row["samples"] == 20
+    assert row["low"] == pytest.approx(row["high"])
 
 
 async def test_alerts_are_seen_once(qd: CommandLine) -> None:
@@ -162,3 +163,41 @@ async def test_a_viewer_changes_nothing(qd: CommandLine) -> None:
     assert (await qd("service", "add", "main", *ADD, QD_ROLE="viewer")).code == 4
     assert (await qd("service", "list", QD_ROLE="viewer")).code == 0
     assert (await qd("secret", "list", QD_ROLE="viewer")).code == 4
+
+
+async def test_what_is_spent_says_how_much_of_it_no_provider_has_counted(
+    qd: CommandLine, db: asyncpg.Connection
+) -> None:
+    await qd("service", "add", "main", *ADD)
+    await db.execute("insert into project (id, name, repo, path) values ('shop', 'shop', '/x', '/x')")
+    (empty,) = (await qd("service", "list", "--json")).json
+    assert (empty["basis"], empty["estimated_usd"], empty["imputed_usd"]) == (None, 0, 0)
+    for basis, micro, weakest in (
+        ("measured", 5, "measured"),
+        ("estimated", 7, "estimated"),
+        ("imputed", 11, "imputed"),
+        ("measured", 13, "imputed"),
+    ):
+        charge = uuid4()
+        await db.execute("select budget_open('main', 'shop', null, null)")
+        await db.execute(
+            """select budget_reserve($1, null, 'main', 'm', null, 0, case when $2 < 10 then $2 * 1000000 else 1 end, 0, 0, 0, 1, false,
+                                     p_project => 'shop')""",
+            charge,
+            micro,
+        )
+        await db.execute("select budget_settle($1, 'settled', $2, $3)", charge, basis, micro * 1_000_000)
+        for row in (
+            (await qd("service", "list", "--json")).json[0],
+            (await qd("budget", "list", "--json")).json[0],
+            (await qd("charge", "sum", "--json")).json[0],
+        ):
+            assert row["basis"] == weakest
+    # A budget that comes later says the same of what was spent before.
+    await qd("budget", "set", "project", "shop", "--usd", "50")
+    for row in (await qd("budget", "list", "--json")).json:
+        assert (row["spent"], row["estimated"], row["imputed"], row["basis"]) == (36, 7, 11, "imputed")
+    row = (await qd("service", "show", "main", "--json")).json
+    assert (row["spent_usd"], row["estimated_usd"], row["imputed_usd"]) == (36, 7, 11)
+    assert {row["spent_basis"] for row in (await qd("budget", "forecast", "--json")).json} == {"imputed"}
+    assert await books(db) == {}

@@ -148,6 +148,38 @@ async def test_a_wrong_key_opens_the_circuit_at_once(pair: Pair) -> None:
     await until(mended)
 
 
+async def test_a_service_without_a_key_is_told_once_and_its_task_waits_for_a_person_to_set_it(pair: Pair) -> None:
+    from core.secrets import FileStore, service_key
+    from storage.queries.secrets import mark_secret
+    from storage.queries.services import note_key
+
+    store = FileStore(pair.home / "config")
+    store.remove(service_key("main"))
+    await pair.db.execute("update service set fallback = null where name = 'main'")
+    await pair.db.execute("update service set models = '{claude-small}' where name = 'cheap'")
+    sentence = "service main has no key; set it with `qd secret set service.main`"
+
+    async def says_so() -> bool:
+        return sentence in (await pair.ask())[2].get("error", {}).get("message", "")
+
+    for _ in range(2):
+        await pair.reload()
+        await until(says_so)
+    assert [row["text"] for row in await pair.db.fetch("select text from alert where kind = 'key'")] == [sentence]
+    await until(lambda: pair.db.fetchval("select exists (select 1 from run_notice where kind = 'service')"))
+    refused = await engine_side.why_refused(pair.db, pair.run)
+    assert refused is not None
+    assert (refused.kind, refused.keyless, refused.text) == ("service", True, sentence)
+    task = await pair.db.fetchval("update task set status = 'waiting', wait = 'person' returning number")
+    await engine_side.wait(pair.db, task, refused)
+    assert await engine_side.wake(pair.db) == 0
+    store.put(service_key("main"), "sk-at-last")
+    await mark_secret(pair.db, "", service_key("main"))
+    await note_key(pair.db, "main")
+    assert await engine_side.wake(pair.db) == 1
+    assert await pair.db.fetchval("select count(*) from alert where kind = 'key'") == 0
+
+
 async def test_a_rate_limit_is_left_alone_until_its_reset(pair: Pair) -> None:
     status, headers, _ = await pair.ask({"status": 429, "headers": {"retry-after": "2"}})
     assert (status, headers["x-quarterdeck-service"]) == (429, "cheap")  # the stand-in of the stand-in says the same

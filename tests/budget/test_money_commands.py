@@ -250,7 +250,7 @@ async def test_a_month_without_a_budget_begins_with_its_first_day(qd: CommandLin
     )
     await qd("charge", "add", "main", "2", "--project", "shop")
     rows = {row["key"]: row for row in (await qd("budget", "forecast", "--json")).json}
-    assert rows["shop"]["spent_usd"] == 2
+    assert rows["shop"]["spent"] == 2
 
 
 async def test_sums_say_what_they_are_made_of(qd: CommandLine, db: asyncpg.Connection) -> None:

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from core.engine.ending import attempt_failed
+from storage.queries import budget
 from tests.budget.gate import set_budget
 from tests.engine.money_kit import Till, till
 
@@ -63,3 +65,15 @@ async def test_books_that_do_not_balance_are_told_once_a_day(desk: Till) -> None
     assert texts == [
         "the books of the ledger do not balance: spent is not the sum of the ledger (1); see `qd budget check`"
     ]
+
+
+async def test_a_task_whose_service_has_no_key_waits_for_a_person_who_is_told_what_to_do(desk: Till) -> None:
+    (run,) = await desk.runs()
+    life = await desk.life(run)
+    await budget.add_notice(
+        desk.sql, run, "service", "set it", {"service": "main", "keyless": True, "retry_seconds": 30}
+    )
+    judgement = await desk.runtime.money.after(life, attempt_failed("it failed"))
+    assert (judgement.outcome, judgement.wait, judgement.reason) == ("wait", "person", "set it")
+    assert judgement.refused is not None
+    assert judgement.refused.service == "main"

@@ -59,6 +59,9 @@ async def _money(connection: asyncpg.Connection) -> None:
             scope, key, unit, period, hard, soft, spent, reserved, starts, ends,
         )  # fmt: skip
     await _charges(connection, accounts)
+    await connection.execute(
+        "update account set imputed = 250000 where key = 'gemini'; update account set estimated = 40000 where key = 'claude'"
+    )
     for n, (kind, scope, key, text, seen, delivered, failure) in enumerate((
         ("exhausted", "service", "openai", "the budget of service openai is used up: $50.00 of $50.00", None, None, "https://hooks.example.org answers 404"),
         ("soft", "project", "harbour", "project harbour has passed its soft limit: $92.00 of $90.00", None, at(40), None),

@@ -425,3 +425,14 @@ async def test_a_repository_is_read_from_the_screen(rich: str, tmp_path: Path) -
         await _said(pilot, "knowledge index")
         await pilot.press("l")
         await until(lambda: any(row.path == "boats.py" for row in rows.rows.values()), pilot)
+
+
+@pytest.mark.parametrize(
+    ("key", "top"),
+    [("agent:claude:tokens:month", "9,000,000"), ("day::usd:day", "$25.00"), ("project:lantern:usd:week", "$40.00")],
+)
+async def test_budgets_of_any_unit_and_period_burn_down(seen_rich: str, tmp_path: Path, key: str, top: str) -> None:
+    async with at_the_screen(seen_rich, tmp_path) as pilot:
+        await _budget(pilot, key)
+        await until(lambda: "what is left" in seen(pilot.app), pilot)
+        assert f"{top} " in seen(pilot.app).split("what is left")[1]

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tui.actions import Subject
-from tui.ink import Part, money, plain
+from tui.ink import Ink, Part, money, plain
 from tui.pulse import load_status
 from tui.widgets.charts import limit_bar
 from tui.widgets.panel import TablePanel
@@ -14,6 +14,7 @@ from tui.widgets.rows import Column, Rows
 
 if TYPE_CHECKING:
     from core.commands.budget import Budget
+    from storage.queries.analytics import Burn
 
 _SCOPES = ("service", "day", "project", "agent", "task", "sum")
 
@@ -36,6 +37,11 @@ class Line:
     why: str = ""
     """Why the service is not active."""
     budget: "Budget | None" = None
+
+    @property
+    def basis(self) -> str:
+        """The weakest that it is made of: measured, estimated or imputed; empty where nothing was spent."""
+        return (self.budget.basis or "") if self.budget else ""
 
     @property
     def share(self) -> float:
@@ -102,6 +108,17 @@ def amount(value: Decimal, unit: str) -> str:
     return money(value) if unit == "usd" else f"{int(value):,}"
 
 
+def in_words(value: Decimal, unit: str) -> str:
+    """An amount that says its unit."""
+    return amount(value, unit) if unit == "usd" else f"{amount(value, unit)} {unit}"
+
+
+def bounds(burn: "Burn") -> tuple[str, str]:
+    """Where a period begins and ends, by the clock of its budget: days, or times where it is shorter than a week."""
+    form = "%m-%d" if burn.period in ("month", "week") else "%H:%M"
+    return burn.starts.strftime(form), burn.ends.strftime(form)
+
+
 def _name(row: Line, at: Rows) -> Sequence[Part]:
     parts: list[Part] = [(plain(row.name), "text"), (f" {row.period}", "dim")]
     if row.status not in ("", "active"):
@@ -109,8 +126,18 @@ def _name(row: Line, at: Rows) -> Sequence[Part]:
     return parts
 
 
-def _spent(row: Line, at: Rows) -> Sequence[Part]:  # noqa: ARG001
-    return [(amount(row.spent, row.unit), "text")]
+def _spent(row: Line, at: Rows) -> Sequence[Part]:
+    return [(labelled(amount(row.spent, row.unit), row.basis, at.ink), "text")]
+
+
+def basis(row: Any, at: Rows) -> Sequence[Part]:  # noqa: ARG001 - as every column
+    """Where what is spent comes from, at its weakest."""
+    return [(row.basis or "", "dim" if row.basis == "measured" else "warn")]
+
+
+def labelled(text: str, basis: str | None, ink: Ink) -> str:
+    """A figure with the mark of where it comes from: about (estimated), at most (imputed), none where it was measured."""
+    return {"estimated": "~", "imputed": "≤" if ink.unicode else "<"}.get(basis or "", "") + text
 
 
 def _limit(row: Line, at: Rows) -> Sequence[Part]:  # noqa: ARG001
@@ -148,6 +175,7 @@ class BudgetsPanel(TablePanel):
         Column("", 10, _bar, rank=9),
         Column("used", 4, percent, right=True, rank=5),
         Column("spent", 9, _spent, right=True, rank=8),
+        Column("basis", 9, basis, rank=1),
         Column("limit", 10, _limit, rank=4),
     )
 

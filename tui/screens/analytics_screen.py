@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ from core.commands.metrics import Metric
 from storage.queries import analytics
 from storage.queries.analytics import Burn
 from tui.ink import Ink, Part, money, plain, width_of
+from tui.panels.budgets import amount, bounds, in_words
 from tui.screens.paned import PanedScreen
 from tui.store import Fresh, Trouble
 from tui.widgets.charts import burn_down, columns, limit_bar, sparkline
@@ -211,16 +212,22 @@ class AnalyticsScreen(PanedScreen):
             return []
         if not figures.burns:
             return words(
-                "No budget of a month or a week is set.\n\n`:budget set project ID --usd 20` limits a project; how it burns down is drawn here.",
+                "No budget that is renewed is set.\n\n`:budget set project ID --usd 20` limits a project; how it burns down is drawn here.",
                 width,
                 "dim",
             )
         lines: list[list[Part]] = []
         for n, burn in enumerate(figures.burns):
-            name = plain(f"{burn.scope} {burn.key}".strip())
+            name = plain(
+                " ".join(
+                    word
+                    for word in (burn.scope, burn.key, "" if burn.period in (burn.scope, "month") else burn.period)
+                    if word
+                )
+            )
             used = float((burn.spent + burn.reserved) / burn.hard)
             right: list[Part] = [
-                (f"{money(burn.spent)} of {money(burn.hard)}  ", "text"),
+                (f"{amount(burn.spent, burn.unit)} of {in_words(burn.hard, burn.unit)}  ", "text"),
                 (f"{used:.0%}", "bad" if used >= 1 else "warn" if used >= 0.8 else "ok"),
             ]
             lines.append(heading(ink, name, width, right))
@@ -232,26 +239,14 @@ class AnalyticsScreen(PanedScreen):
         return lines
 
     def _burn(self, ink: Ink, burn: Burn, width: int) -> list[list[Part]]:
-        today = self.deck.store.now()
-        left, span = remaining(burn, today)
-        lines = [[(f"{label:>8} ", "dim"), *line] for label, line in zip(
-            [money(burn.hard), "", "", "", "$0"], burn_down(ink, left, float(burn.hard), span, max(8, width - 9), 5), strict=True
-        )]  # fmt: skip
-        dates = f"{burn.starts:%m-%d}", f"{burn.ends:%m-%d}"
+        labels = [amount(burn.hard, burn.unit), "", "", "", "$0" if burn.unit == "usd" else "0"]
+        plot = burn_down(ink, burn.left, float(burn.hard), burn.span, max(8, width - 9), 5)
+        lines = [[(f"{label:>8} ", "dim"), *line] for label, line in zip(labels, plot, strict=True)]
+        dates = bounds(burn)
         return [
             *lines,
             [(" " * 9 + dates[0] + " " * max(1, width - 9 - len(dates[0]) - len(dates[1])) + dates[1], "dim")],
         ]
-
-
-def remaining(burn: Burn, now: datetime) -> tuple[list[float], int]:
-    """What was left at the beginning and after each day so far, and how many days the period has."""
-    spent = dict(burn.days)
-    span = max(1, (burn.ends.date() - burn.starts.date()).days)
-    left = [float(burn.hard)]
-    for n in range(min(span, (now.date() - burn.starts.date()).days + 1)):
-        left.append(left[-1] - float(spent.get(burn.starts.date() + timedelta(days=n), Decimal(0))))
-    return left, span
 
 
 def _said(figures: Sequence[tuple[str, str, str]]) -> list[Part]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,8 +15,18 @@ from storage.queries import analytics
 from storage.queries.analytics import Burn
 from tui.actions import Subject
 from tui.ink import Ink, Part, age, money, plain, width_of
-from tui.panels.budgets import Line, amount, bar, lines_of, percent, subject_of_budget
-from tui.screens.analytics_screen import remaining
+from tui.panels.budgets import (
+    Line,
+    amount,
+    bar,
+    basis,
+    bounds,
+    in_words,
+    labelled,
+    lines_of,
+    percent,
+    subject_of_budget,
+)
 from tui.screens.paned import PanedScreen
 from tui.store import Fresh, Trouble
 from tui.widgets.charts import burn_down, limit_bar
@@ -30,6 +40,8 @@ if TYPE_CHECKING:
 BYS = ("project", "task", "agent", "model", "service", "day")
 """What charges can be summed up by."""
 SINCE_DAYS = 30
+LEAST_SAMPLES = 3
+"""Days or hours below which nothing is foretold."""
 
 
 def _of(row: Line, at: Rows) -> Sequence[Part]:
@@ -59,14 +71,15 @@ def _used(row: Line, at: Rows) -> Sequence[Part]:
 
 
 def _amount(name: str) -> Any:
-    def cell(row: Line, at: Rows) -> Sequence[Part]:  # noqa: ARG001 - as every column
+    def cell(row: Line, at: Rows) -> Sequence[Part]:
         value = getattr(row, name)
         none = "no limit" if name == "limit" else ""
         unit = "" if row.unit == "usd" or name != "limit" or value is None else f" {row.unit}"
         tone = "text" if name in ("spent", "limit") and value is not None else "dim"
-        return [
-            (none if value is None else amount(value, row.unit) + unit if value or name != "reserved" else "", tone)
-        ]
+        if value is None or (name == "reserved" and not value):
+            return [(none, tone)]
+        figure = amount(value, row.unit) + unit
+        return [(labelled(figure, row.basis, at.ink) if name == "spent" else figure, tone)]
 
     return cell
 
@@ -91,6 +104,7 @@ class AllBudgets(TablePanel):
         Column("", 20, _used, rank=7),
         Column("used", 4, percent, right=True, rank=8, order="share"),
         Column("spent", 10, _amount("spent"), right=True, rank=9, order="spent"),
+        Column("basis", 9, basis, rank=0),
         Column("reserved", 9, _amount("reserved"), right=True, rank=3),
         Column("soft", 9, _amount("soft"), right=True, rank=2),
         Column("limit", 16, _amount("limit"), right=True, rank=8),
@@ -156,9 +170,11 @@ def _sum_bar(row: Sum, at: Rows) -> Sequence[Part]:
 
 
 def _sum(name: str) -> Any:
-    def cell(row: Sum, at: Rows) -> Sequence[Part]:  # noqa: ARG001 - as every column
+    def cell(row: Sum, at: Rows) -> Sequence[Part]:
         value = getattr(row, name)
         shown = money(value) if name.endswith("usd") else f"{value:,}"
+        if name == "cost_usd":
+            shown = labelled(shown, row.basis, at.ink)
         return [(shown if value else "", "text" if name == "cost_usd" else "dim")]
 
     return cell
@@ -175,6 +191,7 @@ class SpentOn(TablePanel):
         Column("name", 0, _sum_name, rank=10, least=12, order="name"),
         Column("", 12, _sum_bar, rank=4),
         Column("cost", 10, _sum("cost_usd"), right=True, rank=9, order="cost_usd"),
+        Column("basis", 9, basis, rank=0),
         Column("reserved", 9, _sum("reserved_usd"), right=True, rank=3),
         Column("calls", 7, _sum("calls"), right=True, rank=6, order="calls"),
         Column("tokens in", 11, _sum("tokens_prompt"), right=True, rank=2),
@@ -360,7 +377,7 @@ class BudgetsScreen(PanedScreen):
         page.write(lambda width: self._burn(row, width))
 
     def _burn(self, row: Line | None, width: int) -> list[list[Part]]:
-        ink, now = self.deck.ink, self.deck.store.now()
+        ink = self.deck.ink
         if self._trouble:
             return words(self._trouble, width, "bad")
         if row is None or row.budget is None:
@@ -372,12 +389,11 @@ class BudgetsScreen(PanedScreen):
         lines = _standing(ink, row, width)
         if row.why:
             lines += [[], *words(row.why, width, "warn")]
-        burn = next((b for b in self._outlook.burns if (b.scope, b.key) == (row.kind, row.budget.key)), None)
-        if burn is not None and row.unit == "usd" and row.period in ("month", "week"):
-            forecast = next(
-                (f for f in self._outlook.forecasts if (f.scope, f.key) == (row.kind, row.budget.key)), None
-            )
-            lines += [[], *_plot(ink, burn, forecast if row.period == "month" else None, width, now)]
+        of = (row.budget.id, row.budget.key)
+        burn = next((b for b in self._outlook.burns if (b.budget, b.key) == of), None)
+        forecast = next((f for f in self._outlook.forecasts if (f.budget, f.key) == of), None)
+        if burn is not None:
+            lines += [[], *_plot(ink, burn, forecast, width)]
         elif row.limit is not None and not row.spent and not row.reserved:
             lines += [
                 [],
@@ -387,6 +403,8 @@ class BudgetsScreen(PanedScreen):
             ]
         elif row.period == "total":
             lines += [[], *words("It is for all of it, and is not renewed.", width, "dim")]
+        if forecast is not None and row.limit is not None and (burn is not None or row.spent):
+            lines += [[], *_words_of(ink, forecast, width)]
         return lines
 
 
@@ -408,25 +426,37 @@ def _standing(ink: Ink, row: Line, width: int) -> list[list[Part]]:
     rest: list[Part] = [(f"{amount(left, row.unit)} left of {amount(row.limit, row.unit)}", "text")]
     if row.soft is not None:
         rest += [(f"  {mark} ", "warn bold"), (f"told from {amount(row.soft, row.unit)}", "dim")]
+    made = _made_of(row)
     if width_of(legend) + width_of(rest) + 2 <= width:
-        return [*lines, [*legend, ("  ", ""), *rest]]
-    return [*lines, legend, rest]
+        return [*lines, [*legend, ("  ", ""), *rest], *made]
+    return [*lines, legend, rest, *made]
 
 
-def _plot(ink: Ink, burn: Burn, forecast: "Forecast | None", width: int, now: datetime) -> list[list[Part]]:
-    """What is left day by day, and how the month will end."""
-    left, span = remaining(burn, now)
+def _made_of(row: Line) -> list[list[Part]]:
+    """Where what is spent comes from."""
+    if row.budget is None or not row.basis:
+        return []
+    if row.basis == "measured":
+        return [[("all of it measured", "dim")]]
+    parts = ((row.budget.estimated, "estimated"), (row.budget.imputed, "imputed"))
+    told = ", ".join(f"{amount(value, row.unit)} {name}" for value, name in parts if value)
+    return [[(f"of what is spent: {told}", "warn")]]
+
+
+def _plot(ink: Ink, burn: Burn, forecast: "Forecast | None", width: int) -> list[list[Part]]:
+    """What is left step by step, and how the period will end."""
+    top, bottom = amount(burn.hard, burn.unit), "$0" if burn.unit == "usd" else "0"
+    label = max(8, len(top) + 1)
     ahead = _ahead(burn, forecast)
-    label = max(8, len(money(burn.hard)) + 1)
-    plot = burn_down(ink, left, float(burn.hard), span, max(8, width - label - 1), 7, ahead=ahead)
+    plot = burn_down(ink, burn.left, float(burn.hard), burn.span, max(8, width - label - 1), 7, ahead=ahead)
     lines: list[list[Part]] = [heading(ink, "what is left", width)]
     lines += [
-        [(f"{money(burn.hard) if n == 0 else '$0' if n == len(plot) - 1 else '':>{label}} ", "dim"), *line]
+        [(f"{top if n == 0 else bottom if n == len(plot) - 1 else '':>{label}} ", "dim"), *line]
         for n, line in enumerate(plot)
     ]
-    dates = f"{burn.starts:%m-%d}", f"{burn.ends:%m-%d}"
-    lines.append([(" " * (label + 1) + dates[0] + " " * max(1, width - label - 1 - 10) + dates[1], "dim")])
-    return [*lines, _signs(ink, foretold=ahead is not None), [], *_words_of(ink, forecast, width)]
+    first, last = bounds(burn)
+    lines.append([(" " * (label + 1) + first + " " * max(1, width - label - 1 - 10) + last, "dim")])
+    return [*lines, _signs(ink, foretold=ahead is not None)]
 
 
 def _signs(ink: Ink, *, foretold: bool) -> list[Part]:
@@ -440,28 +470,30 @@ def _signs(ink: Ink, *, foretold: bool) -> list[Part]:
 
 def _ahead(burn: Burn, forecast: "Forecast | None") -> tuple[float, float, float] | None:
     """What will be left at the end: at most, about, at least."""
-    if forecast is None or forecast.middle_usd is None or forecast.low_usd is None or forecast.high_usd is None:
+    if forecast is None or forecast.middle is None or forecast.low is None or forecast.high is None:
         return None
-    return (
-        float(burn.hard - forecast.low_usd),
-        float(burn.hard - forecast.middle_usd),
-        float(burn.hard - forecast.high_usd),
-    )
+    return (float(burn.hard - forecast.low), float(burn.hard - forecast.middle), float(burn.hard - forecast.high))
 
 
-def _words_of(ink: Ink, forecast: "Forecast | None", width: int) -> list[list[Part]]:
-    if forecast is None:
-        return words("Only budgets of a month of services and projects are foretold.", width, "dim")
-    if forecast.middle_usd is None or forecast.low_usd is None or forecast.high_usd is None:
-        days = "day" if forecast.days == 1 else "days"
-        return words(f"Too little is known to foretell its end: {forecast.days} {days} of spending.", width, "dim")
-    over = forecast.budget_usd is not None and forecast.middle_usd > forecast.budget_usd
-    lines: list[list[Part]] = [
-        [("at the end about ", "dim"), (money(forecast.middle_usd), "bad bold" if over else "text bold")],
-        [(f"in {forecast.holds:.0%} of cases {money(forecast.low_usd)} to {money(forecast.high_usd)}", "dim")],
-    ]
-    if forecast.runs_out_at is not None:
-        lines.append(
-            [(f"{ink.glyph('warn')} ", "warn bold"), (f"used up about {forecast.runs_out_at:%a %d %b}", "warn")]
+def _words_of(ink: Ink, forecast: "Forecast", width: int) -> list[list[Part]]:
+    """Where it will end, and when it runs out."""
+    lines: list[list[Part]] = []
+    if forecast.middle is not None and forecast.low is not None and forecast.high is not None:
+        over = forecast.limit is not None and forecast.middle > forecast.limit
+        low, high = amount(forecast.low, forecast.unit), in_words(forecast.high, forecast.unit)
+        lines += [
+            [
+                ("at the end about ", "dim"),
+                (in_words(forecast.middle, forecast.unit), "bad bold" if over else "text bold"),
+            ],
+            [(f"in {forecast.holds:.0%} of cases {low} to {high}", "dim")],
+        ]
+    elif forecast.samples < LEAST_SAMPLES:
+        steps = "day or hour" if forecast.samples == 1 else "days or hours"
+        lines += words(
+            f"Too little is known to foretell its end: {forecast.samples} {steps} of spending.", width, "dim"
         )
+    if forecast.runs_out_at is not None:
+        day = f"{forecast.runs_out_at:%a %d %b}"
+        lines.append([(f"{ink.glyph('warn')} ", "warn bold"), (f"used up about {day}", "warn")])
     return lines

@@ -23,7 +23,7 @@ from core.budget.gateway import headers
 from core.budget.gateway.books import Books
 from core.budget.gateway.circuit import Trouble, trouble_in_stream, trouble_of
 from core.budget.gateway.journal import Journal
-from core.budget.gateway.routing import Quote, Services, UnpricedError, serves
+from core.budget.gateway.routing import Quote, Services, UnpricedError, keyless, serves
 from core.budget.wire import Demand, Reader, Refusal, Wire
 from core.budget.wire.base import dump
 from storage.queries.budget import Basis, Bearer, Grant, Service, Settlement, Tokens
@@ -60,6 +60,8 @@ class No:
     retry: float | None = None
     grant: Grant | None = None
     service: str | None = None
+    keyless: bool = False
+    """Whether it lacks its key: only a person can change that."""
 
 
 class Calls:
@@ -103,8 +105,7 @@ class Calls:
         """Let one service answer; why not, where another may."""
         key = await self._services.key(service, call.bearer.project)
         if key is None:
-            hint = f"set it with `qd secret set service.{service.name}`"
-            return No(Refusal.UNAVAILABLE, f"service {service.name} has no key; {hint}", 30, service=service.name)
+            return No(Refusal.UNAVAILABLE, keyless(service), 30, service=service.name, keyless=True)
         try:
             quoted = self._services.quote(service, call.wire, call.demand, len(call.raw), uuid7(), instead)
         except UnpricedError as error:
@@ -161,6 +162,7 @@ class Calls:
             "need": grant.need if grant else None,
             "until": grant.until.isoformat() if grant and grant.until and grant.until.year < 9999 else None,
             "retry_seconds": no.retry,
+            "keyless": no.keyless,
             "other_protocol": {"service": foreign.name, "provider": foreign.provider} if foreign else None,
         }
         kind = "budget" if no.kind is Refusal.BUDGET else "service"

@@ -135,12 +135,22 @@ class Services:
 
     async def key(self, service: Service, project: str) -> str | None:
         """The project's own key for a service, else the shared one. Raises UnavailableError when the store does
-        not open.
+        not open. A person is told once of a service that has none.
         """
         at = (service.name, project)
         if at not in self._keys:
-            self._keys[at] = await asyncio.to_thread(find, self._secrets, service_key(service.name), project)
+            key = await asyncio.to_thread(find, self._secrets, service_key(service.name), project)
+            if key is None:
+                await self._tell_keyless(service)
+            self._keys[at] = key
         return self._keys[at]
+
+    async def _tell_keyless(self, service: Service) -> None:
+        try:
+            async with self._db.connection() as connection:
+                await budget.add_alert(connection, "key", "service", service.name, keyless(service))
+        except UnavailableError:
+            return  # the call is refused all the same, and says why
 
     def secrets(self) -> list[str]:
         """Every key that is in memory: what a log must not show."""
@@ -247,6 +257,11 @@ def unpriced(service: Service, model: str) -> str:
         f"the price of the model {model[:100]!r} at service {service.name} is not known; set it with"
         f" `qd service price {service.name} MODEL --input USD --output USD`, or declare a worst case with --worst"
     )
+
+
+def keyless(service: Service) -> str:
+    """The sentence for a service without a key."""
+    return f"service {service.name} has no key; set it with `qd secret set {service_key(service.name)}`"
 
 
 def serves(service: Service, model: str) -> bool:

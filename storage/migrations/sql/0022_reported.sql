@@ -1,6 +1,15 @@
 -- What agents that do not use the gateway tell of their calls is in the ledger too, and counts against every limit of their project, task,
 -- agent and day.
 
+-- Of what is spent, how much is no count of a provider: shown with every figure, and too dear to add up from the charges each time.
+alter table account add column estimated bigint not null default 0, add column imputed bigint not null default 0;
+update account a set estimated = s.estimated, imputed = s.imputed from (
+    select i.id, coalesce(sum(budget_amount(i.unit, c.cost_micro, c.tokens, c.counted @> array[i.id])) filter (where c.basis = 'estimated'), 0) as estimated,
+           coalesce(sum(budget_amount(i.unit, c.cost_micro, c.tokens, c.counted @> array[i.id])) filter (where c.basis = 'imputed'), 0) as imputed
+      from charge c cross join lateral unnest(c.accounts) x (id) join account i on i.id = x.id
+     where c.status in ('settled', 'presumed') and c.basis in ('estimated', 'imputed') group by i.id) s
+ where s.id = a.id;
+
 -- Whether an agent tells of calls of its own. Calls through the gateway are not in it, and a settle stays on its page.
 create index charge_reported on charge (agent) where kind = 'reported';
 
@@ -42,7 +51,8 @@ begin
                         tokens_cache_read, tokens_cache_write_5m, tokens_output, note, ended_at)
     values (qd_uuid7(), v_at, v.project, v.task, v.run, v.agent, 'reported', v.model, 'settled', v.basis, v.accounts, v_counted, v.cost, v_tokens,
             v.input, v.cache_read, v.cache_write, v.output, v.note, v_at);
-    update account a set spent = a.spent + x.more, ceiling = case when a.ceiling is not null then greatest(a.ceiling, a.spent + a.reserved + x.more) end
+    update account a set spent = a.spent + x.more, estimated = a.estimated + x.more * (v.basis = 'estimated')::int,
+           imputed = a.imputed + x.more * (v.basis = 'imputed')::int, ceiling = case when a.ceiling is not null then greatest(a.ceiling, a.spent + a.reserved + x.more) end
       from (select i.id, budget_amount(i.unit, v.cost, v_tokens, v_counted @> array[i.id]) as more from account i where i.id = any(v.accounts)) x
      where a.id = x.id;
   end loop;

@@ -104,10 +104,12 @@ begin
       returning c.*),
     sums as (
       select coalesce(sum(budget_amount(v.unit, e.cost_micro, e.tokens, e.counted @> array[v_id])) filter (where e.status <> 'reserved'), 0)::bigint as spent,
+             coalesce(sum(budget_amount(v.unit, e.cost_micro, e.tokens, e.counted @> array[v_id])) filter (where e.status <> 'reserved' and e.basis = 'estimated'), 0)::bigint as estimated,
+             coalesce(sum(budget_amount(v.unit, e.cost_micro, e.tokens, e.counted @> array[v_id])) filter (where e.status <> 'reserved' and e.basis = 'imputed'), 0)::bigint as imputed,
              coalesce(sum(budget_amount(v.unit, e.reserved_micro, e.reserved_tokens, e.counted @> array[v_id])) filter (where e.status = 'reserved'), 0)::bigint as reserved
         from entered e)
-    insert into account (id, budget, key, unit, starts, ends, hard, ceiling, spent, reserved, next_alert) overriding system value
-    select v_id, v.id, v.whose, v.unit, v_period.starts, v_period.ends, v.hard, case when v.hard is not null then greatest(v.hard, s.spent + s.reserved) end, s.spent, s.reserved,
+    insert into account (id, budget, key, unit, starts, ends, hard, ceiling, spent, estimated, imputed, reserved, next_alert) overriding system value
+    select v_id, v.id, v.whose, v.unit, v_period.starts, v_period.ends, v.hard, case when v.hard is not null then greatest(v.hard, s.spent + s.reserved) end, s.spent, s.estimated, s.imputed, s.reserved,
            budget_next_alert(s.spent, v.hard, v.soft, v.thresholds)
       from sums s;
     perform budget_alert(v_id);

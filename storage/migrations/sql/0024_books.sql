@@ -1,5 +1,6 @@
 -- A run that a call has counted stays counted when that call is released and others of the run go on: else one more would fit in its place.
--- The released charge then goes on naming the account in `counted`. Only these two functions know; the rest of them is as it was.
+-- The released charge then goes on naming the account in `counted`. Both functions know of this, and a settle of the labels; the rest
+-- of them is as it was.
 
 create or replace function budget_reserve(
     p_id uuid, p_token bytea, p_service text, p_model text, p_gateway bigint, p_input_tokens bigint, p_input_micro bigint, p_output bigint, p_least bigint,
@@ -98,6 +99,7 @@ create or replace function budget_settle(
   returns text language plpgsql as $$
 declare
   c charge; v_tokens bigint := p_input + p_cache_read + p_write_5m + p_write_1h + p_output; v_cost bigint := p_cost; v_id bigint; v_open int; v_was int; v_on int;
+  v_estimated int := (p_status <> 'released' and p_basis = 'estimated')::int; v_imputed int := (p_status <> 'released' and p_basis = 'imputed')::int;
   v_due boolean; v_counted boolean; v_kept boolean; v_excess bigint; v_over boolean;
 begin
   select * into c from charge where id = p_id for no key update;
@@ -121,11 +123,15 @@ begin
     end if;
     update account a set
            reserved = a.reserved - budget_amount(a.unit, c.reserved_micro, c.reserved_tokens, v_counted) * v_open,
-           spent = a.spent + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_on + v_kept::int - budget_amount(a.unit, c.cost_micro, c.tokens, v_counted) * v_was
+           spent = a.spent + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_on + v_kept::int - budget_amount(a.unit, c.cost_micro, c.tokens, v_counted) * v_was,
+           estimated = a.estimated + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_estimated,
+           imputed = a.imputed + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_imputed   -- what is presumed is imputed
+                               - budget_amount(a.unit, c.cost_micro, c.tokens, v_counted) * v_was
      where a.id = v_id and (not v_over or a.unit not in ('usd', 'tokens'))
     returning a.spent >= a.next_alert into v_due;
     if not found and v_over then
       update account a set reserved = a.reserved - x.held * v_open, spent = a.spent + x.more, overrun = a.overrun + greatest(x.used - x.held, 0),
+             estimated = a.estimated + x.used * v_estimated, imputed = a.imputed + x.used * v_imputed - (x.used - x.more),
              ceiling = case when a.ceiling is not null then greatest(a.ceiling, a.spent + x.more + a.reserved - x.held * v_open) end
         from (select n.held, n.used, n.used - budget_amount(i.unit, c.cost_micro, c.tokens, v_counted) * v_was as more
                 from account i, lateral (select budget_amount(i.unit, c.reserved_micro, c.reserved_tokens, v_counted) as held,
@@ -142,16 +148,20 @@ end $$;
 -- A count that is kept is a run, whatever became of its call. Charges are looked at once each, not once per account.
 create or replace function budget_reconcile() returns table (what text, n bigint) language sql stable as $$
   with entry as (
-    select x.id, c.status, c.cost_micro, c.tokens, c.reserved_micro, c.reserved_tokens, c.counted @> array[x.id] as counted
+    select x.id, c.status, c.basis, c.cost_micro, c.tokens, c.reserved_micro, c.reserved_tokens, c.counted @> array[x.id] as counted
       from charge c cross join lateral unnest(c.accounts) x (id)),
   sums as (
     select a.id,
            coalesce(sum(case when e.status in ('settled', 'presumed') then budget_amount(a.unit, e.cost_micro, e.tokens, e.counted)
                              when e.status = 'released' and a.unit = 'runs' then e.counted::int end), 0) as spent,
+           coalesce(sum(budget_amount(a.unit, e.cost_micro, e.tokens, e.counted)) filter (where e.status in ('settled', 'presumed') and e.basis = 'estimated'), 0) as estimated,
+           coalesce(sum(budget_amount(a.unit, e.cost_micro, e.tokens, e.counted)) filter (where e.status in ('settled', 'presumed') and e.basis = 'imputed'), 0) as imputed,
            coalesce(sum(budget_amount(a.unit, e.reserved_micro, e.reserved_tokens, e.counted)) filter (where e.status = 'reserved'), 0) as reserved
       from account a left join entry e on e.id = a.id group by a.id)
   select 'spent is not the sum of the ledger', count(*) from account a join sums s using (id) where a.spent <> s.spent
   union all select 'reserved is not the sum of the ledger', count(*) from account a join sums s using (id) where a.reserved <> s.reserved
+  union all select 'a label is not the sum of the ledger', count(*) from account a join sums s using (id)
+    where (a.estimated, a.imputed) <> (s.estimated, s.imputed)
   union all select 'beyond the limit', count(*) from account a join budget b on b.id = a.budget
     where a.hard is not null and a.spent + a.reserved > a.hard + a.overrun and a.hard = b.hard + a.extra and a.ceiling = a.hard
   -- A reset that was moved makes the present period begin within one that is over, and that one takes no more charges.
