@@ -17,6 +17,7 @@ from uuid import UUID
 import asyncpg
 
 from config.errors import UnavailableError
+from core.budget.gateway.circuit import Circuit
 from storage.database import Database
 from storage.queries import budget
 from storage.queries.budget import Ask, Bearer, Grant, Settlement
@@ -43,6 +44,7 @@ class Books:
         self._group: asyncio.TaskGroup | None = None
         self._turns: dict[object, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._settled = asyncio.Condition()
+        self._circuits = asyncio.Lock()
         self._known: OrderedDict[bytes, tuple[float, Bearer]] = OrderedDict()
         self._pending = 0
         self._give_up_at: float | None = None
@@ -230,6 +232,29 @@ class Books:
             log.exception("a notice of run %s could not be stored", run)
             return
         self._ring("budget", f"notice:{run}")
+
+    def health(self, service: str, circuit: Circuit, *, opened: bool) -> None:
+        """Store what became of a circuit, and tell a person when it has ``opened``; whether or not the caller stays."""
+        if self._group is not None:
+            self._group.create_task(self._health(service, circuit, opened=opened))
+
+    async def _health(self, service: str, circuit: Circuit, *, opened: bool) -> None:
+        try:
+            async with (
+                self._circuits,
+                self._db.connection() as connection,
+            ):  # in turn, so that the last word is stored last
+                state, until, reason = circuit.state, circuit.until, circuit.reason
+                await budget.store_circuit(connection, service, state, until, circuit.failures, reason)
+                if opened:
+                    text = f"service {service} is down: {reason}"
+                    await budget.add_alert(connection, "down", "service", service, text, period=until)
+        except UnavailableError:
+            return  # the circuit in memory holds; the next change stores it again
+        except asyncpg.PostgresError:
+            log.exception("the circuit of service %s could not be stored", service)
+            return
+        self._ring("service")
 
     def _ring(self, *topics: str) -> None:
         self.topics.update(topics)
