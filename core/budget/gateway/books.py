@@ -143,10 +143,11 @@ class Books:
         """One try. A caller that goes away, or a reply that is lost, leaves nothing reserved."""
         if self._group is None:
             raise UnavailableError("the gateway is ending", "try again")
-        task = self._group.create_task(self._ask(ask, digest, patient=patient))
+        answer: asyncio.Future[Grant | None] = asyncio.get_running_loop().create_future()
+        task = self._group.create_task(self._ask(ask, digest, answer, patient=patient))
         self._held.add(ask.id)
         try:
-            grant = await asyncio.shield(task)
+            grant = await asyncio.shield(answer)
         except asyncio.CancelledError:
             task.add_done_callback(lambda _: self._give_back(ask.id))
             raise
@@ -161,25 +162,31 @@ class Books:
         if self._group is not None:
             self.settle(Settlement(charge, "released", note="the call did not take place"))
 
-    async def _ask(self, ask: Ask, digest: bytes, *, patient: bool) -> Grant | None:
+    async def _ask(self, ask: Ask, digest: bytes, answer: "asyncio.Future[Grant | None]", *, patient: bool) -> None:
         try:
-            grant = await self._reserved(ask, digest, patient=patient)
+            grant = await self._reserved(ask, digest, answer, patient=patient)
         except UnavailableError:
-            return None  # told by the caller: an error in this task would end the whole group
+            return  # told by the caller: an error in this task would end the whole group
         except (asyncpg.PostgresError, RuntimeError):
             log.exception("a call could not be reserved")
-            return None
+            return
+        finally:
+            if not answer.done():
+                answer.set_result(None)
         if grant.outcome == "dead":
             self._known.pop(digest, None)
         elif grant.outcome in ("limit", "granted"):
             self._ring("budget")
-        return grant
 
-    async def _reserved(self, ask: Ask, digest: bytes, *, patient: bool) -> Grant:
+    async def _reserved(
+        self, ask: Ask, digest: bytes, answer: "asyncio.Future[Grant | None]", *, patient: bool
+    ) -> Grant:
         for attempt in range(5):
             try:
                 async with self._db.connection() as connection:
-                    return await budget.reserve(connection, ask, digest, self._gateway, patient=patient)
+                    grant = await budget.reserve(connection, ask, digest, self._gateway, patient=patient)
+                    answer.set_result(grant)  # the call goes on while its connection is given back
+                    return grant
             except asyncpg.DeadlockDetectedError:  # asking again with the same id is safe
                 if attempt == 4:
                     raise
