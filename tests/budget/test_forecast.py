@@ -2,12 +2,11 @@
 
 import math
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from core.budget.forecast import period_end, task_cost
-from core.budget.gateway.circuit import FAILURES, Circuit, Trouble, trouble_of
 from core.budget.outliers import line_of, why_out
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -74,76 +73,3 @@ def test_a_group_of_near_equal_tasks_flags_no_trifles() -> None:
     cents = line_of([100] * 40)
     assert cents is not None
     assert why_out(20_000, cents) is None
-
-
-# ── circuits ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    ("status", "headers", "body", "kind", "seconds"),
-    [
-        (401, {}, b"", "key", 600.0),
-        (429, {"retry-after": "7"}, b"", "rate", 7.0),
-        (429, {"retry-after-ms": "1500"}, b"", "rate", 1.5),
-        (429, {"retry-after": "Fri, 20 Nov 2026 00:01:00 GMT"}, b"", "rate", 60.0),
-        (
-            429,
-            {"anthropic-ratelimit-tokens-reset": "2026-11-20T00:00:30Z", "anthropic-ratelimit-tokens-remaining": "0"},
-            b"",
-            "rate",
-            30.0,
-        ),
-        (429, {"anthropic-ratelimit-unified-reset": str(int(NOW.timestamp()) + 90)}, b"", "rate", 90.0),
-        (429, {"x-ratelimit-reset-requests": "1m2s", "x-ratelimit-remaining-requests": "0"}, b"", "rate", 62.0),
-        (429, {"x-ratelimit-reset-tokens": "6m0s", "x-ratelimit-remaining-tokens": "500"}, b"", "rate", None),
-        (
-            429,
-            {},
-            b'{"error": {"details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}]}}',
-            "rate",
-            34.0,
-        ),
-        (429, {}, b'{"error": {"code": "insufficient_quota"}}', "quota", 900.0),
-        (529, {}, b'{"error": {"type": "overloaded_error"}}', "server", None),
-        (503, {"retry-after": "3"}, b"<html>", "server", 3.0),
-    ],
-)
-def test_trouble_is_read_from_structured_fields(
-    status: int, headers: dict[str, str], body: bytes, kind: str, seconds: float | None
-) -> None:
-    trouble = trouble_of(status, headers, body, NOW)
-    assert trouble is not None
-    assert (trouble.kind, trouble.seconds) == (kind, seconds)
-
-
-@pytest.mark.parametrize("status", [200, 400, 403, 404, 413, 422])
-def test_a_wrong_request_says_nothing_about_the_service(status: int) -> None:
-    assert (
-        trouble_of(status, {}, b'{"error": {"type": "invalid_request_error", "message": "429 rate limit"}}', NOW)
-        is None
-    )
-
-
-def test_a_circuit_opens_lets_one_try_and_closes() -> None:
-    circuit = Circuit()
-    for _ in range(FAILURES - 1):
-        assert not circuit.fail(Trouble("server", "x"), NOW)
-        assert circuit.admits(NOW)
-    assert circuit.fail(Trouble("server", "x"), NOW)
-    assert not circuit.admits(NOW + timedelta(seconds=1))
-    later = NOW + timedelta(seconds=6)
-    assert circuit.admits(later)
-    assert circuit.state == "half_open"
-    assert not circuit.admits(later), "a second call tried while the first had not ended"
-    circuit.fail(Trouble("server", "x"), later)
-    assert not circuit.admits(later + timedelta(seconds=6)), "the pause does not grow"
-    assert circuit.admits(later + timedelta(seconds=11))
-    assert circuit.succeed()
-    assert circuit.state == "closed"
-
-
-def test_a_call_that_tried_and_said_nothing_leaves_the_next_to_try() -> None:
-    circuit = Circuit(until=NOW)
-    assert circuit.admits(NOW)
-    circuit.let_go()
-    assert circuit.admits(NOW)

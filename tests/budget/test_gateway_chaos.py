@@ -25,6 +25,9 @@ from tests.budget.stand_in import StandIn, stand_in
 
 CLIENTS = 200
 CALLS = 3
+FIRST_BYTE = 5.0
+"""Seconds after which a provider counts as silent: some of its answers take twice as long."""
+
 WORST = 45_000
 """Micro-dollars: more than any call here reserves."""
 
@@ -42,6 +45,11 @@ def _wish(dice: random.Random) -> dict[str, object]:
             wish["break"] = dice.randint(1, 30)
         case 2:
             wish["mid_error"] = True
+        case 3:
+            wish["status"] = dice.choice([429, 500, 529])
+            wish["headers"] = {"retry-after-ms": "50"}
+        case 4 if dice.random() < 0.1:
+            wish["first"] = 2 * FIRST_BYTE
     return wish
 
 
@@ -66,8 +74,8 @@ async def _client(number: int, url: str, token: str, http: aiohttp.ClientSession
                     if answer.status == 402:
                         told.append("stop")
                         return
-                    if answer.status < 500:
-                        break
+                    if answer.status < 500 or "x-quarterdeck-service" in answer.headers or "first" in wish:
+                        break  # what the provider has said, or would say again
                     await asyncio.sleep(0.2)
             except aiohttp.ClientError:
                 if "break" in wish:
@@ -93,7 +101,7 @@ async def test_two_hundred_clients_never_spend_a_cent_over_the_limit(migrated_da
     db, watcher = await connect(migrated_database), await connect(migrated_database)
     # About 40 % of what the clients would spend: 600 calls of $0.0027 on average.
     limit = 0.40 * CLIENTS * CALLS * 0.0027
-    boot = boot_for(migrated_database, tmp_path, wait_seconds=60, lease_seconds=2)
+    boot = boot_for(migrated_database, tmp_path, wait_seconds=60, lease_seconds=2, first_byte_seconds=FIRST_BYTE)
     keep_keys(boot.paths, "main")
     async with stand_in() as provider:
         await add_service(db, "main", provider.url, usd=limit)

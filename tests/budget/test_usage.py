@@ -435,7 +435,7 @@ def test_what_the_request_does_not_show_is_bounded_by_the_window(wire: Wire, bod
 
 
 def test_each_search_of_the_web_may_be_another_round_with_what_it_found() -> None:
-    once = bound(AnthropicWire(), {**ASK, "tools": [{"type": "of_the_client"}]}, 200_000)
+    once = bound(AnthropicWire(), {**ASK, "tools": [{"name": "mine"}]}, 200_000)
     tool = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
     searched = bound(AnthropicWire(), {**ASK, "tools": [tool]}, 200_000)
     assert 4 * once < searched - (0 + 10_000 + 20_000 + 30_000) < 4 * once + 500
@@ -443,6 +443,12 @@ def test_each_search_of_the_web_may_be_another_round_with_what_it_found() -> Non
 
 
 SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+
+
+def added(tool: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": tool}}
+
+
 FETCH = {"type": "web_fetch_20250910", "name": "web_fetch"}
 
 
@@ -480,11 +486,16 @@ def test_a_tier_that_is_left_to_the_account_is_the_one_that_was_reserved() -> No
         (AnthropicWire(), {"tools": [{"type": "code_execution_20250825"}]}, 10, True),
         (AnthropicWire(), {"mcp_servers": [{"type": "url", "url": "https://x"}]}, 10, True),
         (AnthropicWire(), {"tools": [{**SEARCH, "type": "web_search_20260318", "max_uses": 2}]}, 10, False),
+        (AnthropicWire(), {"tools": [{"type": "of_tomorrow_20270101"}]}, 10, True),
+        (AnthropicWire(), {"tools": [{"type": "bash_20250124"}, {"type": "custom"}, {"name": "mine"}]}, 0, False),
+        (AnthropicWire(), {"messages": [{"role": "user", "content": [added(SEARCH)]}]}, 10, True),
+        (AnthropicWire(), {"messages": [{"role": "user", "content": [added({"name": "mine"})]}]}, 0, False),
         (ResponsesWire(), {"tools": [{"type": "mcp", "server_url": "https://x"}]}, 5, True),
         (ResponsesWire(), {"tools": [{"type": "code_interpreter"}], "max_tool_calls": 3}, 3, True),
         (ResponsesWire(), {"tools": [{"type": "web_search"}, {"type": "function"}]}, 5, False),
         (ResponsesWire(), {"tools": [{"type": "shell"}, {"type": "local_shell"}]}, 0, False),
         (ResponsesWire(), {"tools": [{"type": "shell", "environment": {"type": "container_auto"}}]}, 5, True),
+        (ResponsesWire(), {"context_management": [{"type": "compaction", "compact_threshold": 1000}]}, 1, False),
         (GeminiWire(), {"tools": [{"functionDeclarations": []}]}, 0, False),
         (GeminiWire(), {"tools": [{"google_search": {}}]}, 1, False),
         (GeminiWire(), {"tools": [{"codeExecution": {}}]}, 5, True),

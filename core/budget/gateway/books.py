@@ -17,6 +17,7 @@ from uuid import UUID
 import asyncpg
 
 from config.errors import UnavailableError
+from core.budget.gateway.circuit import Circuit
 from storage.database import Database
 from storage.queries import budget
 from storage.queries.budget import Ask, Bearer, Grant, Settlement
@@ -43,6 +44,7 @@ class Books:
         self._group: asyncio.TaskGroup | None = None
         self._turns: dict[object, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._settled = asyncio.Condition()
+        self._circuits = asyncio.Lock()
         self._known: OrderedDict[bytes, tuple[float, Bearer]] = OrderedDict()
         self._pending = 0
         self._give_up_at: float | None = None
@@ -141,10 +143,11 @@ class Books:
         """One try. A caller that goes away, or a reply that is lost, leaves nothing reserved."""
         if self._group is None:
             raise UnavailableError("the gateway is ending", "try again")
-        task = self._group.create_task(self._ask(ask, digest, patient=patient))
+        answer: asyncio.Future[Grant | None] = asyncio.get_running_loop().create_future()
+        task = self._group.create_task(self._ask(ask, digest, answer, patient=patient))
         self._held.add(ask.id)
         try:
-            grant = await asyncio.shield(task)
+            grant = await asyncio.shield(answer)
         except asyncio.CancelledError:
             task.add_done_callback(lambda _: self._give_back(ask.id))
             raise
@@ -159,25 +162,31 @@ class Books:
         if self._group is not None:
             self.settle(Settlement(charge, "released", note="the call did not take place"))
 
-    async def _ask(self, ask: Ask, digest: bytes, *, patient: bool) -> Grant | None:
+    async def _ask(self, ask: Ask, digest: bytes, answer: "asyncio.Future[Grant | None]", *, patient: bool) -> None:
         try:
-            grant = await self._reserved(ask, digest, patient=patient)
+            grant = await self._reserved(ask, digest, answer, patient=patient)
         except UnavailableError:
-            return None  # told by the caller: an error in this task would end the whole group
+            return  # told by the caller: an error in this task would end the whole group
         except (asyncpg.PostgresError, RuntimeError):
             log.exception("a call could not be reserved")
-            return None
+            return
+        finally:
+            if not answer.done():
+                answer.set_result(None)
         if grant.outcome == "dead":
             self._known.pop(digest, None)
         elif grant.outcome in ("limit", "granted"):
             self._ring("budget")
-        return grant
 
-    async def _reserved(self, ask: Ask, digest: bytes, *, patient: bool) -> Grant:
+    async def _reserved(
+        self, ask: Ask, digest: bytes, answer: "asyncio.Future[Grant | None]", *, patient: bool
+    ) -> Grant:
         for attempt in range(5):
             try:
                 async with self._db.connection() as connection:
-                    return await budget.reserve(connection, ask, digest, self._gateway, patient=patient)
+                    grant = await budget.reserve(connection, ask, digest, self._gateway, patient=patient)
+                    answer.set_result(grant)  # the call goes on while its connection is given back
+                    return grant
             except asyncpg.DeadlockDetectedError:  # asking again with the same id is safe
                 if attempt == 4:
                     raise
@@ -230,6 +239,29 @@ class Books:
             log.exception("a notice of run %s could not be stored", run)
             return
         self._ring("budget", f"notice:{run}")
+
+    def health(self, service: str, circuit: Circuit, *, opened: bool) -> None:
+        """Store what became of a circuit, and tell a person when it has ``opened``; whether or not the caller stays."""
+        if self._group is not None:
+            self._group.create_task(self._health(service, circuit, opened=opened))
+
+    async def _health(self, service: str, circuit: Circuit, *, opened: bool) -> None:
+        try:
+            async with (
+                self._circuits,
+                self._db.connection() as connection,
+            ):  # in turn, so that the last word is stored last
+                state, until, reason = circuit.state, circuit.until, circuit.reason
+                await budget.store_circuit(connection, service, state, until, circuit.failures, reason)
+                if opened:
+                    text = f"service {service} is down: {reason}"
+                    await budget.add_alert(connection, "down", "service", service, text, period=until)
+        except UnavailableError:
+            return  # the circuit in memory holds; the next change stores it again
+        except asyncpg.PostgresError:
+            log.exception("the circuit of service %s could not be stored", service)
+            return
+        self._ring("service")
 
     def _ring(self, *topics: str) -> None:
         self.topics.update(topics)

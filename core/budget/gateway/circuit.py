@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from itertools import count
 from typing import Any, Literal
 
-from core.budget.wire.base import Fault, table
+from core.budget.wire.base import Fault, objects_in, table
 
 FAILURES = 5
 """Failures in a row that open a circuit."""
@@ -41,6 +42,22 @@ class Trouble:
     """How long to leave it alone, where the provider says so."""
 
 
+KEY_KINDS = {
+    *("authentication_error", "permission_error", "invalid_api_key"),
+    *("UNAUTHENTICATED", "PERMISSION_DENIED", "API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "CONSUMER_SUSPENDED"),
+}
+QUOTA_KINDS = {"billing_error", "insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+RATE_KINDS = {"rate_limit_error", "rate_limit_exceeded", "slow_down", "RESOURCE_EXHAUSTED"}
+SERVER_WORDS = ("server", "overload", "internal", "unavailable", "timeout", "timed_out", "deadline", "api_error")
+"""What the kinds of errors are called that say something about the service; all others are about the request."""
+
+NO_CREDIT = "Your credit balance is too low"
+"""How Anthropic says that an account is empty; the kind of that error is the one of a wrong request."""
+
+WRONG_KEY = Trouble("key", "the provider does not accept the key", KEY_SECONDS)
+EXHAUSTED = Trouble("quota", "the provider's own account is exhausted", QUOTA_SECONDS)
+
+
 def trouble_of(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Trouble | None:
     """Judge an answer by its structured fields; None: the service is well (the request may be wrong all the same)."""
     if status < 400:
@@ -49,12 +66,12 @@ def trouble_of(status: int, headers: Mapping[str, str], body: bytes, now: dateti
         value = json.loads(body)
     except (ValueError, RecursionError):
         value = {}
-    error = table(table(value).get("error"))
-    kinds = {str(error.get(name)) for name in ("type", "code", "status")}
-    if status == 401 or "authentication_error" in kinds or "invalid_api_key" in kinds:
-        return Trouble("key", "the provider does not accept the key", KEY_SECONDS)
-    if status == 402 or kinds & {"billing_error", "insufficient_quota"}:
-        return Trouble("quota", "the provider's own account is exhausted", QUOTA_SECONDS)
+    error = _error_in(value)
+    kinds = {str(error.get(name)) for name in ("type", "code", "status")} | _reasons(error)
+    if status == 401 or kinds & KEY_KINDS:
+        return WRONG_KEY
+    if status == 402 or kinds & QUOTA_KINDS or str(error.get("message")).startswith(NO_CREDIT):
+        return EXHAUSTED
     if status == 429:
         return Trouble("rate", "the provider's rate limit is reached", reset_in(headers, error, now))
     if status >= 500 or status == 408:
@@ -63,12 +80,29 @@ def trouble_of(status: int, headers: Mapping[str, str], body: bytes, now: dateti
 
 
 def trouble_in_stream(fault: Fault | None) -> Trouble | None:
-    """Judge an error in the middle of an answer."""
-    if fault is None or fault.kind in ("invalid_request_error", "content_filter", "refusal"):
+    """Judge an error in the middle of an answer; None: it is the request's own, such as a context that is too long."""
+    if fault is None:
         return None
-    if fault.kind in ("rate_limit_error", "rate_limit_exceeded", "RESOURCE_EXHAUSTED"):
+    if fault.kind in KEY_KINDS:
+        return WRONG_KEY
+    if fault.kind in QUOTA_KINDS:
+        return EXHAUSTED
+    if fault.kind in RATE_KINDS:
         return Trouble("rate", "the provider's rate limit is reached")
-    return Trouble("server", f"the provider broke off: {fault.kind}")
+    if fault.kind in ("error", "failed") or any(word in fault.kind.lower() for word in SERVER_WORDS):
+        return Trouble("server", f"the provider broke off: {fault.kind}")
+    return None
+
+
+def _error_in(value: Any) -> Mapping[str, Any]:
+    """The error object of an answer; Gemini wraps that of a stream into an array."""
+    first = value[0] if isinstance(value, list) and value else value
+    return table(table(first).get("error"))
+
+
+def _reasons(error: Mapping[str, Any]) -> set[str]:
+    """The reasons of Google's ``ErrorInfo`` (https://google.aip.dev/193)."""
+    return {str(detail["reason"]) for detail in objects_in(error.get("details")) if "reason" in detail}
 
 
 def reset_in(headers: Mapping[str, str], error: Mapping[str, Any], now: datetime) -> float | None:
@@ -143,6 +177,17 @@ def _moment(text: str, now: datetime) -> float | None:
     return max((moment - now).total_seconds(), 0.0)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Passage:
+    """A call that was let through a circuit; what it says later counts only for the state in which it began."""
+
+    epoch: int
+
+
+_EPOCHS = count()
+"""Every state of every circuit has a number of its own."""
+
+
 class Circuit:
     """The circuit of one service. Times come in as parameters."""
 
@@ -151,49 +196,66 @@ class Circuit:
         """Open until then; None: closed."""
         self.failures = failures
         self.reason = reason
-        self._probing = False
+        self._epoch = next(_EPOCHS)
+        self._probe: Passage | None = None
 
     @property
     def state(self) -> Literal["closed", "open", "half_open"]:
         """As it is stored and shown."""
-        if self._probing:
+        if self._probe is not None:
             return "half_open"
         return "open" if self.until else "closed"
 
-    def admits(self, now: datetime) -> bool:
-        """Whether a call may pass. The first after the time is up is the one that tries."""
+    def enter(self, now: datetime) -> Passage | None:
+        """Let a call pass; None when it may not. The first after the time is up is the one that tries."""
         if self.until is None:
-            return True
-        if now < self.until or self._probing:
-            return False
-        self._probing = True
-        return True
+            return Passage(self._epoch)
+        if now < self.until or self._probe is not None:
+            return None
+        self._probe = Passage(self._epoch)
+        return self._probe
 
     def opens_in(self, now: datetime) -> float:
         """Seconds until a call may try."""
         if self.until is None:
             return 0.0
-        return max((self.until - now).total_seconds(), 0.25 if self._probing else 0.0)
+        return max((self.until - now).total_seconds(), 0.25 if self._probe is not None else 0.0)
 
-    def succeed(self) -> bool:
-        """A call went well; True when that changed something."""
+    def succeed(self, passage: Passage) -> bool:
+        """A call went well; True when that changed something. One that began before the circuit opened says nothing."""
+        if passage.epoch != self._epoch:
+            return False
         changed = self.until is not None or self.failures > 0
-        self.until, self.failures, self.reason, self._probing = None, 0, None, False
+        self.put(until=None, failures=0, reason=None)
         return changed
 
-    def fail(self, trouble: Trouble, now: datetime) -> bool:
-        """A call met trouble; True when the circuit is open now."""
-        self._probing = False
-        self.failures += 1
-        self.reason = trouble.reason
-        if trouble.kind == "server" and self.failures < FAILURES and self.until is None:
+    def fail(self, trouble: Trouble, now: datetime, passage: Passage) -> bool:
+        """A call met trouble; True when the circuit is open now.
+
+        One that began in an earlier state only lengthens a pause, where the provider has said how long it is.
+        """
+        until = self.until
+        if passage.epoch != self._epoch:
+            if until is not None and trouble.seconds is not None:
+                self.until = max(until, now + timedelta(seconds=trouble.seconds))
+            return until is not None
+        failures = self.failures + 1
+        if trouble.kind == "server" and failures < FAILURES and until is None:
+            self.failures, self.reason = failures, trouble.reason
             return False
-        excess = self.failures - (FAILURES if trouble.kind == "server" else 1)
+        excess = failures - (FAILURES if trouble.kind == "server" else 1)
         seconds = trouble.seconds if trouble.seconds is not None else min(5.0 * 2 ** max(min(excess, 6), 0), 300.0)
-        until = now + timedelta(seconds=max(seconds, 0.5))
-        self.until = max(self.until, until) if self.until else until
+        again = now + timedelta(seconds=max(seconds, 0.5))
+        self.put(until=max(until, again) if until else again, failures=failures, reason=trouble.reason)
         return True
 
-    def let_go(self) -> None:
-        """The call that tried ended without saying anything about the service."""
-        self._probing = False
+    def leave(self, passage: Passage) -> None:
+        """A call ended; if it was the one that tried and it said nothing about the service, the next may try."""
+        if passage is self._probe:
+            self._probe = None
+
+    def put(self, *, until: datetime | None, failures: int, reason: str | None) -> None:
+        """Set the state, as somebody else has found it. Calls under way began in another one, if it opens or closes."""
+        if until is not None or self.until is not None:
+            self._epoch, self._probe = next(_EPOCHS), None
+        self.until, self.failures, self.reason = until, failures, reason

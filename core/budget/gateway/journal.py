@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +20,10 @@ _TOKEN = re.compile(r"qdr_[A-Za-z0-9_-]{20,}|sk-[A-Za-z0-9_-]{16,}|AIza[A-Za-z0-
 
 
 class Journal:
-    """Appends JSON lines to a file. ``secrets`` gives every key that is in memory at the time."""
+    """Appends JSON lines to a file. ``secrets`` gives every key that has been in memory."""
 
     def __init__(
-        self, path: Path, level: Literal["nothing", "calls", "bodies"], secrets: Callable[[], list[str]]
+        self, path: Path, level: Literal["nothing", "calls", "bodies"], secrets: Callable[[], Iterable[str]]
     ) -> None:
         self._path = path
         self._level = level

@@ -18,6 +18,7 @@ from config.paths import Paths
 from core.budget.gateway.books import Books
 from core.budget.gateway.boot import Boot, record_file
 from core.budget.gateway.call import Calls
+from core.budget.gateway.exchange import Means
 from core.budget.gateway.journal import Journal
 from core.budget.gateway.routing import Services
 from core.budget.gateway.server import Doors
@@ -83,7 +84,7 @@ async def serve(boot: Boot, store: SecretStore, stop: asyncio.Event, book: Price
                 lease=timedelta(seconds=boot.settings.lease_seconds),
             )
         books = Books(db, gateway, lease=boot.settings.lease_seconds)
-        services = Services(db, store, book)
+        services = Services(db, store, books, book)
         await services.load()
         await _serve(boot, db, books, services, listener, url, stop)
         with contextlib.suppress(UnavailableError):
@@ -114,7 +115,7 @@ async def _serve(
         feed = group.create_task(ChangeFeed(boot.dsn, changed).run())
         loader = group.create_task(_reload(services, reload))
         ringer = group.create_task(_ring(db, books))
-        calls = Calls(services, books, http, boot.settings, journal)
+        calls = Calls(Means(services, books, http, boot.settings, journal))
         runner = web.AppRunner(
             Doors(services, books, calls, http).application(),
             access_log=None,

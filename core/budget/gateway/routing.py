@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from uuid import UUID
 
-from config.errors import UnavailableError
-from core.budget.gateway.circuit import Circuit, Trouble
+from core.budget.gateway.books import Books
+from core.budget.gateway.circuit import Circuit, Passage, Trouble
 from core.budget.outputs import CAUTIOUS, most_output
 from core.budget.prices import CATALOGUES, LONG_WINDOW, Card, PriceBook, Rates, Used, read_catalogue
 from core.budget.wire.base import Demand, Terms, Wire, input_bound
@@ -23,6 +23,9 @@ PROTOCOLS = {"anthropic": {"anthropic"}, "openai": {"openai", "other"}, "gemini"
 MOST_OUTPUT = 131_072
 """Tokens of output that are reserved for a request which sets no limit, to a model whose own is not known."""
 
+
+TOLD_SECONDS = 60
+"""A service that is left alone for as long as this is something that a person is told."""
 
 _FREE = Rates(0, 0, 0, 0, 0)
 
@@ -83,13 +86,15 @@ class UnpricedError(ValueError):
 class Services:
     """The services as the database has them, their circuits, keys and prices; ``load`` brings them up to date."""
 
-    def __init__(self, db: Database, secrets: SecretStore, book: PriceBook | None = None) -> None:
+    def __init__(self, db: Database, secrets: SecretStore, books: Books, book: PriceBook | None = None) -> None:
         self._db = db
         self._secrets = secrets
+        self._books = books
         self._book = book or PriceBook({})
         self._catalogues: set[str] | None = set() if book is None else None
         self._services: dict[str, Service] = {}
         self._keys: dict[tuple[str, str], str | None] = {}
+        self._used_keys: set[str] = set()
         self._circuits: dict[str, Circuit] = {}
         self._heads: dict[str, list[Service]] = {}
 
@@ -119,15 +124,10 @@ class Services:
         """What another gateway or a person has said of it; our own knowledge goes before the database's while it
         is open here.
         """
-        known = self._circuits.get(service.name)
-        if known is None or service.circuit == "closed":
-            self._circuits[service.name] = Circuit(
-                until=service.open_until if service.circuit != "closed" else None,
-                failures=known.failures if known and known.until is None else service.failures,
-                reason=service.reason,
-            )
-        elif known.until is None and service.open_until:
-            known.until, known.reason = service.open_until, service.reason
+        until = service.open_until if service.circuit != "closed" else None
+        known = self._circuits.setdefault(service.name, Circuit())
+        if (known.until is None) != (until is None):
+            known.put(until=until, failures=service.failures, reason=service.reason)
 
     def circuit(self, service: Service) -> Circuit:
         """The circuit of a service."""
@@ -139,10 +139,12 @@ class Services:
         """
         at = (service.name, project)
         if at not in self._keys:
-            key = await asyncio.to_thread(find, self._secrets, service_key(service.name), project)
-            if key is None:
+            found = await asyncio.to_thread(find, self._secrets, service_key(service.name), project)
+            if found is None:
                 await self._tell_keyless(service)
-            self._keys[at] = key
+            else:
+                self._used_keys.add(found)
+            self._keys[at] = found
         return self._keys[at]
 
     async def _tell_keyless(self, service: Service) -> None:
@@ -152,9 +154,9 @@ class Services:
         except UnavailableError:
             return  # the call is refused all the same, and says why
 
-    def secrets(self) -> list[str]:
-        """Every key that is in memory: what a log must not show."""
-        return [key for key in self._keys.values() if key]
+    def secrets(self) -> frozenset[str]:
+        """Every key that has been used: what a log must not show, even of a call that began before a key was changed."""
+        return frozenset(self._used_keys)
 
     def chain(self, wire: Wire, model: str) -> Chain:
         """The service that takes this model, and who stands in for it, one after the other."""
@@ -217,30 +219,19 @@ class Services:
             raise UnpricedError(unpriced(service, model))
         return Card(((0, _FREE),), most_output=most_output(model))
 
-    async def report(self, service: Service, trouble: Trouble | None) -> bool:
+    def report(self, service: Service, passage: Passage, trouble: Trouble | None) -> bool:
         """An answer said something about the health of its service; True when it is out of order now."""
         circuit = self.circuit(service)
         before = circuit.state
         if trouble is None:
-            is_open, changed = False, circuit.succeed()
+            is_open, changed = False, circuit.succeed(passage)
         else:
-            is_open = circuit.fail(trouble, datetime.now(UTC))
+            is_open = circuit.fail(trouble, datetime.now(UTC), passage)
             changed = is_open or before != circuit.state
         if changed:
-            await self._store(service, circuit, told=is_open and before == "closed")
+            opened = is_open and before == "closed" and circuit.opens_in(datetime.now(UTC)) >= TOLD_SECONDS
+            self._books.health(service.name, circuit, opened=opened)
         return is_open
-
-    async def _store(self, service: Service, circuit: Circuit, *, told: bool) -> None:
-        try:
-            async with self._db.connection() as connection:
-                await budget.store_circuit(
-                    connection, service.name, circuit.state, circuit.until, circuit.failures, circuit.reason
-                )
-                if told and circuit.opens_in(datetime.now(UTC)) >= 60:
-                    text = f"service {service.name} is down: {circuit.reason}"
-                    await budget.add_alert(connection, "down", "service", service.name, text, period=circuit.until)
-        except UnavailableError:
-            return  # the circuit in memory holds; the next change stores it again
 
 
 def mapped(model_map: Mapping[str, str], model: str) -> str:

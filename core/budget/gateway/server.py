@@ -10,8 +10,11 @@ from aiohttp import web
 
 from config.errors import UnavailableError
 from core.budget.gateway import headers
+from core.budget.gateway.address import proxy_for, upstream
 from core.budget.gateway.books import Books
-from core.budget.gateway.call import Call, Calls, no_service, proxy_for, refuse, upstream
+from core.budget.gateway.call import Calls
+from core.budget.gateway.exchange import Call
+from core.budget.gateway.refusing import no_service, refuse
 from core.budget.gateway.routing import Services
 from core.budget.wire import AnthropicWire, ChatWire, GeminiWire, Refusal, ResponsesWire, Wire
 from core.budget.wire.base import checked, dump, is_name

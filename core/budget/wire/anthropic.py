@@ -68,7 +68,9 @@ class AnthropicWire:
         least = LEAST_THINKING + 1 if thinking.get("type") == "enabled" else 1
         beside = own(body)
         opaque = beside.opaque
-        longest = max(output, *(count(entry.get("max_tokens")) for entry in objects_in(body.get("fallbacks"))), 1)
+        fallbacks = objects_in(body.get("fallbacks"))
+        longest = max(output, *(count(entry.get("max_tokens")) for entry in fallbacks), 1)
+        fast = any(entry.get("speed") == "fast" for entry in (body, *fallbacks))
         short = long = False
         for item in objects([body.get("system"), body.get("messages"), body.get("tools"), body.get("cache_control")]):
             if item.get("type") == "ephemeral":
@@ -95,7 +97,7 @@ class AnthropicWire:
             hidden=sum(len(picture) for picture in pictures),
             options={
                 "inference_geo": str(body.get("inference_geo") or "auto"),
-                **({"speed": "fast"} if body.get("speed") == "fast" else {}),
+                **({"speed": "fast"} if fast else {}),
             },
         )
 
@@ -157,11 +159,9 @@ def read_usage(usage: Mapping[str, Any], before: Used | None = None, *, long: bo
         thinking=count(table(usage.get("output_tokens_details")).get("thinking_tokens")) or was.thinking,
     )
     tools = table(usage.get("server_tool_use"))
-    choices = {
-        name: str(usage[name])
-        for name in ("service_tier", "speed", "inference_geo")
-        if isinstance(usage.get(name), str)
-    } or dict(before.choices if before else {})
+    names = ("service_tier", "speed", "inference_geo")
+    told = {name: str(usage[name]) for name in names if isinstance(usage.get(name), str)}
+    choices = {**(before.choices if before else {}), **told}
     searches = count(tools.get("web_search_requests")) if tools else (before.searches if before else 0)
     return Used(tokens, {}, searches, choices)
 

@@ -17,8 +17,11 @@ FETCH_TOKENS = 25_000
 LEAST_THINKING = 1024
 """The provider refuses a smaller ``thinking.budget_tokens``, and one that is not below ``max_tokens``."""
 
-LOOPS = ("code_execution", "mcp_toolset")
-"""Tools whose results no bytes of the request bound."""
+CLIENT_TOOLS = ("custom", "bash_", "text_editor_", "computer_", "memory_", "browser_")
+"""Tools that the client runs: the answer ends with each of their calls."""
+
+BOUNDED = ("web_search", "web_fetch", "tool_search", "advisor")
+"""Tools of the provider's whose results are bounded. Those of all others, such as code that it runs, may be anything."""
 
 FILTERS_SINCE = "20260209"
 """From this version on, searches and fetches run code over what they have found."""
@@ -34,27 +37,34 @@ class Own:
     opaque: bool
     others: tuple[str, ...]
     speakers: int
-    """Answers that may be written by other models, each as long as the one that is asked for."""
+    """Answers that may be written beside the one that is asked for, by other models or as a summary, each as long."""
 
 
 def own(body: Mapping[str, Any]) -> Own:
     """What a request allows. Raises ValueError when it leaves the choice of a model to the provider."""
-    tools = objects_in(body.get("tools"))
+    tools, added = objects_in(body.get("tools")), _added(body)
+    if any(_is(tool, "advisor") for tool in added):
+        raise ValueError("tools: an advisor has to be defined here, where its uses can be limited")
     web = [{**tool, **_web_limits(tool)} for tool in tools if _web_limits(tool)]
     advisors = [tool for tool in tools if _is(tool, "advisor")]
     fallbacks = _fallbacks(body)
-    remote = any(_is(tool, *LOOPS) for tool in tools) or bool(body.get("mcp_servers"))
+    remote = (
+        bool(body.get("mcp_servers"))
+        or any(not _is(tool, *CLIENT_TOOLS, *BOUNDED) for tool in tools)
+        or any(not _is(tool, *CLIENT_TOOLS) for tool in added)
+    )
     compacts = _compacts(body)
     uses = sum(count(tool["max_uses"]) for tool in web)
     loops = remote or any(_is(tool, "tool_search") for tool in tools) or any(_filters(tool) for tool in web)
     speakers = sum(_uses(tool) for tool in advisors) + len(fallbacks)
     return Own(
-        searches=sum(count(tool["max_uses"]) for tool in web if _is(tool, "web_search")),
+        searches=sum(count(tool["max_uses"]) for tool in web if _is(tool, "web_search"))
+        + LOOP * any(_is(tool, "web_search") for tool in added),
         rounds=max(uses, LOOP if loops else 0) + compacts + 2 * speakers,
         grows=max((count(tool.get("max_content_tokens", SEARCH_TOKENS)) for tool in web), default=0),
         opaque=remote or compacts or bool(body.get("container") or body.get("thread")),
         others=tuple(sorted({str(entry.get("model")) for entry in (*advisors, *fallbacks)})),
-        speakers=speakers,
+        speakers=speakers + compacts,
     )
 
 
@@ -83,7 +93,16 @@ def shorter(asked: Mapping[str, Any], output: int) -> dict[str, Any]:
 
 
 def _is(tool: Mapping[str, Any], *kinds: str) -> bool:
-    return str(tool.get("type", "")).startswith(kinds)
+    return str(tool.get("type") or "custom").startswith(kinds)
+
+
+def _added(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Tools that the conversation itself defines."""
+    blocks = [block for message in objects_in(body.get("messages")) for block in objects_in(message.get("content"))]
+    found = [
+        table(table(block.get("tool")).get("definition")) for block in blocks if block.get("type") == "tool_addition"
+    ]
+    return [definition for definition in found if definition]
 
 
 def _uses(tool: Mapping[str, Any]) -> int:

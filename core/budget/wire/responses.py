@@ -58,7 +58,7 @@ class ResponsesWire:
             least=min(LEAST_OUTPUT, output or LEAST_OUTPUT),
             searches=calls if looks else 0,
             fees=openai.container_fee(body) + (calls * openai.FILE_SEARCH_FEE if "file_search" in remote else 0),
-            rounds=calls,
+            rounds=calls + bool(body.get("context_management")),  # a summary is a pass of its own
             grows=SEARCH_TOKENS if looks else 0,
             opaque=refers or openai.refers(body.get("input")) or bool(remote - looks),
             unseen=openai.may_think(model, table(body.get("reasoning")).get("effort")),
