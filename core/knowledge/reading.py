@@ -17,7 +17,8 @@ from core.workspace.repository import Repository
 
 MOST_BYTES = 400_000
 """Of one file; a document may be twice as long. Anything longer is data, or not written by hand."""
-BATCH_BYTES = 1_000_000
+BATCH_BYTES = 600_000
+"""Of the files that are cut and stored at a time: while one batch is cut, others are stored."""
 BATCH_FILES = 128
 MOST_FILES = 300_000
 
@@ -86,7 +87,7 @@ async def changed_paths(repo: Repository, before: str, after: str) -> tuple[list
 
 
 async def read_blobs(repo: Repository, entries: Sequence[Entry]) -> AsyncIterator[list[tuple[Entry, bytes]]]:
-    """The contents of files, in batches of a few megabytes."""
+    """The contents of files, in batches of :data:`BATCH_BYTES`."""
     batch: list[Entry] = []
     size = 0
     for entry in entries:
