@@ -69,6 +69,11 @@ def _bounded(
         first += 1
     while last > first and not lines[last - 1].strip():
         last -= 1
+    text = "\n".join(lines[first:last])
+    if len(text) <= LONGEST:
+        if first < last:
+            yield Chunk(title, text, first + 1, last, kind)
+        return
     part, start, size = 1, first, 0
     for at in range(first, last):
         length = min(len(lines[at]), LONGEST) + 1

@@ -29,6 +29,8 @@ _GRAMMARS: dict[str, tuple[str, str]] = {
     ".cts": ("tree_sitter_typescript", "language_typescript"),
     ".tsx": ("tree_sitter_typescript", "language_tsx"),
 }
+CODE = frozenset(_GRAMMARS)
+"""Endings of the files that have a grammar."""
 DOCUMENTS = frozenset({".md", ".markdown", ".mdx", ".rst", ".adoc", ".txt", ".org"})
 """Files that are cut at their headings."""
 

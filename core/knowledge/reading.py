@@ -5,6 +5,7 @@ What is tracked and small enough is read; symlinks, submodules, binaries, secret
 out, each with its reason.
 """
 
+import os
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from core.workspace.repository import Repository
 
 MOST_BYTES = 400_000
 """Of one file; a document may be twice as long. Anything longer is data, or not written by hand."""
-BATCH_BYTES = 1_000_000
+BATCH_BYTES = 600_000
+"""Of the files that are cut and stored at a time: while one batch is cut, others are stored."""
 BATCH_FILES = 128
 MOST_FILES = 300_000
 
@@ -53,7 +55,7 @@ class Entry:
 
 
 async def list_files(repo: Repository, commit: str, paths: Sequence[str] = ()) -> list[Entry]:
-    """The files of a commit; only ``paths`` where some are given."""
+    """The files of a commit; only ``paths`` (as :func:`changed_paths` has them) where some are given."""
     listed = await git(
         "ls-tree", "-r", "-z", "--long", "--full-tree", commit, *(("--", *paths) if paths else ()),
         at=repo.place, timeout=LONG, max_bytes=200_000_000, environment={"GIT_LITERAL_PATHSPECS": "1"},
@@ -68,8 +70,8 @@ async def list_files(repo: Repository, commit: str, paths: Sequence[str] = ()) -
 
 
 async def changed_paths(repo: Repository, before: str, after: str) -> tuple[list[str], list[str]] | None:
-    """Files of ``after`` that differ from ``before``, and those that are gone; None when ``before`` is not known
-    here.
+    """Files of ``after`` that differ from ``before``, as git is asked for them, and those that are gone, as they are stored; None when
+    ``before`` is not known here.
     """
     output = await git(
         "diff-tree", "-r", "-z", "--name-status", "--no-renames", "--no-ext-diff", before, after,
@@ -81,12 +83,15 @@ async def changed_paths(repo: Repository, before: str, after: str) -> tuple[list
     changed: list[str] = []
     gone: list[str] = []
     for status, name in zip(fields[::2], fields[1::2], strict=False):
-        (gone if status == b"D" else changed).append(shown(name))
+        if status == b"D":
+            gone.append(shown(name))
+        else:
+            changed.append(os.fsdecode(name))
     return changed, gone
 
 
 async def read_blobs(repo: Repository, entries: Sequence[Entry]) -> AsyncIterator[list[tuple[Entry, bytes]]]:
-    """The contents of files, in batches of a few megabytes."""
+    """The contents of files, in batches of :data:`BATCH_BYTES`."""
     batch: list[Entry] = []
     size = 0
     for entry in entries:
@@ -133,8 +138,8 @@ def text_of(data: bytes) -> tuple[str, str | None]:
 
 
 def shown(name: bytes) -> str:
-    """A file name as text that can be stored."""
-    return name.decode("utf-8", "replace")
+    """A file name as text that can be stored; bytes that are no UTF-8 are written out, so that no two names become one."""
+    return name.decode("utf-8", "backslashreplace")
 
 
 async def _contents(repo: Repository, entries: Sequence[Entry]) -> list[tuple[Entry, bytes]]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.knowledge.reading import shown
 from core.knowledge.rules import RuleFile, rule_files
 from core.knowledge.secrets import redact
 from core.workspace import repository
@@ -54,7 +55,7 @@ async def recent_changes(repo: Repository, commit: str, count: int = 40) -> list
     )  # fmt: skip
     now = time.time()
     changes = []
-    for part in output.stdout.decode("utf-8", "replace").split("\x01")[1:]:
+    for part in shown(output.stdout).split("\x01")[1:]:
         short, at, subject, files = (*part.split("\x02", 3), "", "", "")[:4]
         names = tuple(name.strip("\n") for name in files.split("\0") if name.strip("\n"))
         if at.isdigit():

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from core.knowledge.languages import CODE
+
 LEFT_OUT = "[secret left out]"
 
 _FILES = re.compile(
@@ -17,32 +19,37 @@ _HARMLESS = re.compile(
     r"\.(example|sample|template|dist|defaults?)$|^\.?(example|sample|template|default)s?[._-]", re.IGNORECASE
 )
 
-_VALUES: Sequence[tuple[tuple[str, ...], re.Pattern[str]]] = (
-    (
-        ("PRIVATE KEY",),
-        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
-    ),
-    (("AKIA", "ASIA"), re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
-    (
-        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-"),
-        re.compile(r"\bgh[pousr]_[A-Za-z0-9]{30,}\b|\bgithub_pat_[A-Za-z0-9_]{40,}\b|\bglpat-[\w-]{20,}"),
-    ),
-    (("sk-",), re.compile(r"\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{20,}")),
-    (("xox",), re.compile(r"\bxox[abposr]-[A-Za-z0-9-]{10,}")),
-    (("AIza",), re.compile(r"\bAIza[0-9A-Za-z_-]{35}\b")),
-    (("k_live_", "k_test_"), re.compile(r"\b[rs]k_(?:live|test)_[0-9A-Za-z]{16,}\b")),
-    (("SG.",), re.compile(r"\bSG\.[\w-]{16,}\.[\w-]{16,}")),
-    (("npm_", "pypi-"), re.compile(r"\bnpm_[A-Za-z0-9]{30,}\b|\bpypi-[A-Za-z0-9_-]{40,}")),
-    (("eyJ",), re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")),
-    (("hf_",), re.compile(r"\bhf_[A-Za-z0-9]{30,}\b")),
-    (("_v1_",), re.compile(r"\bdo[opr]_v1_[0-9a-f]{64}\b")),
-    ((":AA",), re.compile(r"\b\d{8,10}:AA[\w-]{30,}")),
-    (("AccountKey=", "SharedAccessKey="), re.compile(r"(?<=Key=)[A-Za-z0-9+/]{40,}={0,2}")),
-    (("hooks.slack.com",), re.compile(r"(?<=hooks\.slack\.com/)(?:services|workflows|triggers)/[\w/-]{12,}")),
-    (("/api/webhooks/",), re.compile(r"(?<=/api/webhooks/)\d+/[\w-]{20,}")),
-    (("://",), re.compile(r"(?<=://)(?:[^\s/:@'\"<>{}$]*:[^\s/'\"<>{}$]{2,}|[\w-]{30,})(?=@)")),
+_VALUES: Sequence[re.Pattern[str]] = tuple(
+    map(
+        re.compile,
+        (
+            r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+            r"AKIA(?<!\wAKIA)[0-9A-Z]{16}\b",
+            r"ASIA(?<!\wASIA)[0-9A-Z]{16}\b",
+            r"gh[pousr]_[A-Za-z0-9]{30,}",
+            r"github_pat_[A-Za-z0-9_]{40,}",
+            r"glpat-[\w-]{20,}",
+            r"sk-(?<!\wsk-)(?:ant-|proj-)?[A-Za-z0-9_-]{20,}",
+            r"xox[abposr]-[A-Za-z0-9-]{10,}",
+            r"AIza[0-9A-Za-z_-]{35}",
+            r"k_(?<=[rs]k_)(?:live|test)_[0-9A-Za-z]{16,}",
+            r"SG\.[\w-]{16,}\.[\w-]{16,}",
+            r"npm_(?<!\wnpm_)[A-Za-z0-9]{30,}",
+            r"pypi-[A-Za-z0-9_-]{40,}",
+            r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+            r"hf_(?<!\whf_)[A-Za-z0-9]{30,}",
+            r"_v1_(?<=do[opr]_v1_)[0-9a-f]{64}",
+            r":AA(?<=\d{8}:AA)[\w-]{30,}",
+            r"(Key=)[A-Za-z0-9+/]{40,}={0,2}",
+            r"(hooks\.slack\.com/)(?:services|workflows|triggers)/[\w/-]{12,}",
+            r"(/api/webhooks/)\d+/[\w-]{20,}",
+            r"""(://)(?:[^\s/:@'"<>{}$]*:[^\s/'"<>{}$]{2,}|[\w-]{30,})(?=@)""",
+        ),
+    )
 )
-"""What a secret looks like, each with words of which it holds one: most texts hold none, and are done with at once."""
+"""What a secret looks like. Each begins with signs that it must hold, by which texts are passed over quickly: what stands before those is looked
+back at. A group is what stays.
+"""
 _QUOTED = re.compile(r"""([:=]\s*["'])(?=[^"'\s]*\d)([^"'\s{}$<>]{6,})(?=["'])""")
 _LONG = 12
 """Characters from which on a quoted value is a secret under any name of one; under that of a password a shorter one is, too."""
@@ -78,11 +85,6 @@ _ANYWHERE: Sequence[tuple[tuple[str, ...], re.Pattern[str]]] = (
         re.compile(rf"(?<![\w.$-])(?P<name>[A-Z0-9_]*{_LOUD})={_BARE}"),
     ),
     (
-        ("export ", "--build-arg", "ENV ", "ARG ", "--env", "-e "),
-        re.compile(rf"(?:\bexport|--build-arg|\bENV|\bARG|--env|\s-e)[ =]+[\"']?(?P<name>\w*(?i:{_NAME}))={_BARE}"),
-    ),
-    (("ENV ",), re.compile(rf"^[ \t]*ENV[ \t]+(?P<name>\w*(?i:{_NAME}))[ \t]+(?P<value>\S.*)$", re.MULTILINE)),
-    (
         ("curl",),
         re.compile(
             r"""\bcurl\b(?:[^\n\\]|\\.|\\\n){0,300}?\s(?:-u|--user|--proxy-user|-U)[ =]?["']?(?P<name>[^\s:"'$]+):(?P<value>[^\s"']+)"""
@@ -95,7 +97,9 @@ _ANYWHERE: Sequence[tuple[tuple[str, ...], re.Pattern[str]]] = (
         ),
     ),
 )
-"""What gives a secret away wherever it stands, with words of which a text holds one: an assignment of a shell, an option, a header."""
+"""What gives a secret away wherever it stands, with words of which a text holds one: a loud assignment, an option, a header."""
+_OPTION = re.compile(rf"(?:\bexport|--build-arg|\bENV|\bARG|--env|\s-e)[ =]+[\"']?(?P<name>\w*(?i:{_NAME}))={_BARE}")
+_ENV = re.compile(rf"^[ \t]*ENV[ \t]+(?P<name>\w*(?i:{_NAME}))[ \t]+(?P<value>\S.*)$", re.MULTILINE)
 _LINE = re.compile(
     rf"""^[ \t]*(?:[-#;][ \t]*)?["']?(?P<name>[\w. /-]*?{_NAME})["']?[ \t]*[:=][ \t]*(?P<value>\S.*)$""",
     re.IGNORECASE | re.MULTILINE,
@@ -139,9 +143,8 @@ def redact(text: str, path: str = "") -> str:
 
     ``path``: the file that it is of, by which a bare word after a name is a value (settings, scripts) or code; a text of no file is prose.
     """
-    for words, pattern in _VALUES:
-        if any(word in text for word in words):
-            text = pattern.sub(LEFT_OUT, text)
+    for pattern in _VALUES:
+        text = pattern.sub(_left_out, text)
     for words, pattern in _ANYWHERE:
         if any(word in text for word in words):
             text = pattern.sub(_unless_reference, text)
@@ -151,16 +154,22 @@ def redact(text: str, path: str = "") -> str:
 
 
 def _patterns_of(path: str) -> Sequence[re.Pattern[str]]:
-    """What gives a secret away in files of its kind alone."""
+    """What gives a secret away in files of its kind alone; none of it in code."""
+    if PurePosixPath(path).suffix.lower() in CODE:
+        return ()
     if _PROSE.search(path):
-        return (_SAID,)
+        return (_OPTION, _ENV, _SAID)
     if _SCRIPTS.search(path):
-        return (_SHELL,)
+        return (_OPTION, _SHELL)
     if path.endswith((".xml", ".config", ".plist")):
         return (_ELEMENT,)
     if _SETTINGS.search(path) and not _TRANSLATIONS.search(path):
-        return (_BLOCK, _FLOW, _LINE)
-    return ()
+        return (_OPTION, _BLOCK, _FLOW, _LINE)
+    return (_OPTION, _ENV)
+
+
+def _left_out(found: re.Match[str]) -> str:
+    return f"{found[1] if found.re.groups else ''}{LEFT_OUT}"
 
 
 def _unless_reference(found: re.Match[str]) -> str:

@@ -137,8 +137,10 @@ async def put_files(
     """Make what is known of some files what they hold now; returns (new, ended) items.
 
     ``files``: (blob, why it is left out) by path. A piece that says what it said keeps its row, its vector and its
-    record; one that was put away stays so. Served by memory_path and memory_hidden.
+    record; one that was put away stays so. Served by memory_path and memory_hidden. The commit does not wait for the disk: what a crash of
+    the server takes back is indexed again, and :func:`finish`, which does wait, comes after it.
     """
+    await connection.execute("set local synchronous_commit = off")
     old = await connection.fetch(
         """select number, path, title, hash, first_line, last_line, state from memory
             where corpus = $1 and origin = 'file' and state = 'active' and path = any($2)

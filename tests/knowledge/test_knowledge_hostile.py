@@ -1,5 +1,6 @@
 """Repositories that mean harm, or are only very large: nothing of them is obeyed, leaked, or read without bound."""
 
+import os
 import re
 import subprocess
 import time
@@ -94,6 +95,27 @@ def test_of_ordinary_code_hardly_anything_is_taken_for_an_instruction() -> None:
     files = [path for room in ("config", "storage", "tui") for path in sorted((root / room).rglob("*.py"))]
     taken = [path for path in files if any(one.what == "instruction" for one in look(path.read_text(), str(path)))]
     assert len(taken) <= len(files) / 100, taken
+
+
+async def test_a_name_that_is_no_text_is_known_changed_and_forgotten_by_its_own_bytes(quay: Quay) -> None:
+    one, other = (os.fsdecode(b"quay/caf\xe9.py"), os.fsdecode(b"quay/caf\xe8.py"))
+    try:
+        repo = await quay.project(files={one: "def needle(): ...\n", other: "def haystack(): ...\n"})
+    except OSError:
+        pytest.skip("this file system has no such names")
+    await quay.do("knowledge.index", project="app")
+    assert {row["path"] for row in await quay.sql.fetch("select path from indexed_file")} == {
+        "quay/caf\\xe9.py",
+        "quay/caf\\xe8.py",
+    }
+    repo.commit({one: "def thimble(): ...\n"})
+    await quay.do("knowledge.index", project="app")
+    assert (await quay.found("thimble"))[0].startswith("thimble")
+    assert await quay.found("needle") == []
+    repo.commit({}, remove=(one,))
+    await quay.do("knowledge.index", project="app")
+    assert await quay.found("thimble") == []
+    assert (await quay.found("haystack"))[0].startswith("haystack")
 
 
 def grow(repo: Checkout, count: int, ending: str) -> None:
