@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from uuid import UUID
 
+from config.errors import UnavailableError
 from core.budget.gateway.books import Books
 from core.budget.gateway.circuit import Circuit, Passage, Trouble
 from core.budget.outputs import CAUTIOUS, most_output
