@@ -155,4 +155,17 @@ def test_a_person_s_limit_goes_before_the_list() -> None:
     listed = PriceBook({}).card("openai", "openrouter/gpt-4o-mini", NOW, overrides={"*": PRICES})
     assert listed is not None
     assert listed.most_output == 16_384
-    assert most_output("of-tomorrow") is None
+    known = {
+        "claude-opus-4-20250514": 32_000,
+        "claude-opus-4-5-20251101": 64_000,
+        "anthropic/claude-opus-4.6": 128_000,
+        "claude-3-5-haiku-20241022": 8_192,
+        "claude-haiku-4-5": 64_000,
+        "gpt-4-1106-preview": 4_096,
+        "gpt-4.1-mini": 32_768,
+        "gpt-5-chat-latest": 16_384,
+        "gpt-5-pro": 272_000,
+        "o4-mini": 100_000,
+        "of-tomorrow": None,
+    }
+    assert {model: most_output(model) for model in known} == known

@@ -512,7 +512,7 @@ def test_a_model_that_may_say_less_thinks_less() -> None:
     demand = AnthropicWire().demand({**ASK, "max_tokens": 5000, "thinking": {"type": "enabled", "budget_tokens": 4000}})
     assert demand.least == 1025
     body = {**ASK, "max_tokens": 5000, "thinking": {"type": "enabled", "budget_tokens": 4000}}
-    for output, thinks in ((2500, 2000), (1100, 1024)):
+    for output, thinks in ((2500, 1875), (1100, 1024)):
         sent = AnthropicWire().adapt(body, Terms("m", output))
         assert (sent["max_tokens"], sent["thinking"]["budget_tokens"]) == (output, thinks)
 
