@@ -459,6 +459,7 @@ def test_a_tool_of_the_provider_s_is_sent_on_with_the_limit_that_was_reserved_fo
     asked = {"model": "m", "input": "x", "tools": [{"type": "web_search"}]}
     assert ResponsesWire().adapt(asked, Terms("m"))["max_tool_calls"] == 5
     assert ResponsesWire().adapt({**asked, "max_tool_calls": 2}, Terms("m"))["max_tool_calls"] == 2
+    assert ResponsesWire().adapt(asked, Terms("m", priced=False)) == asked, "a subscription is asked as the client asks"
     assert "max_tool_calls" not in ResponsesWire().adapt({**asked, "tools": [{"type": "function"}]}, Terms("m"))
 
 
