@@ -11,8 +11,10 @@ import aiohttp
 import asyncpg
 import pytest
 
+from core.budget.gateway.exchange import written
 from core.budget.outputs import most_output
 from core.budget.prices import PriceBook
+from core.budget.wire.base import dump
 from tests.budget.gate import (
     PRICES,
     add_runs,
@@ -146,6 +148,24 @@ async def test_a_longer_window_that_is_asked_for_is_reserved_for(crossing: Cross
 async def test_an_older_dialect_is_asked_for_nothing_that_it_does_not_know(crossing: Crossing) -> None:
     asked = {"model": "deepseek-chat", "messages": SAID, "stream": True, "stream_options": {"include_usage": True}}
     assert "stream_options" not in await crossing.post(CHAT, asked)
+
+
+@pytest.mark.parametrize(
+    "adapted",
+    [
+        {"model": "m", "text": "日本 \ud800"},
+        {"model": "m", "text": "日本 \ud800", "service_tier": "default", "stream_options": {"include_usage": True}},
+        {"model": "other", "text": "日本 \ud800", "more": 1},
+        {"model": "m"},
+        {},
+    ],
+)
+def test_a_request_is_written_as_it_was_adapted_each_field_once(adapted: dict[str, Any]) -> None:
+    asked = {"model": "m", "text": "日本 \ud800"}
+    pairs: list[tuple[str, Any]] = json.loads(written(asked, dump(asked), adapted), object_pairs_hook=list)
+    assert len(pairs) == len(adapted)
+    assert json.loads(written(asked, dump(asked), adapted)) == adapted
+    assert json.loads(written({}, b"{}", adapted)) == adapted
 
 
 def test_a_person_s_limit_goes_before_the_list() -> None:
