@@ -11,8 +11,10 @@ import aiohttp
 import asyncpg
 import pytest
 
+from core.budget.gateway.exchange import written
 from core.budget.outputs import most_output
 from core.budget.prices import PriceBook
+from core.budget.wire.base import dump
 from tests.budget.gate import (
     PRICES,
     add_runs,
@@ -148,6 +150,24 @@ async def test_an_older_dialect_is_asked_for_nothing_that_it_does_not_know(cross
     assert "stream_options" not in await crossing.post(CHAT, asked)
 
 
+@pytest.mark.parametrize(
+    "adapted",
+    [
+        {"model": "m", "text": "日本 \ud800"},
+        {"model": "m", "text": "日本 \ud800", "service_tier": "default", "stream_options": {"include_usage": True}},
+        {"model": "other", "text": "日本 \ud800", "more": 1},
+        {"model": "m"},
+        {},
+    ],
+)
+def test_a_request_is_written_as_it_was_adapted_each_field_once(adapted: dict[str, Any]) -> None:
+    asked = {"model": "m", "text": "日本 \ud800"}
+    pairs: list[tuple[str, Any]] = json.loads(written(asked, dump(asked), adapted), object_pairs_hook=list)
+    assert len(pairs) == len(adapted)
+    assert json.loads(written(asked, dump(asked), adapted)) == adapted
+    assert json.loads(written({}, b"{}", adapted)) == adapted
+
+
 def test_a_person_s_limit_goes_before_the_list() -> None:
     own = PriceBook({}).card("openai", "gpt-4o", NOW, overrides={"gpt-*": {**PRICES, "most_output": 500}})
     assert own is not None
@@ -155,4 +175,17 @@ def test_a_person_s_limit_goes_before_the_list() -> None:
     listed = PriceBook({}).card("openai", "openrouter/gpt-4o-mini", NOW, overrides={"*": PRICES})
     assert listed is not None
     assert listed.most_output == 16_384
-    assert most_output("of-tomorrow") is None
+    known = {
+        "claude-opus-4-20250514": 32_000,
+        "claude-opus-4-5-20251101": 64_000,
+        "anthropic/claude-opus-4.6": 128_000,
+        "claude-3-5-haiku-20241022": 8_192,
+        "claude-haiku-4-5": 64_000,
+        "gpt-4-1106-preview": 4_096,
+        "gpt-4.1-mini": 32_768,
+        "gpt-5-chat-latest": 16_384,
+        "gpt-5-pro": 272_000,
+        "o4-mini": 100_000,
+        "of-tomorrow": None,
+    }
+    assert {model: most_output(model) for model in known} == known

@@ -5,7 +5,7 @@ where it broke off; at the reserve, where nothing is known; at nothing, where th
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -48,9 +48,12 @@ class Call:
 
     request: web.Request
     wire: Wire
-    body: dict[str, Any]
+    asked: dict[str, Any]
+    """The body as it came."""
     raw: bytes
-    """The body as it is sent on when nothing in it is changed."""
+    """The same as bytes, as it is sent on when nothing in it is changed."""
+    body: dict[str, Any]
+    """The body with what the address says."""
     demand: Demand
     token: str
     bearer: Bearer
@@ -113,7 +116,7 @@ class Exchange:
     async def _send(self) -> web.StreamResponse | No:
         call, settings = self._call, self._means.settings
         adapted = call.wire.adapt(call.body, self._terms)
-        sent = call.raw if adapted == call.body else dump(adapted)
+        sent = written(call.asked, call.raw, adapted)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=settings.first_byte_seconds)
         address = upstream(self._service, call.wire, call.request, self._quoted.model)
         carried = {**headers.onward(call.request.headers), **call.wire.auth(self._key)}
@@ -240,6 +243,19 @@ class Exchange:
             tokens = replace(used.tokens, output=output)
             cost = quoted.cost(replace(used, tokens=tokens, shares=()))
         return Settlement(charge, "settled", min(cost, reserved), tokens, "estimated", note, model)
+
+
+def written(asked: Mapping[str, Any], raw: bytes, adapted: Mapping[str, Any]) -> bytes:
+    """A request that was adapted, as bytes.
+
+    Where it has nothing but further fields they are put behind those of ``raw``: a conversation may be long, and to write
+    all of it anew takes milliseconds before the call can leave.
+    """
+    same = all(name in adapted and (adapted[name] is value or adapted[name] == value) for name, value in asked.items())
+    if not (same and asked):
+        return dump(adapted)
+    further = {name: value for name, value in adapted.items() if name not in asked}
+    return raw[:-1] + b"," + dump(further)[1:] if further else raw
 
 
 class _Told(aiohttp.BytesPayload):

@@ -76,8 +76,8 @@ class Quote:
             known = self.card.most_output or (granted if self.asked else CAUTIOUS)
             output = min(granted, known)
         field = "max_tokens" if service.provider == "other" else "max_completion_tokens"
-        tier = "default" if service.provider == "openai" and self.card.tiered else None
-        return Terms(self.model, output, field, service.stream_options, tier)
+        tier = "default" if service.provider == "openai" and self.card.tiered and not self.free else None
+        return Terms(self.model, output, field, service.stream_options, tier, priced=not self.free)
 
 
 class UnpricedError(ValueError):

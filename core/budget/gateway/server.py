@@ -79,10 +79,10 @@ class Doors:
             return refuse(wire, Refusal.TOKEN, "this is not the token of a run that is alive")
         token, bearer = who
         try:
-            body = json.loads(await request.read())
-            if not isinstance(body, dict):
+            asked = json.loads(await request.read())
+            if not isinstance(asked, dict):
                 raise ValueError("a JSON object is wanted")
-            body |= extra
+            body = {**asked, **extra} if extra else asked
             demand = replace(checked(wire.demand(body)), long="context-1m" in request.headers.get("anthropic-beta", ""))
         except web.HTTPRequestEntityTooLarge:
             return refuse(wire, Refusal.TOO_LARGE, f"a request has at most {BODY_LIMIT} bytes")
@@ -91,7 +91,7 @@ class Doors:
         except (TypeError, AttributeError):
             return refuse(wire, Refusal.REQUEST, "a field of the request is not of the kind that it should be")
         try:
-            return await self._calls.answer(Call(request, wire, body, dump(body), demand, token, bearer))
+            return await self._calls.answer(Call(request, wire, asked, dump(asked), body, demand, token, bearer))
         except UnavailableError as error:
             return refuse(wire, Refusal.UNAVAILABLE, error.sentence(), 5)
 

@@ -88,7 +88,7 @@ def shorter(asked: Mapping[str, Any], output: int) -> dict[str, Any]:
     budget = count(thinking.get("budget_tokens"))
     if before <= output:
         return dict(asked)
-    less = max(min(budget * output // before, output - 1), LEAST_THINKING)
+    less = max(min(budget * output // before, output * 3 // 4), LEAST_THINKING)  # something is left to say it with
     return {**asked, "max_tokens": output, **({"thinking": {**thinking, "budget_tokens": less}} if budget else {})}
 
 

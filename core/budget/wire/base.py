@@ -98,6 +98,8 @@ class Terms:
     """Whether chat completions can be asked for the usage of a stream."""
     service_tier: str | None = None
     """The tier that the call is reserved at, where the client leaves it to the account; None: as the client says."""
+    priced: bool = True
+    """Whether it costs dollars. What a subscription does not pay for by its use needs no limit on tools, and its address may know none."""
 
 
 @dataclass(frozen=True, slots=True)

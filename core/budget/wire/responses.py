@@ -72,7 +72,7 @@ class ResponsesWire:
         sent = {**body, "model": terms.model, **openai.tier(body, terms)}
         if terms.output is not None:
             sent["max_output_tokens"] = terms.output
-        if openai.tools_of_its_own(body):
+        if terms.priced and openai.tools_of_its_own(body):
             sent["max_tool_calls"] = openai.tool_calls(body)
         return sent
 
