@@ -123,15 +123,11 @@ begin
     end if;
     update account a set
            reserved = a.reserved - budget_amount(a.unit, c.reserved_micro, c.reserved_tokens, v_counted) * v_open,
-           spent = a.spent + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_on + v_kept::int - budget_amount(a.unit, c.cost_micro, c.tokens, v_counted) * v_was,
-           estimated = a.estimated + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_estimated,
-           imputed = a.imputed + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_imputed   -- what is presumed is imputed
-                               - budget_amount(a.unit, c.cost_micro, c.tokens, v_counted) * v_was
+           spent = a.spent + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_on + v_kept::int - budget_amount(a.unit, c.cost_micro, c.tokens, v_counted) * v_was
      where a.id = v_id and (not v_over or a.unit not in ('usd', 'tokens'))
     returning a.spent >= a.next_alert into v_due;
     if not found and v_over then
       update account a set reserved = a.reserved - x.held * v_open, spent = a.spent + x.more, overrun = a.overrun + greatest(x.used - x.held, 0),
-             estimated = a.estimated + x.used * v_estimated, imputed = a.imputed + x.used * v_imputed - (x.used - x.more),
              ceiling = case when a.ceiling is not null then greatest(a.ceiling, a.spent + x.more + a.reserved - x.held * v_open) end
         from (select n.held, n.used, n.used - budget_amount(i.unit, c.cost_micro, c.tokens, v_counted) * v_was as more
                 from account i, lateral (select budget_amount(i.unit, c.reserved_micro, c.reserved_tokens, v_counted) as held,
@@ -139,6 +135,13 @@ begin
                where i.id = v_id) x
        where a.id = v_id returning a.spent >= a.next_alert, x.used - x.held into v_due, v_excess;
       if v_excess > 0 then perform budget_overrun(v_id, c.service, c.model, v_excess); end if;
+    end if;
+    if v_estimated + v_imputed + v_was > 0 then   -- apart, so that a call that was measured pays nothing for it
+      update account a
+         set estimated = a.estimated + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_estimated,
+             imputed = a.imputed + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_imputed   -- what is presumed is imputed
+                                 - budget_amount(a.unit, c.cost_micro, c.tokens, v_counted) * v_was
+       where a.id = v_id;
     end if;
     if v_due then perform budget_alert(v_id); end if;
   end loop;
