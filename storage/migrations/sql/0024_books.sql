@@ -1,3 +1,15 @@
+-- The weakest of several labels: what a sum is made of.
+create function budget_weakest(p_labels text[]) returns text language sql immutable parallel safe as $$
+  select case when 'imputed' = any(p_labels) then 'imputed' when 'estimated' = any(p_labels) then 'estimated'
+              when 'measured' = any(p_labels) then 'measured' end
+$$;
+
+-- Of what a run has cost: as its charges say, else by its agent's own word.
+alter table run add column cost_basis text check (cost_basis in ('measured', 'estimated', 'imputed'));
+update run r set cost_basis = coalesce((
+    select budget_weakest(array_agg(c.basis)) from charge c where c.task = r.task and c.run = r.number and c.kind = 'call'), 'estimated')
+ where r.cost_usd > 0;
+
 -- A run that a call has counted stays counted when that call is released and others of the run go on: else one more would fit in its place.
 -- The released charge then goes on naming the account in `counted`. Both functions know of this, and a settle of the labels; the rest
 -- of them is as it was.
