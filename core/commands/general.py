@@ -48,6 +48,8 @@ class Spend:
 
     today_usd: Decimal
     month_usd: Decimal
+    today_basis: str | None
+    month_basis: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ async def status(ctx: Context) -> Status:
         tasks=counts.tasks,
         runs=counts.runs,
         questions=counts.questions,
-        spend=Spend(counts.today_usd, counts.month_usd),
+        spend=Spend(counts.today_usd, counts.month_usd, counts.today_basis, counts.month_basis),
     )
 
 

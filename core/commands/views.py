@@ -27,6 +27,7 @@ class TaskView(Task):
         Column("agent", "agent"),
         Column("attempts", "attempts", "count", spare=1),
         Column("cost", "cost_usd", "usd", spare=2),
+        Column("basis", "cost_basis", spare=4),
         Column("reason", "reason"),
         Column("updated", "updated_at", "time", spare=3),
     )
@@ -47,6 +48,7 @@ class RunView(Run):
         Column("+", "insertions", "count", spare=4),
         Column("−", "deletions", "count", spare=3),
         Column("cost", "cost_usd", "usd"),
+        Column("basis", "cost_basis", spare=5),
         Column("reason", "reason"),
         Column("started", "started_at", "time"),
     )

@@ -229,9 +229,9 @@ async def next_reset(connection: asyncpg.Connection) -> datetime | None:
 async def close_run(connection: asyncpg.Connection, run: int) -> None:
     """The ledger's word on what a run has cost, where its calls passed the gateway; what it told of itself stays else."""
     await connection.execute(
-        """update run r set cost_usd = l.cost / 1000000.0, tokens_input = l.t0, tokens_output = l.t1, tokens_cache_read = l.t2,
+        """update run r set cost_usd = l.cost / 1000000.0, cost_basis = l.basis, tokens_input = l.t0, tokens_output = l.t1, tokens_cache_read = l.t2,
                   tokens_cache_write = l.t3
-             from (select sum(c.cost_micro) as cost, sum(c.tokens_input) as t0, sum(c.tokens_output) as t1, sum(c.tokens_cache_read) as t2,
+             from (select sum(c.cost_micro) as cost, budget_weakest(array_agg(c.basis)) as basis, sum(c.tokens_input) as t0, sum(c.tokens_output) as t1, sum(c.tokens_cache_read) as t2,
                           sum(c.tokens_cache_write_5m + c.tokens_cache_write_1h) as t3, count(*) as n
                      from charge c join run o on o.number = $1 where c.task = o.task and c.run = $1 and c.kind = 'call') l
             where r.number = $1 and l.n > 0""",

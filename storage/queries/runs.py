@@ -57,6 +57,8 @@ class Run:
     files_changed: int
     insertions: int
     deletions: int
+    cost_basis: str | None
+    """The weakest that the cost is made of: ``measured``, ``estimated``, ``imputed``; None where it is nothing."""
 
     @property
     def name(self) -> str:
@@ -105,7 +107,7 @@ class Change:
 _RUN = """
 select r.id, r.task, r.attempt, r.project, r.agent, e.name as engine, r.status::text, r.branch, r.worktree, r.pid, r.session, r.started_at,
        r.finished_at, r.exit_code, r.verdict, r.reason, r.cost_usd, r.tokens_input, r.tokens_output, r.tokens_cache_read,
-       r.tokens_cache_write, r.events, r.files_changed, r.insertions, r.deletions
+       r.tokens_cache_write, r.events, r.files_changed, r.insertions, r.deletions, r.cost_basis
   from run r left join engine e on e.id = r.engine
 """
 

@@ -55,13 +55,13 @@ async def ship(connection: asyncpg.Connection, shipments: Sequence[Shipment], *,
         rows = await connection.fetch(
             """
             update run r set shipped_out = u.out, shipped_err = u.err, events = r.events + u.n, adoptions = 0,
-                   cost_usd = least(r.cost_usd + u.cost, 99999999),
+                   cost_usd = least(r.cost_usd + u.cost, 99999999), cost_basis = budget_weakest(array[r.cost_basis, u.basis]),
                    tokens_input = least(r.tokens_input + u.t0, 1e18::bigint), tokens_output = least(r.tokens_output + u.t1, 1e18::bigint),
                    tokens_cache_read = least(r.tokens_cache_read + u.t2, 1e18::bigint),
                    tokens_cache_write = least(r.tokens_cache_write + u.t3, 1e18::bigint)
               from unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::int[], $6::numeric[],
-                          $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])
-                   as u (run, before, out, err, n, cost, t0, t1, t2, t3)
+                          $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[])
+                   as u (run, before, out, err, n, cost, t0, t1, t2, t3, basis)
              where r.number = u.run and r.events = u.before
             returning r.number, r.task, r.project
             """,
@@ -75,6 +75,7 @@ async def ship(connection: asyncpg.Connection, shipments: Sequence[Shipment], *,
             [sum(call.tokens.output for call in s.calls) for s in shipments],
             [sum(call.tokens.cache_read for call in s.calls) for s in shipments],
             [sum(call.tokens.cache_write_5m for call in s.calls) for s in shipments],
+            [_weakest(s.calls) for s in shipments],
         )
         moved = {row["number"]: row for row in rows}
         records = [
@@ -131,6 +132,13 @@ async def ship(connection: asyncpg.Connection, shipments: Sequence[Shipment], *,
         events = {row["number"]: row["events"] for row in rows}
         stored |= {s.run for s in shipments if s.events and events.get(s.run) == s.before + len(s.events)}
     return stored
+
+
+def _weakest(calls: Sequence[Told]) -> Basis | None:
+    """Agents' own words are estimates at best."""
+    if any(call.basis == "imputed" for call in calls):
+        return "imputed"
+    return "estimated" if calls else None
 
 
 def _reported(run: int, call: Told) -> dict[str, object]:

@@ -33,6 +33,8 @@ class Counts:
     questions: int
     today_usd: Decimal
     month_usd: Decimal
+    today_basis: str | None
+    month_basis: str | None
 
 
 async def engines(connection: asyncpg.Connection, limit: int = 1000) -> list[EngineRow]:
@@ -78,7 +80,9 @@ async def counts(connection: asyncpg.Connection, day: datetime, month: datetime)
     row = await connection.fetchrow(
         """select (select count(*) from question where status = 'open') as questions,
                   coalesce(sum(cost_usd) filter (where started_at >= $1), 0) as today,
-                  coalesce(sum(cost_usd), 0) as month
+                  coalesce(sum(cost_usd), 0) as month,
+                  budget_weakest(array_agg(cost_basis) filter (where started_at >= $1)) as today_basis,
+                  budget_weakest(array_agg(cost_basis)) as month_basis
              from run where started_at >= $2""",
         day,
         month,
@@ -89,6 +93,8 @@ async def counts(connection: asyncpg.Connection, day: datetime, month: datetime)
         row["questions"],
         row["today"],
         row["month"],
+        row["today_basis"],
+        row["month_basis"],
     )
 
 

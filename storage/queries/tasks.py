@@ -52,6 +52,8 @@ class Task:
     on_failure: str
     wait: str | None
     """What a waiting task waits for: ``time``, ``person``, ``budget``."""
+    cost_basis: str | None
+    """The weakest that the cost is made of: ``measured``, ``estimated``, ``imputed``; None where it is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,12 @@ select b.id, t.number, t.project, b.title, b.description, t.status::text, t.prio
        coalesce((select array_agg(d.parent order by d.parent) from task_after d where d.child = t.number), '{}') as after,
        b.paths, b.branch, t.attempts, t.max_attempts, b.max_cost_usd, coalesce(r.cost_usd, 0) as cost_usd, w.reason, t.not_before,
        t.deadline, t.created_at, t.updated_at, coalesce(r.started_at, t.claimed_at) as started_at, t.finished_at, b.cron, b.on_failure,
-       t.wait::text
+       t.wait::text, r.cost_basis
   from unnest($1::bigint[]) with ordinality as n (number, position)
   join task t on t.number = n.number
   join task_body b on b.task = t.number
   left join why w on w.number = t.number
-  left join lateral (select sum(cost_usd) as cost_usd, min(started_at) as started_at from run where run.task = t.number) r on true
+  left join lateral (select sum(cost_usd) as cost_usd, budget_weakest(array_agg(cost_basis)) as cost_basis, min(started_at) as started_at from run where run.task = t.number) r on true
  order by n.position
 """
 

@@ -65,6 +65,7 @@ class Run(SQLModel, table=True):
     cost_usd: Decimal | None = Field(
         default=None, sa_column=Column(Numeric(14, 6), nullable=False, server_default=sql("0"))
     )
+    cost_basis: str | None = Field(default=None, sa_column=Column(Text))
     tokens_input: int | None = Field(
         default=None, sa_column=Column(BigInteger, nullable=False, server_default=sql("0"))
     )

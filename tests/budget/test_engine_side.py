@@ -125,8 +125,9 @@ async def test_the_end_of_a_run_takes_its_token_and_writes_what_it_cost(migrated
     assert await budget.bearer(db, digest_of(token)) is not None
     await engine_side.end_run(db, run)
     assert await budget.bearer(db, digest_of(token)) is None
-    row = await db.fetchrow("select cost_usd, tokens_input, tokens_cache_read, tokens_output from run")
-    assert [float(value) for value in row] == [0.000345, 7, 5, 3]
+    row = await db.fetchrow("select cost_usd, tokens_input, tokens_cache_read, tokens_output, cost_basis from run")
+    assert [float(value) for value in row[:4]] == [0.000345, 7, 5, 3]
+    assert row["cost_basis"] == "measured"
     assert token not in str(await db.fetch("select * from run_token"))
     assert await books(db) == {}
     await db.close()

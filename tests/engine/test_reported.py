@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from core.engine.ending import stopped
 from core.engine.journal import Journal
 from core.events import Event, EventKind
 from storage.queries.budget import Tokens, services
+from storage.queries.status import counts
+from storage.queries.tasks import tasks_by_number
 from tests.budget.gate import account, add_service, books, set_budget
 from tests.engine.money_kit import Till, till
 
@@ -69,6 +72,12 @@ async def test_what_an_agent_tells_is_in_the_ledger_with_its_basis(desk: Till) -
         "tokens": 1230,
     }
     assert await desk.sql.fetchval("select cost_usd * 1000000 from run") == 750_000 + listed
+    assert await desk.sql.fetchval("select cost_basis from run") == "estimated"
+    task = await desk.sql.fetchval("select task from run")
+    assert [found.cost_basis for found in await tasks_by_number(desk.sql, [task])] == ["estimated"]
+    recently = datetime.now(UTC) - timedelta(hours=1)
+    spend = await counts(desk.sql, recently, recently)
+    assert (spend.today_basis, spend.month_basis) == ("estimated", "estimated")
 
 
 async def test_what_the_gateway_has_metered_is_not_counted_again(desk: Till) -> None:

@@ -37,11 +37,8 @@ class Line:
     why: str = ""
     """Why the service is not active."""
     budget: "Budget | None" = None
-
-    @property
-    def basis(self) -> str:
-        """The weakest that it is made of: measured, estimated or imputed; empty where nothing was spent."""
-        return (self.budget.basis or "") if self.budget else ""
+    basis: str = ""
+    """The weakest that it is made of: measured, estimated or imputed; empty where nothing was spent."""
 
     @property
     def share(self) -> float:
@@ -77,6 +74,7 @@ def lines_of(budgets: "Sequence[Budget]", services: Sequence[Any]) -> list[Line]
                 service.status if service else "",
                 (service.reason or "") if service else "",
                 row,
+                row.basis or "",
             )
         )
     return sorted(lines, key=lambda line: (_SCOPES.index(line.kind), line.name))
@@ -187,8 +185,12 @@ class BudgetsPanel(TablePanel):
         services = await store.ask("service.list") if budgets else []
         lines = lines_of([row for row in budgets if row.key != "*"], services)
         zero = Decimal(0)
-        lines.append(Line("all runs", "today", "usd", status.spend.today_usd, zero, None, "sum", "today"))
-        lines.append(Line("all runs", "month", "usd", status.spend.month_usd, zero, None, "sum", "month"))
+        spend = status.spend
+        for period, spent, weakest in (
+            ("today", spend.today_usd, spend.today_basis),
+            ("month", spend.month_usd, spend.month_basis),
+        ):
+            lines.append(Line("all runs", period, "usd", spent, zero, None, "sum", period, basis=weakest or ""))
         return lines
 
     def key_of(self, row: Line) -> Hashable:

@@ -1,3 +1,15 @@
+-- The weakest of several labels: what a sum is made of.
+create function budget_weakest(p_labels text[]) returns text language sql immutable parallel safe as $$
+  select case when 'imputed' = any(p_labels) then 'imputed' when 'estimated' = any(p_labels) then 'estimated'
+              when 'measured' = any(p_labels) then 'measured' end
+$$;
+
+-- Of what a run has cost: as its charges say, else by its agent's own word.
+alter table run add column cost_basis text check (cost_basis in ('measured', 'estimated', 'imputed'));
+update run r set cost_basis = coalesce((
+    select budget_weakest(array_agg(c.basis)) from charge c where c.task = r.task and c.run = r.number and c.kind = 'call'), 'estimated')
+ where r.cost_usd > 0;
+
 -- A run that a call has counted stays counted when that call is released and others of the run go on: else one more would fit in its place.
 -- The released charge then goes on naming the account in `counted`. Both functions know of this, and a settle of the labels; the rest
 -- of them is as it was.
@@ -123,15 +135,11 @@ begin
     end if;
     update account a set
            reserved = a.reserved - budget_amount(a.unit, c.reserved_micro, c.reserved_tokens, v_counted) * v_open,
-           spent = a.spent + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_on + v_kept::int - budget_amount(a.unit, c.cost_micro, c.tokens, v_counted) * v_was,
-           estimated = a.estimated + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_estimated,
-           imputed = a.imputed + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_imputed   -- what is presumed is imputed
-                               - budget_amount(a.unit, c.cost_micro, c.tokens, v_counted) * v_was
+           spent = a.spent + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_on + v_kept::int - budget_amount(a.unit, c.cost_micro, c.tokens, v_counted) * v_was
      where a.id = v_id and (not v_over or a.unit not in ('usd', 'tokens'))
     returning a.spent >= a.next_alert into v_due;
     if not found and v_over then
       update account a set reserved = a.reserved - x.held * v_open, spent = a.spent + x.more, overrun = a.overrun + greatest(x.used - x.held, 0),
-             estimated = a.estimated + x.used * v_estimated, imputed = a.imputed + x.used * v_imputed - (x.used - x.more),
              ceiling = case when a.ceiling is not null then greatest(a.ceiling, a.spent + x.more + a.reserved - x.held * v_open) end
         from (select n.held, n.used, n.used - budget_amount(i.unit, c.cost_micro, c.tokens, v_counted) * v_was as more
                 from account i, lateral (select budget_amount(i.unit, c.reserved_micro, c.reserved_tokens, v_counted) as held,
@@ -139,6 +147,13 @@ begin
                where i.id = v_id) x
        where a.id = v_id returning a.spent >= a.next_alert, x.used - x.held into v_due, v_excess;
       if v_excess > 0 then perform budget_overrun(v_id, c.service, c.model, v_excess); end if;
+    end if;
+    if v_estimated + v_imputed + v_was > 0 then   -- apart, so that a call that was measured pays nothing for it
+      update account a
+         set estimated = a.estimated + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_estimated,
+             imputed = a.imputed + budget_amount(a.unit, v_cost, v_tokens, v_counted) * v_imputed   -- what is presumed is imputed
+                                 - budget_amount(a.unit, c.cost_micro, c.tokens, v_counted) * v_was
+       where a.id = v_id;
     end if;
     if v_due then perform budget_alert(v_id); end if;
   end loop;
