@@ -13,9 +13,10 @@ from bench.framework import Environment, Figure, at_least
 from bench.knowledge_world import WHO
 from bench.retrieval_world import Function, Question, load
 from core.knowledge import models
-from core.knowledge.embedding import Queries, Reach, embed_all, local
+from core.knowledge.embedding import Queries, Reach, local
 from core.knowledge.packages import index_of
 from core.knowledge.search import search
+from core.knowledge.vectors import embed_all
 from storage.database import Database
 from storage.queries import knowledge as items
 from storage.queries import knowledge_search as rows

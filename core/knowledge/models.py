@@ -140,6 +140,11 @@ def load(paths: Paths, name: str) -> Model:
     return model
 
 
+def has_files(paths: Paths, name: str) -> bool:
+    """Whether a model of this name is installed, its files unverified."""
+    return all((_root(paths) / name / file).is_file() for file in (*FILES, _MANIFEST))
+
+
 def _with_graph(source: Path, folder: Path) -> Path:
     """A folder with the graph of a model that is published as weights."""
     from core.knowledge.bert import onnx_of
