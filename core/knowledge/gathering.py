@@ -106,8 +106,16 @@ async def _search(
     vector: QueryVector | None,
     now: datetime,
 ) -> Sequence[Hit]:
+    # what holds only frequent words of the task is beside the point: none has to be found at any price
     found = await search(
-        connection, work.query, project=work.project, filters=Filters(kinds), limit=limit, vector=vector, now=now
+        connection,
+        work.query,
+        project=work.project,
+        filters=Filters(kinds),
+        limit=limit,
+        vector=vector,
+        now=now,
+        least=0,
     )
     return found.hits
 

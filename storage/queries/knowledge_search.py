@@ -13,6 +13,9 @@ import asyncpg
 
 EXACT_ROWS = 20_000
 """Up to so many vectors of a corpus comparing them all is quick enough, and misses nothing."""
+MOST_READ = 30_000
+"""Postings that a search reads; :data:`ALL_OF_THEM` where it would come back short otherwise."""
+ALL_OF_THEM = 2_000_000_000
 EF_SEARCH = 100
 """Breadth of a search in the HNSW index: recall 0.98 at 100,000 vectors of 384 dimensions."""
 _LOCK = 0x656D6265  # "embe": the class of our advisory locks; the second number is the work
@@ -57,11 +60,16 @@ class Embedder:
 
 
 async def match_words(
-    connection: asyncpg.Connection, query: str, corpora: Sequence[int], limit: int, filters: Filters
+    connection: asyncpg.Connection,
+    query: str,
+    corpora: Sequence[int],
+    limit: int,
+    filters: Filters,
+    most: int = MOST_READ,
 ) -> list[Match]:
-    """The best by BM25. Served by the primary key of posting."""
+    """The best by BM25, as far as ``most`` postings tell: the most frequent words are left out beyond. Served by the primary key of posting."""
     rows = await connection.fetch(
-        "select memory, score, coverage from knowledge_match($1, $2, $3, $4::text[]::memory_kind[], $5, $6, $7, $8)",
+        "select memory, score, coverage from knowledge_match($1, $2, $3, $4::text[]::memory_kind[], $5, $6, $7, $8, $9)",
         query,
         list(corpora),
         limit,
@@ -70,6 +78,7 @@ async def match_words(
         filters.path,
         filters.since,
         filters.until,
+        most,
     )
     return [Match(**row) for row in rows]
 

@@ -1,4 +1,4 @@
-"""Which model is to be used is known before it is."""
+"""Which model is to be used is known before it is, and how much a search may read can be said."""
 
 from storage.migrations.script import run_sql
 
@@ -9,5 +9,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column."""
-    run_sql("0029_wanted.sql")
+    """Add the column, and replace how words are matched."""
+    run_sql("0029_wanted.sql", "0029_match.sql")
