@@ -63,7 +63,7 @@ class LocalModel:
     def _embed(self, texts: Sequence[str]) -> list[list[float]]:
         with self._loading:  # who asks while it is loaded must not load it once more
             if self._runs is None:
-                self._runs = OnnxModel(self._installed.folder)
+                self._runs = OnnxModel(self._installed.folder, self._installed.tokens)
         return self._runs.embed(texts)
 
 
