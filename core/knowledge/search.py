@@ -1,4 +1,4 @@
-"""Search: words and meaning, fused into one ranking, weighted by what proved good.
+"""Search: words and meaning, fused into one ranking by their scores, weighted by what proved good.
 
 Without an embedder the words alone decide, and the answer says so. Neither leg gates the other: what only one of them
 finds is found.
@@ -20,7 +20,7 @@ from storage.queries.knowledge_search import Embedder, Filters, Standing
 
 MEANING = 0.35
 """Share of the meaning in a score, the rest is the words'. Set on the half of the benchmark's questions that its figures are not taken
-from; reciprocal ranks (k from 5 to 60, any weight) came out below it on each of the three tasks.
+from. Scores are fused, not reciprocal ranks, which came out below them on each of the three tasks of the benchmark.
 """
 POOL = 100
 """Candidates that each leg brings, at least."""
