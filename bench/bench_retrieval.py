@@ -1,4 +1,7 @@
-"""Retrieval on real public code: full text, BM25, dense and fused, as MRR@10 and Recall@5 with standard errors, on held-out questions."""
+"""Retrieval on real public code: full text, BM25, dense, both by reciprocal ranks and as search fuses them.
+
+As MRR@10 and Recall@5 with standard errors, on held-out questions.
+"""
 
 import math
 import os
@@ -13,9 +16,10 @@ from bench.framework import Environment, Figure, at_least
 from bench.knowledge_world import WHO
 from bench.retrieval_world import Function, Question, load
 from core.knowledge import models
-from core.knowledge.embedding import Queries, Reach, embed_all, local
+from core.knowledge.embedding import Queries, Reach, local
 from core.knowledge.packages import index_of
 from core.knowledge.search import search
+from core.knowledge.vectors import embed_all
 from storage.database import Database
 from storage.queries import knowledge as items
 from storage.queries import knowledge_search as rows
@@ -23,7 +27,9 @@ from storage.queries.knowledge_search import Filters
 
 MODEL = "all-minilm-l6-v2"
 DEEP = 100
-METHODS = ("full text", "BM25", "dense", "fused")
+RANK = 10
+"""The constant k of reciprocal rank fusion."""
+METHODS = ("full text", "BM25", "dense", "reciprocal ranks", "fused")
 
 _FULL_TEXT = """
 select f.number from full_text f, (
@@ -101,16 +107,27 @@ async def _ask(db: Database, project: str, question: Question, right: int, embed
         near = await rows.match_vectors(connection, vector.embedder, vector.vector, corpora, DEEP, Filters())
         full = await connection.fetch(_FULL_TEXT, question.text, corpora)
         fused = await search(connection, question.text, project=project, vector=vector)
+    by_words, by_meaning = [match.memory for match in words], [memory for memory, _ in near]
     return Answers(
         question,
         right,
         {
             "full text": [row["number"] for row in full],
-            "BM25": [match.memory for match in words],
-            "dense": [memory for memory, _ in near],
+            "BM25": by_words,
+            "dense": by_meaning,
+            "reciprocal ranks": _by_ranks(by_words, by_meaning),
             "fused": [hit.memory.number for hit in fused.hits],
         },
     )
+
+
+def _by_ranks(*rankings: Sequence[int]) -> list[int]:
+    """Reciprocal rank fusion of rankings, all of the same weight (Cormack, Clarke, Büttcher 2009)."""
+    scores: dict[int, float] = {}
+    for ranking in rankings:
+        for rank, item in enumerate(ranking, start=1):
+            scores[item] = scores.get(item, 0.0) + 1 / (RANK + rank)
+    return sorted(scores, key=lambda item: (-scores[item], item))
 
 
 def _figures(task: str, answers: Sequence[Answers]) -> list[Figure]:

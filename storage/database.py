@@ -124,6 +124,20 @@ class Database:
                 ) from error
 
     @asynccontextmanager
+    async def owner(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection beside the pool, in the right of who logs in: for what the owner of the schema alone may do and what takes long."""
+        try:
+            connection = await asyncpg.connect(
+                self.dsn, timeout=10, server_settings={"application_name": "quarterdeck"}
+            )
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise unreachable(error) from error
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=5)
+
+    @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """A bare connection: single statements in the role that the pool is bound to."""
         try:

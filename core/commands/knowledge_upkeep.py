@@ -114,8 +114,9 @@ async def index(
     generated and very long
     files are left out.
     """
-    from core.knowledge.embedding import Reach, embed_new
+    from core.knowledge.embedding import Reach
     from core.knowledge.indexing import index_project
+    from core.knowledge.vectors import embed_new
 
     last = None
     async for progress in index_project(ctx.db, ctx.who, project, fetch_older_than=60.0):
@@ -140,13 +141,17 @@ async def index(
 async def status(
     ctx: Context, project: Annotated[Slug | None, "id of the project; without it, all"] = None
 ) -> list[StatusView]:
-    """Show how much is known of each project, and how fresh that is."""
+    """Show how much is known of each project, and how fresh that is; only what is committed is read."""
+    from core.knowledge.embedding import is_here
+
     async with ctx.db.transaction(ctx.who) as connection:
         found = await rows.corpora(connection, project)
         model = await knowledge_search.active_embedder(connection)
         share = await knowledge_search.embedded_share(connection, model.id) if model else None
     name = model.name if model else None
     embedded = round(share[0] / share[1], 3) if share and share[1] else None
+    if model and not is_here(ctx.paths, model):
+        name = f"{model.name} (its files are not here)"
     return [await _status(row, name, embedded) for row in found]
 
 
@@ -171,9 +176,10 @@ async def choose_model(
     A model is a folder with model.onnx and tokenizer.json, or with the weights of a BERT encoder (model.safetensors, config.json,
     tokenizer.json). Its files are copied, pinned by their hashes, and verified whenever they are loaded. Search goes on meanwhile as
     before, and uses the
-    model once everything has its vector; an interrupted run is taken up by the same command.
+    model once everything has its vector; an interrupted run is taken up by the same command,
+    or by a running engine.
     """
-    from core.knowledge import embedding, models
+    from core.knowledge import embedding, models, vectors
 
     if action == "off":
         async with ctx.db.transaction(ctx.who) as connection:
@@ -189,7 +195,7 @@ async def choose_model(
     else:
         chosen = embedding.local(await asyncio.to_thread(_installed, ctx, source, name))
     done = items = 0
-    async for step in embedding.embed_all(ctx.db, ctx.who, chosen):
+    async for step in vectors.embed_all(ctx.db, ctx.who, chosen):
         done, items = step.done, step.items
         ctx.advance(f"vectors by {chosen.name}", done, items)
     await ctx.db.ring("knowledge")

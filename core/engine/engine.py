@@ -81,6 +81,7 @@ class Engine:
     _reviews: Wake = field(default_factory=lambda: Wake("review"))
     _clearing: Wake = field(default_factory=lambda: Wake("task", "janitor"))
     _money: Wake = field(default_factory=lambda: Wake("budget", "service"))
+    _vectors: Wake = field(default_factory=lambda: Wake("knowledge"))
     _control: Wake = field(default_factory=lambda: Wake("engine", "settings", "agent"))
 
     async def run(self) -> None:
@@ -112,6 +113,7 @@ class Engine:
                     self._mind_money,
                     self.runtime.money.tell_alerts,
                     self.runtime.knowing.run,
+                    self._embed,
                 )
             ]
             await self.stopping.wait()
@@ -124,7 +126,15 @@ class Engine:
             self._agents_changed = True
         if any(topic.startswith("notice:") for topic in topics):
             self._money.event.set()
-        for wake in (self._money, self._claiming, self._inputs, self._reviews, self._clearing, self._control):
+        for wake in (
+            self._money,
+            self._claiming,
+            self._inputs,
+            self._reviews,
+            self._clearing,
+            self._vectors,
+            self._control,
+        ):
             wake.hear(topics)
 
     async def _patiently(self, loop: Callable[[], Awaitable[None]]) -> None:
@@ -141,6 +151,12 @@ class Engine:
             except Exception:  # a bug in one loop must not end the runs that the others have in their hands
                 log.exception("%s met a bug", loop.__name__.strip("_"))
                 await asyncio.sleep(BUG_PAUSE)
+
+    async def _embed(self) -> None:
+        """Whatever is new gets its vector, whoever has said it."""
+        while True:
+            await self._vectors.wait(60)
+            await self.runtime.knowing.vectors.keep()
 
     # ── taking up, claiming ──
 

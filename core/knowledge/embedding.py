@@ -1,10 +1,8 @@
-"""Vectors of what is known: made in the background of search, which goes on by words, or by the old model, until
-all are there.
-"""
+"""Models that turn texts into vectors, how each is reached, and the vectors of queries."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,29 +17,18 @@ from config.errors import QuarterdeckError, UnavailableError
 from config.paths import Paths
 from core.knowledge import models
 from core.knowledge.onnx import OnnxModel
-from core.knowledge.remote import PREFIX, RemoteModel, SpentError, identity, of_identity
+from core.knowledge.remote import PREFIX, RemoteModel, identity, of_identity
 from core.knowledge.search import QueryVector
 from storage.database import Database, Principal, Role
 from storage.queries import knowledge_search as rows
-from storage.queries.knowledge_search import Embedder, Unembedded
+from storage.queries.knowledge_search import Embedder
 
 log = logging.getLogger("qd.knowledge")
 
-AT_ONCE = 64
-"""Items whose vectors are stored in one transaction."""
 PATIENCE = 5.0
 """Seconds that a search waits for the vector of its query."""
 BELIEVED = 300.0
 """Seconds for which address, key and price of a service's model are believed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """How far a model is: items with a vector, of all."""
-
-    model: str
-    done: int
-    items: int
 
 
 class Model(Protocol):
@@ -76,7 +63,7 @@ class LocalModel:
     def _embed(self, texts: Sequence[str]) -> list[list[float]]:
         with self._loading:  # who asks while it is loaded must not load it once more
             if self._runs is None:
-                self._runs = OnnxModel(self._installed.folder)
+                self._runs = OnnxModel(self._installed.folder, self._installed.tokens)
         return self._runs.embed(texts)
 
 
@@ -142,7 +129,7 @@ class Queries:
                 return None
             if known := await rows.cached_query(connection, embedder.id, digest):
                 return QueryVector(embedder, known)
-        [vector] = await _paid(await self._model(embedder), project).embed([text], asked=True)
+        [vector] = await paid(await self._model(embedder), project).embed([text], asked=True)
         if len(vector) != embedder.dims:
             raise UnavailableError(f"{embedder.name} gives vectors of another length", "set the model again")
         async with self._reach.transaction() as connection:
@@ -167,91 +154,14 @@ def queries_of(reach: Reach) -> Queries:
     return _queries[reach.db]
 
 
-async def embed_all(db: Database, who: Principal, chosen: Chosen) -> AsyncIterator[Embedded]:
-    """Make the vectors that are missing, then let search use them; the vectors of another model go only then.
-
-    It can be interrupted and goes on where it stopped. Above the size where comparing all is quick, the index is made.
-    """
-    async with db.transaction(who) as connection:
-        embedder = await rows.ensure_embedder(connection, chosen.identity, chosen.dims)
-    async for done, items in _fill(db, who, embedder, chosen.model):
-        yield Embedded(chosen.name, done, items)
-    await _index_if_large(db, embedder)
-    async with db.transaction(who) as connection:
-        await rows.activate(connection, embedder.id)
-    async for done, items in _fill(db, who, embedder, chosen.model):  # what came while it was changed over
-        yield Embedded(chosen.name, done, items)
-    async with db.transaction(who) as connection:
-        done, items = await rows.embedded_share(connection, embedder.id)
-    yield Embedded(chosen.name, done, items)
-
-
-async def embed_new(reach: Reach, who: Principal) -> int:
-    """Make the vectors of what is new for the model that search uses, where it can be reached; how many were made."""
-    async with reach.db.transaction(who) as connection:
-        embedder = await rows.active_embedder(connection)
-        if embedder is None or not await rows.unembedded(connection, embedder.id, 0, 1):
-            return 0
-    made = 0
-    async for _ in _fill(reach.db, who, embedder, await reach.open(embedder)):
-        made += AT_ONCE
-    if who.role is not Role.ENGINE:  # only the owner of the schema may make an index
-        await _index_if_large(reach.db, embedder)
-    return made
-
-
-async def _index_if_large(db: Database, embedder: Embedder) -> None:
-    """Make the index of a model's vectors where comparing all of them would be slow; search goes on meanwhile."""
-    async with db.connection() as connection:
-        done, _ = await rows.embedded_share(connection, embedder.id)
-        if done > rows.EXACT_ROWS and not await rows.has_index(connection, embedder):
-            await rows.build_index(connection, embedder)
-
-
-async def _fill(db: Database, who: Principal, embedder: Embedder, model: Model) -> AsyncIterator[tuple[int, int]]:
-    """Make missing vectors, some at a time: (items with one, items). What a project has no budget for is left out, and said in the end."""
-    after = 0
-    spent: dict[str, SpentError] = {}
-    while True:
-        async with db.transaction(who) as connection:
-            batch = await rows.unembedded(connection, embedder.id, after, AT_ONCE)
-        if not batch:
-            if spent:
-                raise next(iter(spent.values()))
-            return
-        numbered = await _vectors(model, batch, spent)
-        async with db.transaction(who) as connection:
-            await rows.store_vectors(connection, embedder.id, numbered)
-            done, items = await rows.embedded_share(connection, embedder.id)
-        after = batch[-1].number
-        yield done, items
-
-
-async def _vectors(
-    model: Model, batch: Sequence[Unembedded], spent: dict[str, SpentError]
-) -> list[tuple[int, Sequence[float]]]:
-    """A vector for each item; those of a service are paid by the project of the item, and left out where that is ``spent``."""
-    groups: dict[str | None, list[Unembedded]] = {}
-    for item in batch:
-        groups.setdefault(item.project if isinstance(model, RemoteModel) else None, []).append(item)
-    made: list[tuple[int, Sequence[float]]] = []
-    for project, group in groups.items():
-        if project in spent:
-            continue
-        try:
-            vectors = await _paid(model, project).embed([_text(one.title, one.path, one.content) for one in group])
-        except SpentError as error:
-            if error.project is None:
-                raise
-            spent[error.project] = error
-            continue
-        made += [(item.number, vector) for item, vector in zip(group, vectors, strict=True)]
-    return made
-
-
-def _paid(model: Model, project: str | None) -> Model:
+def paid(model: Model, project: str | None) -> Model:
     """The model, whose calls count against the budget of a project too where they cost anything."""
     return model.paid_by(project) if isinstance(model, RemoteModel) else model
+
+
+def is_here(paths: Paths, embedder: Embedder) -> bool:
+    """Whether the files of a model of this machine are there, unverified; those of a service need none."""
+    return embedder.name.startswith(PREFIX) or models.has_files(paths, embedder.name.rpartition(":")[0])
 
 
 @lru_cache(maxsize=2)
@@ -265,8 +175,3 @@ def _installed(paths: Paths, identity: str) -> models.Model:
     if model.identity != identity:
         raise UnavailableError(f"the model {model.name} here is not the one that search uses", "install it again")
     return model
-
-
-def _text(title: str, path: str | None, content: str) -> str:
-    """What of an item the model sees: its title first, since the end of a long text is cut off."""
-    return f"{title}\n{path or ''}\n{content}"

@@ -106,8 +106,16 @@ async def _search(
     vector: QueryVector | None,
     now: datetime,
 ) -> Sequence[Hit]:
+    # what holds only frequent words of the task is beside the point: none has to be found at any price
     found = await search(
-        connection, work.query, project=work.project, filters=Filters(kinds), limit=limit, vector=vector, now=now
+        connection,
+        work.query,
+        project=work.project,
+        filters=Filters(kinds),
+        limit=limit,
+        vector=vector,
+        now=now,
+        least=0,
     )
     return found.hits
 
@@ -119,8 +127,14 @@ def _is_near(hit: Hit, work: Work) -> bool:
 
 
 def tokens_of(text: str) -> int:
-    """About how many tokens a model makes of a text: one for 3.6 characters, as measured on code and English."""
-    return math.ceil(len(text) / 3.6)
+    """About how many tokens a model makes of a text: one for 3.6 characters, as measured on code and English; one for two letters of other
+    alphabets, and for each sign of scripts that write without spaces.
+    """
+    if text.isascii():
+        return math.ceil(len(text) / 3.6)
+    signs = sum(sign >= "\u2e80" for sign in text)
+    letters = sum("\x80" <= sign < "\u2e80" for sign in text)
+    return math.ceil((len(text) - signs - letters) / 3.6 + letters / 2 + signs)
 
 
 def _standard(memory: Memory) -> Candidate:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.errors import ConflictError, QuarterdeckError
-from core.knowledge.embedding import Queries, Reach, embed_new
+from core.knowledge.embedding import Queries, Reach
 from core.knowledge.indexing import index_project
+from core.knowledge.vectors import Vectors
 from core.workspace import repository
 from core.workspace.repository import Repository
 from storage.database import Principal, Role
@@ -41,8 +42,9 @@ class Keeping:
     def __init__(self, runtime: "Runtime") -> None:
         self._runtime = runtime
         self._who = Principal(f"engine:{runtime.name}", Role.ENGINE)
-        self._reach = Reach(runtime.db, runtime.paths, runtime.environ, self._who.actor)
-        self.queries = Queries(self._reach)
+        reach = Reach(runtime.db, runtime.paths, runtime.environ, self._who.actor)
+        self.queries = Queries(reach)
+        self.vectors = Vectors(reach, self._who)
         self._said: dict[str, str] = {}
         self._marks: dict[str, tuple[object, ...]] = {}
         self._moved: set[str] = set()
@@ -64,7 +66,9 @@ class Keeping:
             await asyncio.gather(watching, return_exceptions=True)
 
     async def refresh(self, projects: Iterable[str] | None) -> None:
-        """Index these projects, or all, where their base has moved, and make the vectors of what is new."""
+        """Index these projects, or all, where their base has moved. Vectors are made elsewhere: what is gone must not be found for as
+        long as a service takes its time over them.
+        """
         if self._runtime.settings.knowledge.index == "off":
             return
         wanted = None if projects is None else set(projects)
@@ -72,11 +76,10 @@ class Keeping:
             known = [
                 one for one in await rows.freshness(connection) if one.path and (not wanted or one.project in wanted)
             ]
-        changed = False
         for one in known:
             assert one.project is not None
             try:
-                changed |= await self._index(one)
+                await self._index(one)
                 self._said.pop(one.project, None)
             except ConflictError:
                 continue  # another engine, or a person, is at it
@@ -84,26 +87,20 @@ class Keeping:
                 if self._said.get(one.project) != error.message:
                     self._said[one.project] = error.message
                     log.warning("project %s is not indexed: %s", one.project, error.sentence())
-        if changed:
-            try:
-                await embed_new(self._reach, self._who)
-            except QuarterdeckError as error:
-                log.warning("what is new is found by its words alone: %s", error.sentence())
 
-    async def _index(self, one: CorpusRow) -> bool:
+    async def _index(self, one: CorpusRow) -> None:
         assert one.path is not None
         assert one.project is not None
         repo = await self._runtime.repository(one.path)
         mark = (one.head, one.base, *_mark(repo, one.base or one.branch or ""))
         if one.target is None and self._marks.get(one.project) == mark:
-            return False
+            return
         base = one.base or await self._runtime.default_base(repo)
         if one.target is None and one.head == await repository.base_commit(repo, base):
             self._marks[one.project] = mark
-            return False
+            return
         async for _ in index_project(self._runtime.db, self._who, one.project):
             pass
-        return True
 
     async def _watched(self) -> dict[Path, str]:
         """The folders of refs of the projects that are indexed already."""

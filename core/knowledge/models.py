@@ -17,6 +17,7 @@ from pathlib import Path
 
 from config.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from config.paths import Paths
+from core.knowledge.onnx import TOKENS
 from core.knowledge.packages import File, fetch
 
 FILES = ("model.onnx", "tokenizer.json")
@@ -27,12 +28,13 @@ _PLACES = ("", "onnx/")
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """An installed model; ``identity`` changes with every byte of its files."""
+    """An installed model; ``identity`` changes with every byte of its files. ``tokens``: of a text, that it sees at most."""
 
     name: str
     folder: Path
     hashes: Mapping[str, str]
     dims: int
+    tokens: int = TOKENS
 
     @property
     def identity(self) -> str:
@@ -115,12 +117,14 @@ def install(paths: Paths, source: Path, name: str | None = None) -> Model:
             shutil.copyfile(path, scratch / file)
         from core.knowledge.onnx import OnnxModel
 
-        dims = len(OnnxModel(scratch).embed(["harbour"])[0])
-        (scratch / _MANIFEST).write_text(json.dumps({"name": called, "dims": dims, "files": hashes}, indent=1), "utf-8")
+        tokens = OnnxModel(scratch).positions()
+        dims = len(OnnxModel(scratch, tokens).embed(["harbour"])[0])
+        manifest = {"name": called, "dims": dims, "tokens": tokens, "files": hashes}
+        (scratch / _MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
         scratch.rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return Model(called, target, hashes, dims)
+    return Model(called, target, hashes, dims, tokens)
 
 
 def load(paths: Paths, name: str) -> Model:
@@ -130,7 +134,9 @@ def load(paths: Paths, name: str) -> Model:
     folder = _root(paths) / name
     try:
         manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
-        model = Model(manifest["name"], folder, manifest["files"], int(manifest["dims"]))
+        model = Model(
+            manifest["name"], folder, manifest["files"], int(manifest["dims"]), int(manifest.get("tokens", TOKENS))
+        )
     except (OSError, ValueError, KeyError) as error:
         raise NotFoundError(f"there is no model {name} here", "see `qd knowledge model install --help`") from error
     for file, expected in model.hashes.items():
@@ -138,6 +144,11 @@ def load(paths: Paths, name: str) -> Model:
         if not path.is_file() or _sha256(path) != expected:
             raise UnavailableError(f"{path} is not the file that was installed", "install the model again")
     return model
+
+
+def has_files(paths: Paths, name: str) -> bool:
+    """Whether a model of this name is installed, its files unverified."""
+    return all((_root(paths) / name / file).is_file() for file in (*FILES, _MANIFEST))
 
 
 def _with_graph(source: Path, folder: Path) -> Path:

@@ -12,13 +12,15 @@ from config.errors import UnavailableError
 BATCH = 8
 """Texts at a time: with :data:`TOKENS` each, MiniLM stays below 230 MB."""
 TOKENS = 256
-"""Of a text, the rest is not seen by the model."""
+"""Of a text at most, the rest is not seen by the model."""
 
 
 class OnnxModel:
-    """A model in a folder with ``model.onnx`` and ``tokenizer.json``. Loading it takes about half a second."""
+    """A model in a folder with ``model.onnx`` and ``tokenizer.json``. Loading it takes about half a second. ``tokens``: of a text,
+    as many as it has positions for (:meth:`positions`).
+    """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tokens: int = TOKENS) -> None:
         try:
             import onnxruntime
             from tokenizers import Tokenizer
@@ -37,9 +39,36 @@ class OnnxModel:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # both libraries raise bare exceptions of their own
             raise UnavailableError(f"the model in {folder} cannot be loaded: {error}", "install another one") from error
-        self._tokenizer.enable_truncation(TOKENS)
+        self._tokenizer.enable_truncation(tokens)
         self._tokenizer.no_padding()
         self._inputs = {item.name for item in self._session.get_inputs()}
+
+    def positions(self) -> int:
+        """For how many tokens it has positions, up to :data:`TOKENS`. No file says so for every model: it is tried out."""
+        least, most = 0, TOKENS
+        while least < most:
+            middle = most if least == 0 and most == TOKENS else (least + most + 1) // 2
+            if self._takes(middle):
+                least = middle
+            else:
+                most = middle - 1
+        if least < 3:
+            raise UnavailableError("the model takes no text", "install another one")
+        return least
+
+    def _takes(self, tokens: int) -> bool:
+        import numpy as np
+        import onnxruntime
+
+        quiet = onnxruntime.RunOptions()
+        quiet.log_severity_level = 4
+        ids = np.zeros((1, tokens), dtype=np.int64)
+        given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": ids}
+        try:
+            self._session.run(None, {name: given[name] for name in self._inputs}, quiet)
+        except Exception:  # noqa: BLE001 - the library raises bare exceptions of its own
+            return False
+        return True
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector of length one for each text, the short ones put together. Blocks: about 3 ms a query, 400 short texts/s for MiniLM."""

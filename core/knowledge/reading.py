@@ -20,7 +20,7 @@ MOST_BYTES = 400_000
 """Of one file; a document may be twice as long. Anything longer is data, or not written by hand."""
 BATCH_BYTES = 600_000
 """Of the files that are cut and stored at a time: while one batch is cut, others are stored."""
-BATCH_FILES = 128
+BATCH_FILES = 512
 MOST_FILES = 300_000
 
 _FOREIGN = re.compile(

@@ -1,4 +1,4 @@
-"""Search: words and meaning, fused into one ranking, weighted by what proved good.
+"""Search: words and meaning, fused into one ranking by their scores, weighted by what proved good.
 
 Without an embedder the words alone decide, and the answer says so. Neither leg gates the other: what only one of them
 finds is found.
@@ -20,10 +20,12 @@ from storage.queries.knowledge_search import Embedder, Filters, Standing
 
 MEANING = 0.35
 """Share of the meaning in a score, the rest is the words'. Set on the half of the benchmark's questions that its figures are not taken
-from; reciprocal ranks (k from 5 to 60, any weight) came out below it on each of the three tasks.
+from. Scores are fused, not reciprocal ranks, which came out below them on each of the three tasks of the benchmark.
 """
 POOL = 100
 """Candidates that each leg brings, at least."""
+DEEPEST = 20_000
+"""Candidates beyond which no more are looked for where twins, or what does not apply, leave too few."""
 SHORTLIST = 60
 """Candidates whose outcome and age are looked at, at least: a weight can make up for a third of a score."""
 HALF_LIFE_DAYS = 365.0
@@ -73,9 +75,11 @@ async def search(
     vector: QueryVector | None = None,
     now: datetime | None = None,
     harmless: bool = False,
+    least: int = 1000,
 ) -> Found:
     """The best items for ``text``, in a project and what holds for all, or everywhere. Must run in a transaction.
 
+    There are ``limit`` of them, or ``least`` where that is fewer, wherever there are so many: for them more is read than for the best alone.
     ``vector``: that of ``text``; without it, and when the model was changed since it was made, the words decide alone. What applies
     elsewhere alone is left out of a project's; ``harmless``: so is what runs of the project failed with.
     """
@@ -83,18 +87,22 @@ async def search(
     corpora = await items.known_corpora(connection, project)
     if not corpora or not text.strip():
         return Found((), "words")
-    pool = max(POOL, 3 * limit)
-    by_words = await rows.match_words(connection, text, corpora, pool, filters)
-    by_meaning: list[tuple[int, float]] = []
-    mode = "words"
-    if vector and vector.embedder == await rows.active_embedder(connection):
-        mode = "words and meaning"
-        by_meaning = await rows.match_vectors(connection, vector.embedder, vector.vector, corpora, pool, filters)
-    fused = fuse([(match.memory, match.score) for match in by_words], by_meaning)
-    if harmless and project:
-        harmful = await context_rows.poor(connection, project, list(fused))
-        fused = {number: score for number, score in fused.items() if number not in harmful}
-    best = await _weighed(connection, fused, now or datetime.now(UTC), limit, project)
+    meant = vector if vector and vector.embedder == await rows.active_embedder(connection) else None
+    pool, most = max(POOL, 3 * limit), rows.MOST_READ
+    while True:
+        by_words = await rows.match_words(connection, text, corpora, pool, filters, most)
+        by_meaning: list[tuple[int, float]] = []
+        if meant:
+            by_meaning = await rows.match_vectors(connection, meant.embedder, meant.vector, corpora, pool, filters)
+        fused = fuse([(match.memory, match.score) for match in by_words], by_meaning)
+        if harmless and project:
+            harmful = await context_rows.poor(connection, project, list(fused))
+            fused = {number: score for number, score in fused.items() if number not in harmful}
+        best = await _weighed(connection, fused, now or datetime.now(UTC), limit, project)
+        read_all = most == rows.ALL_OF_THEM and pool > max(len(by_words), len(by_meaning))
+        if len(best) >= min(limit, least) or read_all or pool > DEEPEST:
+            break
+        pool, most = 8 * pool, rows.ALL_OF_THEM
     found = await items.by_number(connection, [number for _, number in best])
     coverage = {match.memory: match.coverage for match in by_words}
     similarity = dict(by_meaning)
@@ -110,7 +118,7 @@ async def search(
         for score, number in best
         if number in found
     )
-    return Found(hits, mode)
+    return Found(hits, "words and meaning" if meant else "words")
 
 
 async def _weighed(

@@ -2,17 +2,24 @@
 are.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import asyncpg
 
 EXACT_ROWS = 20_000
 """Up to so many vectors of a corpus comparing them all is quick enough, and misses nothing."""
+MOST_READ = 30_000
+"""Postings that a search reads; :data:`ALL_OF_THEM` where it would come back short otherwise."""
+ALL_OF_THEM = 2_000_000_000
 EF_SEARCH = 100
 """Breadth of a search in the HNSW index: recall 0.98 at 100,000 vectors of 384 dimensions."""
+_LOCK = 0x656D6265  # "embe": the class of our advisory locks; the second number is the work
+_WORKS = {"change": 0, "new": 1}
 _LONGEST_BUILD = 4 * 3600.0
 """Seconds that an index may take; 100,000 vectors took 23."""
 
@@ -53,11 +60,16 @@ class Embedder:
 
 
 async def match_words(
-    connection: asyncpg.Connection, query: str, corpora: Sequence[int], limit: int, filters: Filters
+    connection: asyncpg.Connection,
+    query: str,
+    corpora: Sequence[int],
+    limit: int,
+    filters: Filters,
+    most: int = MOST_READ,
 ) -> list[Match]:
-    """The best by BM25. Served by the primary key of posting."""
+    """The best by BM25, as far as ``most`` postings tell: the most frequent words are left out beyond. Served by the primary key of posting."""
     rows = await connection.fetch(
-        "select memory, score, coverage from knowledge_match($1, $2, $3, $4::text[]::memory_kind[], $5, $6, $7, $8)",
+        "select memory, score, coverage from knowledge_match($1, $2, $3, $4::text[]::memory_kind[], $5, $6, $7, $8, $9)",
         query,
         list(corpora),
         limit,
@@ -66,6 +78,7 @@ async def match_words(
         filters.path,
         filters.since,
         filters.until,
+        most,
     )
     return [Match(**row) for row in rows]
 
@@ -161,9 +174,45 @@ async def ensure_embedder(connection: asyncpg.Connection, name: str, dims: int) 
     return Embedder(**row)
 
 
+@asynccontextmanager
+async def alone(connection: asyncpg.Connection, at: Literal["change", "new"]) -> AsyncIterator[bool]:
+    """Hold the lock of who changes the model, or makes vectors of what is new, for the block; False: somebody else has it. It goes
+    with the connection, so a killed process leaves none.
+    """
+    held = bool(await connection.fetchval("select pg_try_advisory_lock($1, $2)", _LOCK, _WORKS[at]))
+    try:
+        yield held
+    finally:
+        if held and not connection.is_closed():
+            await connection.execute("select pg_advisory_unlock($1, $2)", _LOCK, _WORKS[at])
+
+
+async def is_changing_model(connection: asyncpg.Connection) -> bool:
+    """Whether somebody changes the model."""
+    return bool(
+        await connection.fetchval(
+            """select exists (select 1 from pg_locks where locktype = 'advisory' and classid = $1 and objid = 0 and granted
+                               and database = (select oid from pg_database where datname = current_database()))""",
+            _LOCK,
+        )
+    )
+
+
+async def want(connection: asyncpg.Connection, embedder: int) -> None:
+    """Write down that search is to use this model: whoever comes after goes on with it when its change breaks off."""
+    await connection.execute("update embedder set wanted = id = $1 where wanted <> (id = $1)", embedder)
+
+
+async def wanted_embedder(connection: asyncpg.Connection) -> Embedder | None:
+    """The model that search is to use and does not use yet."""
+    row = await connection.fetchrow("select id, name, dims from embedder where wanted and not active")
+    return Embedder(**row) if row else None
+
+
 async def activate(connection: asyncpg.Connection, embedder: int | None) -> None:
     """Make search use this model and drop the vectors of others; None: use none, and keep them for the next time."""
     await connection.execute("update embedder set active = false where active and id is distinct from $1", embedder)
+    await connection.execute("update embedder set wanted = false where wanted")
     if embedder is not None:
         await connection.execute("update embedder set active = true where id = $1", embedder)
         await connection.execute("delete from embedder where id <> $1", embedder)
@@ -176,6 +225,24 @@ async def has_index(connection: asyncpg.Connection, embedder: Embedder) -> bool:
             "select exists (select 1 from pg_index where indexrelid = to_regclass($1) and indisvalid)", _index(embedder)
         )
     )
+
+
+async def wants_index(connection: asyncpg.Connection, embedder: Embedder) -> bool:
+    """Whether its vectors are so many that comparing them all is slow, and there is no index of them."""
+    if await has_index(connection, embedder):
+        return False
+    done, _ = await embedded_share(connection, embedder.id)
+    return done > EXACT_ROWS
+
+
+async def drop_other_indexes(connection: asyncpg.Connection, embedder: Embedder) -> None:
+    """Drop the indexes of models that are no more. Outside a transaction, as the owner of the schema."""
+    names = await connection.fetch(
+        "select indexname from pg_indexes where tablename = 'embedding' and indexname ~ '^embedding_hnsw_[0-9]+$' and indexname <> $1",
+        _index(embedder),
+    )
+    for row in names:
+        await connection.execute(f"drop index concurrently if exists {row['indexname']}", timeout=_LONGEST_BUILD)
 
 
 async def build_index(connection: asyncpg.Connection, embedder: Embedder) -> None:
@@ -240,9 +307,13 @@ async def embedded_share(connection: asyncpg.Connection, embedder: int) -> tuple
 
 
 async def cached_query(connection: asyncpg.Connection, embedder: int, digest: UUID) -> list[float] | None:
-    """The vector of a query that was asked before."""
+    """The vector of a query that was asked before; it is among the last to be forgotten then, by the hour."""
     text = await connection.fetchval(
-        "select vector::text from query_vector where model = $1 and hash = $2", embedder, digest
+        """with used as (update query_vector set used_at = clock_timestamp() where model = $1 and hash = $2
+                           and used_at < clock_timestamp() - interval '1 hour')
+           select vector::text from query_vector where model = $1 and hash = $2""",
+        embedder,
+        digest,
     )
     return [float(part) for part in text.strip("[]").split(",")] if text else None
 

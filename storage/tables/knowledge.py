@@ -107,6 +107,7 @@ class Embedder(SQLModel, table=True):
     name: str = Field(sa_column=Column(Text, nullable=False, unique=True))
     dims: int = Field(sa_column=Column(Integer, nullable=False))
     active: bool | None = Field(default=None, sa_column=Column(Boolean, nullable=False, server_default=sql("false")))
+    wanted: bool | None = Field(default=None, sa_column=Column(Boolean, nullable=False, server_default=sql("false")))
     created_at: datetime | None = Field(
         default=None, sa_column=Column(DateTime(timezone=True), nullable=False, server_default=sql("clock_timestamp()"))
     )

@@ -8,6 +8,7 @@ import pytest
 from config.errors import ConflictError, ForbiddenError, NotFoundError, UsageError
 from core.knowledge.kinds import normalise, render, signature, telling_lines
 from storage.database import Role
+from storage.queries import knowledge_search
 from tests.knowledge.knowledge_kit import Quay
 
 
@@ -223,3 +224,29 @@ async def test_a_nul_in_standard_input_or_in_a_file_is_replaced(quay: Quay) -> N
     assert (await quay.do("pattern.render", id=made.number)).text == "e\ufffdf"
     (quay.folder / "odd").write_bytes(b"\x1b[31mg\0h")
     assert (await quay.do("knowledge.add", file=(quay.folder / "odd",))).title.isprintable()
+
+
+async def test_a_search_is_not_short_because_many_say_the_same(quay: Quay) -> None:
+    await quay.sql.execute(
+        """insert into memory (corpus, kind, title, content, path)
+           select knowledge_corpus(null), 'code'::memory_kind, 'moor', 'pilot pilot pilot', 'copy' || n || '.py' from generate_series(1, 300) n
+           union all
+           select knowledge_corpus(null), 'code', 'other ' || n, 'a pilot among very many other words ' || n, 'b.py'
+             from generate_series(1, 12) n"""
+    )
+    found = await quay.found("pilot", limit=10)
+    assert len(found) == 10
+    assert found[0] == "moor"
+    assert len(set(found)) == 10
+
+
+async def test_a_search_is_not_short_because_a_word_is_frequent(quay: Quay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knowledge_search, "MOST_READ", 10)
+    await quay.sql.execute(
+        """insert into memory (corpus, kind, title, content)
+           select knowledge_corpus(null), 'code', 'item ' || n, case when n <= 2 then 'needle ' when n <= 8 then 'berth ' else '' end || 'harbour'
+             from generate_series(1, 60) n"""
+    )
+    found = await quay.found("needle berth harbour", limit=40)
+    assert len(found) == 40
+    assert set(found[:2]) == {"item 1", "item 2"}

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from config.errors import ConflictError, NotFoundError, UnavailableError
-from core.knowledge import embedding
-from core.knowledge.embedding import Chosen, embed_all, embed_new
-from storage.database import Role
+from core.knowledge import embedding, vectors
+from core.knowledge.embedding import Chosen
+from core.knowledge.vectors import Vectors, embed_all, embed_new
+from storage.database import Database, Principal, Role
 from storage.queries import knowledge_search as rows
-from tests.knowledge.knowledge_kit import WHO, Quay
+from tests.knowledge.knowledge_kit import WHO, Quay, engine_of
 from tests.knowledge.vector_service import DIMS, VectorService, vector_of, vector_service
 
 
@@ -142,7 +143,7 @@ class Words:
 async def test_search_goes_on_by_the_old_vectors_until_all_the_new_ones_are_there(
     quay: Quay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "AT_ONCE", 4)
+    monkeypatch.setattr(vectors, "AT_ONCE", 4)
     for number in range(12):
         await quay.do("knowledge.add", text=(f"pilot number {number}",))
 
@@ -178,7 +179,7 @@ async def test_search_goes_on_by_the_old_vectors_until_all_the_new_ones_are_ther
 async def test_vectors_that_were_made_are_not_made_again_after_an_interruption(
     quay: Quay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "AT_ONCE", 4)
+    monkeypatch.setattr(vectors, "AT_ONCE", 4)
     for number in range(12):
         await quay.do("knowledge.add", text=(f"pilot number {number}",))
     first = Words()
@@ -213,12 +214,16 @@ async def test_beyond_a_size_an_index_is_read_and_a_filtered_search_is_never_sho
            select knowledge_corpus(case when n % 30 = 0 then 'other' else 'app' end), 'code', 'item ' || n, 'pilot ' || n, 'd' || n % 20 || '/f.py'
              from generate_series(1, 600) n"""
     )
+    async for _ in embed_all(quay.db, WHO, Chosen("old", "old", DIMS, Words())):
+        pass
     async for _ in embed_all(quay.db, WHO, Chosen("m", "m", DIMS, Words())):
         pass
+    [name] = await quay.sql.fetch("select indexname from pg_indexes where indexname like 'embedding_hnsw%'")
     async with quay.db.transaction(WHO) as connection:
         model = await rows.active_embedder(connection)
         assert model is not None
         assert await rows.has_index(connection, model)
+        assert name["indexname"].endswith(f"_{model.id}"), "that of the model of before is gone"
         corpora = [row["id"] for row in await connection.fetch("select id from corpus")]
         near = await rows.match_vectors(connection, model, vector_of("pilot 7"), corpora, 10, rows.Filters())
         assert len(near) == 10
@@ -233,3 +238,95 @@ async def test_beyond_a_size_an_index_is_read_and_a_filtered_search_is_never_sho
                  order by vector::halfvec({DIMS}) <=> '{[0.1] * DIMS}'::halfvec({DIMS}) limit 10"""
         )
         assert any("embedding_hnsw" in row[0] for row in plan)
+
+
+def engine_s(quay: Quay, db: Database) -> Vectors:
+    """What an engine on this database takes care of vectors with."""
+    who = Principal("engine:quay", Role.ENGINE)
+    return Vectors(embedding.Reach(db, quay.context.paths, {}, who.actor), who)
+
+
+async def test_an_engine_gives_what_is_new_its_vector_and_many_an_index(
+    quay: Quay, service: VectorService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "EXACT_ROWS", 1)
+    await enter(quay, f"{service.url}/v1")
+    await use(quay)
+    await quay.do("lesson.add", error="the berth is too short", fix="measure the ship")
+    await quay.do("decision.add", question="Which berth?", chosen="the longest")
+    async with engine_of(quay) as runtime:
+        await engine_s(quay, runtime.db).keep()
+    assert await quay.sql.fetchval("select count(*) from embedding") == 2
+    assert await quay.sql.fetchval("select count(*) from pg_indexes where indexname like 'embedding_hnsw%'") == 1
+
+
+async def test_an_engine_finishes_a_change_of_model_that_broke_off(
+    quay: Quay, service: VectorService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "AT_ONCE", 2)
+    await enter(quay, f"{service.url}/v1")
+    for number in range(6):
+        await quay.do("knowledge.add", text=(f"pilot number {number}",))
+    reach = embedding.Reach(quay.db, quay.context.paths, {}, WHO.actor)
+    chosen = await embedding.remote(reach, "vectors", "m1")
+    steps = embed_all(quay.db, WHO, chosen)
+    await anext(steps)
+    async with engine_of(quay) as runtime:
+        await engine_s(quay, runtime.db).keep()
+        assert await quay.sql.fetchval("select count(*) from embedder where active") == 0, "somebody is at it"
+        await steps.aclose()  # type: ignore[attr-defined]
+        await engine_s(quay, runtime.db).keep()
+    assert await quay.sql.fetchval("select name from embedder where active and not wanted") == chosen.identity
+    assert await quay.sql.fetchval("select count(*) from embedding") == 6
+
+
+async def test_of_two_changes_of_model_at_once_the_second_is_refused_and_the_first_is_not_lost(quay: Quay) -> None:
+    await quay.do("knowledge.add", text=("harbour pilot",))
+    steps = embed_all(quay.db, WHO, Chosen("a", "a", DIMS, Words()))
+    await anext(steps)
+    with pytest.raises(ConflictError, match="being changed already"):
+        async for _ in embed_all(quay.db, WHO, Chosen("b", "b", DIMS, Words())):
+            pass
+    async for _ in steps:
+        pass
+    assert await quay.sql.fetch("select name, active from embedder") == [("a", True)]
+    async for _ in embed_all(quay.db, WHO, Chosen("b", "b", DIMS, Words())):
+        pass
+    assert await quay.sql.fetchval("select name from embedder") == "b"
+
+
+async def test_a_query_that_is_asked_again_is_remembered_longer(quay: Quay, service: VectorService) -> None:
+    await enter(quay, f"{service.url}/v1")
+    await quay.do("knowledge.add", text=("harbour pilot",))
+    await use(quay)
+    await quay.do("knowledge.search", text="pilot")
+    await quay.sql.execute("update query_vector set used_at = now() - interval '9 days'")
+    await quay.do("knowledge.search", text="pilot")
+    assert await quay.sql.fetchval("select used_at > now() - interval '1 minute' from query_vector")
+
+
+async def test_the_status_says_that_the_files_of_a_model_are_missing(quay: Quay) -> None:
+    await quay.do("knowledge.add", text=("harbour pilot",))
+    async for _ in embed_all(quay.db, WHO, Chosen("small", "small:0123456789abcdef", DIMS, Words())):
+        pass
+    [row] = await quay.do("knowledge.status")
+    assert row.embedder == "small:0123456789abcdef (its files are not here)"
+
+
+async def test_code_that_is_gone_is_forgotten_while_a_service_takes_its_time(
+    quay: Quay, service: VectorService
+) -> None:
+    await enter(quay, f"{service.url}/v1")
+    await quay.do("knowledge.add", text=("harbour pilot",))
+    await use(quay)
+    repo = await quay.project(files={"a.py": "def lantern(): ...\n", "b.py": "def buoy(): ...\n"})
+    service.holds = asyncio.Event()
+    async with engine_of(quay) as runtime, asyncio.timeout(30):
+        making = asyncio.create_task(runtime.knowing.vectors.keep())
+        await runtime.knowing.refresh(None)
+        repo.commit({}, remove=("a.py",))
+        await runtime.knowing.refresh(None)
+        known = await quay.sql.fetch("select path from memory where origin = 'file' and state = 'active'")
+        service.holds.set()
+        await making
+    assert [row["path"] for row in known] == ["b.py"]

@@ -85,6 +85,10 @@ def test_a_model_s_weights_are_run_as_the_paper_has_it(tmp_path: Path) -> None:
     for ours, words in zip(made, asked, strict=True):
         assert np.allclose(ours, small_bert.vector(small_bert.weights(), words), atol=1e-5)
     assert installed.dims == small_bert.WIDTH
+    assert installed.tokens == 64, "as many positions as its weights have"
+    long = OnnxModel(installed.folder, installed.tokens).embed(["harbour pilot " * 200])
+    assert np.isfinite(long).all()
+    assert models.load(paths_in(tmp_path), "small") == installed
     assert models.install(paths_in(tmp_path), source) == installed, "the same again is the same"
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.knowledge.embedding import Chosen, embed_all
+from core.knowledge.embedding import Chosen
+from core.knowledge.vectors import embed_all
 from tests.knowledge.knowledge_kit import WHO, Checkout, Quay
 from tests.knowledge.test_knowledge_meaning import DIMS, Words
 
