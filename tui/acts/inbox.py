@@ -5,6 +5,7 @@ from typing import Any
 from core.commands.table import find
 from tui.actions import Place, Subject, action, command
 from tui.ink import plain
+from tui.screens import DETAILS, PLACES
 
 
 def _permission(place: Place) -> bool:
@@ -158,16 +159,22 @@ def list_aside(place: Place) -> None:
     panel.reload()
 
 
-def _something(place: Place) -> str | None:
-    return None if place.subject else "nothing is selected"
+def _page_of(subject: Subject) -> tuple[str, str] | None:
+    """The place that shows a thing in full, and its name there; None where there is none."""
+    kind = {"question": "task"}.get(subject.kind, subject.kind)
+    return (kind, subject[kind]) if kind in subject.names and (kind in PLACES or kind in DETAILS) else None
 
 
-@action("subject.open", "enter", scopes=("rows",), footer="open", order=20, enabled=_something)
+def _opens(place: Place) -> str | None:
+    if place.subject is None:
+        return "nothing is selected"
+    return None if _page_of(place.subject) else "it has no page of its own"
+
+
+@action("subject.open", "enter", scopes=("rows",), footer="open", order=20, enabled=_opens)
 def open_(place: Place) -> None:
     """Open what is under the cursor."""
-    subject = place.subject
-    if subject is None:
-        return
-    kind = {"question": "task", "engine": "engine"}.get(subject.kind, subject.kind)
-    if kind in subject.names and kind != "engine":
-        place.app.open(kind, **{("task" if kind == "review" else kind): subject[kind]})
+    page = _page_of(place.subject) if place.subject else None
+    if page is not None:
+        kind, name = page
+        place.app.open(kind, **{("task" if kind == "review" else kind): name})
