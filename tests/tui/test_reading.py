@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui.ink import width_of, wrapped
+from tui.screens.audit import spoken, who
 from tui.widgets.dialogs import Option, narrowed
 
 
@@ -31,3 +32,14 @@ def test_the_first_letters_of_words_find_what_they_begin() -> None:
     options = [Option("match: next", "the next row"), Option("theme: choose"), Option("task: cancel", "stop it")]
     assert [option.name for option in narrowed(options, "tc")] == ["theme: choose", "task: cancel", "match: next"]
     assert narrowed(options, "task")[0].name == "task: cancel"
+
+
+def test_what_was_changed_is_said_in_words() -> None:
+    assert [spoken(value) for value in ("in_progress", True, None, ["a", "b_c"], "tests/_x", 3)] == [
+        "in progress", "yes", "nothing", "a, b c", "tests/_x", "3",
+    ]  # fmt: skip
+    assert [who(actor) for actor in ("user:ann", "engine:harbour-1", "slack:U1:ann")] == [
+        "ann",
+        "engine harbour-1",
+        "slack U1:ann",
+    ]

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.commands.table import find
-from tui.actions import Place, action, command, nothing_here, several
+from tui.actions import Place, Subject, action, command, nothing_here, several
 from tui.answers import MOST, Asked, lasting
 from tui.ink import plain
+from tui.screens import DETAILS, PLACES
 from tui.undoing import Undo
 from tui.widgets.dialogs import Option, Pick
 from tui.widgets.rows import Rows
@@ -210,16 +211,22 @@ def list_aside(place: Place) -> None:
     panel.reload()
 
 
-def _something(place: Place) -> str | None:
-    return None if place.subject else nothing_here(place)
+def _page_of(subject: Subject) -> tuple[str, str] | None:
+    """The place that shows a thing in full, and its name there; None where there is none."""
+    kind = {"question": "task"}.get(subject.kind, subject.kind)
+    return (kind, subject[kind]) if kind in subject.names and (kind in PLACES or kind in DETAILS) else None
 
 
-@action("subject.open", "enter", scopes=("rows",), footer="open", order=20, enabled=_something)
+def _opens(place: Place) -> str | None:
+    if place.subject is None:
+        return nothing_here(place)
+    return None if _page_of(place.subject) else "it has no page of its own"
+
+
+@action("subject.open", "enter", scopes=("rows",), footer="open", order=20, enabled=_opens)
 def open_(place: Place) -> None:
     """Open what is under the cursor."""
-    subject = place.subject
-    if subject is None:
-        return
-    kind = {"question": "task", "engine": "engine"}.get(subject.kind, subject.kind)
-    if kind in subject.names and kind != "engine":
-        place.app.open(kind, **{("task" if kind == "review" else kind): subject[kind]})
+    page = _page_of(place.subject) if place.subject else None
+    if page is not None:
+        kind, name = page
+        place.app.open(kind, **{("task" if kind == "review" else kind): name})

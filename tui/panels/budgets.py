@@ -139,6 +139,8 @@ def labelled(text: str, basis: str | None, ink: Ink) -> str:
 
 
 def _limit(row: Line, at: Rows) -> Sequence[Part]:  # noqa: ARG001
+    if row.kind == "sum":
+        return [("", "")]
     unit = "" if row.unit == "usd" else f" {row.unit}"
     return [(f"/ {amount(row.limit, row.unit)}{unit}" if row.limit is not None else "no limit", "dim")]
 
@@ -153,6 +155,9 @@ def bar(row: Line, at: Rows, width: int) -> Sequence[Part]:
 
 
 def _bar(row: Line, at: Rows) -> Sequence[Part]:
+    charged = at.deck.money
+    if row.kind == "sum" and row.spent and charged is not None and not charged.month.spent:
+        return [("uncharged", "dim")]  # what runs state of themselves is not in the ledger
     return bar(row, at, 10)
 
 

@@ -1,5 +1,6 @@
 """The audit trail: who changed what, and when, the newest first."""
 
+import re
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -8,9 +9,53 @@ from core.commands.shown import Column as Shown
 from tui.actions import Subject
 from tui.ink import Part, plain
 from tui.screens.listing import ListPanel, ListScreen, column
+from tui.widgets.rows import Column, Rows
 
+_WORD = re.compile(r"[a-z]+(_[a-z]+)+")
 SHOWN = 2000
 """Entries on the screen; `audit list --before` pages on."""
+
+
+def spoken(value: object) -> str:
+    """A value of a row as people say it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(spoken, value)) or "nothing"
+    text = str(value)
+    return text.replace("_", " ") if _WORD.fullmatch(text) else text
+
+
+def who(actor: str) -> str:
+    """An actor as people say it: ``user:ann`` is ann."""
+    return actor.removeprefix("user:").replace(":", " ", 1)
+
+
+def changed(row: AuditEntry) -> str:
+    """What a change made of what; of what was added or taken away, what it was."""
+    after, before = row.after or {}, row.before or {}
+    if row.action == "update":
+        said = [
+            f"{name.replace('_', ' ')} {spoken(before.get(name))} → {spoken(value)}" for name, value in after.items()
+        ]
+    else:
+        said = [
+            f"{name.replace('_', ' ')} {spoken(value)}"
+            for name, value in (after or before).items()
+            if value not in (None, "", [], {})
+        ]
+    return ", ".join(said)
+
+
+def _who(row: AuditEntry, at: Rows) -> Sequence[Part]:  # noqa: ARG001 - as every column
+    return [(plain(who(row.actor)), "text")]
+
+
+def _change(row: AuditEntry, at: Rows) -> Sequence[Part]:
+    text = changed(row) if row.action == "update" else ""
+    return [(plain(text).replace("→", at.ink.glyph("arrow")), "text")]
 
 
 class AuditPanel(ListPanel):
@@ -22,11 +67,11 @@ class AuditPanel(ListPanel):
     topics = ("*",)
     columns = (
         column(Shown("when", "at", "time"), 4, rank=9),
-        column(Shown("who", "actor"), 18, rank=8),
+        Column("who", 18, _who, rank=8),
         column(Shown("did", "action", "state"), 9, rank=7),
         column(Shown("on", "kind"), 10, rank=8),
         column(Shown("which", "key", "key"), 22, rank=9),
-        column(Shown("change", "change"), 0, rank=6),
+        Column("change", 0, _change, rank=6),
     )
 
     async def load_all(self) -> Sequence[AuditEntry]:
@@ -46,14 +91,9 @@ class AuditPanel(ListPanel):
     def about(self, row: AuditEntry) -> Sequence[Part]:
         """Who did what to which thing, exactly when, and what it was before."""
         when = row.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        what = row.change or ", ".join(
-            f"{name} {value}"
-            for name, value in (row.after or row.before or {}).items()
-            if value not in (None, "", [], {})
-        )
         return [
-            (f"{row.kind} {plain(row.key)}", "text bold"), (f"  {plain(row.actor)} as {plain(row.role)}, {when}", "dim"), (f"  {row.action} ", "focus"),
-            (plain(what), "text"),
+            (f"{row.kind} {plain(row.key)}", "text bold"), (f"  {plain(who(row.actor))} as {plain(row.role)}, {when}", "dim"), (f"  {row.action} ", "focus"),
+            (plain(changed(row)), "text"),
         ]  # fmt: skip
 
     def nothing(self) -> Sequence[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from textual.app import ComposeResult
 from textual.geometry import Region
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widget import Widget
 
 from tui.actions import Subject
@@ -16,11 +17,16 @@ if TYPE_CHECKING:
     from tui.app import QuarterdeckApp
 
 
+_FRAME_SECONDS = 1 / 60
+
+
 class BaseScreen(Screen[None]):
     """A full screen. A subclass yields its widgets in :meth:`body` and says its ``scopes`` and its ``trail``."""
 
     scopes: ClassVar[tuple[str, ...]] = ()
     """Scopes of actions that the screen adds."""
+    _later: Timer | None = None
+    """Until what is due in the middle of a batch is looked at again."""
     BINDINGS = []  # noqa: RUF012 - the keys of the screen are those of the registry
     DEFAULT_CSS = "BaseScreen { background: $qd-ground; color: $qd-text; layers: base over; }"
     ESCAPE_TO_MINIMIZE = False
@@ -57,9 +63,13 @@ class BaseScreen(Screen[None]):
         if not self.deck.pictured:
             return
         if self.app._batch_count:  # noqa: SLF001 - nothing is written then
-            self.call_later(self._compositor_refresh)
+            self._later = self._later or self.set_timer(_FRAME_SECONDS, self._batch_is_over)
         else:
             super()._compositor_refresh()
+
+    def _batch_is_over(self) -> None:
+        self._later = None
+        self._compositor_refresh()
 
     def on_screen_suspend(self) -> None:
         """Another place is on top: what is not seen loads and paints nothing. Behind a dialog it goes on."""

@@ -62,6 +62,8 @@ class Framed(_Base):
         tone = "focus bold" if self.has_focus else "text bold"
         folded = self.has_class("-folded")
         parts: list[Part] = [(ink.glyph("rule") + " ", "edge")] if folded else []
+        if self.has_focus and not ink.unicode:  # its frame is that of the others
+            parts.append((ink.glyph("cursor") + " ", "focus bold"))
         if self.number:
             parts.append((f"{self.number} ", "focus bold" if self.has_focus else "dim"))
         parts += [(self.name_shown, tone)]
