@@ -20,6 +20,7 @@ from core.faces.plain import harmless, one_line
 from tui import giving, themes
 from tui.actions import SUBJECTS, Action, Pending, Place, Registry, Subject, nothing_here, why_not
 from tui.clipboard import clipboard_of
+from tui.drafts import Drafts
 from tui.ink import Ink, plain
 from tui.keymap import key_name
 from tui.lifeline import Lifeline
@@ -92,6 +93,7 @@ class QuarterdeckApp(App[int]):
         self.pending: Pending | None = None
         self.count = ""
         self.undos: list[Undo] = []
+        self.drafts = Drafts()
         self.grab: Callable[[str], bool] | None = None
         """Takes the next keys in place of the registry, until it answers False: the jump mode."""
         self.ahead = TypeAhead(self)

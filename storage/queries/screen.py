@@ -66,6 +66,8 @@ class Need:
     options: tuple[str, ...]
     at: datetime
     blocks: int
+    state: str = ""
+    """Of the task."""
     rule: str | None = None
     """What an approval would allow for good; see :mod:`storage.queries.permissions`."""
 
@@ -73,6 +75,25 @@ class Need:
     def weight(self) -> int:
         """What it blocks × priority, itself included."""
         return (self.blocks + 1) * self.priority
+
+
+@dataclass(frozen=True, slots=True)
+class AtStake:
+    """What goes with some tasks. Costs in USD."""
+
+    working: tuple[str, ...]
+    """The runs that are at work, by name."""
+    files: int
+    insertions: int
+    deletions: int
+    """What those have changed so far, as it was counted last."""
+    cost: Decimal
+    """What those have cost so far."""
+    runs: int
+    """All runs, ended ones too."""
+    events: int
+    waiting: int
+    """Tasks that wait for one of them, directly or through others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +109,10 @@ class LiveEvent:
     attempt: int
     project: str
     agent: str
+    state: str
+    """Of the task."""
+    live: bool
+    """Whether the run is at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +167,14 @@ async def task_numbers(connection: asyncpg.Connection, wanted: TaskSearch) -> tu
     return found[::-1] if wanted.descending else found
 
 
-async def workers(connection: asyncpg.Connection, numbers: Sequence[int]) -> dict[int, str]:
-    """Who worked on these tasks last; without those that nobody has begun. Served by the key (task, attempt)."""
+async def workers(connection: asyncpg.Connection, numbers: Sequence[int]) -> dict[int, tuple[str, bool]]:
+    """Who worked on these tasks last, and whether that run is at work; without tasks that nobody has begun. Served by the key (task, attempt)."""
     rows = await connection.fetch(
-        "select distinct on (task) task, agent from run where task = any($1) order by task, attempt desc", list(numbers)
+        """select distinct on (task) task, agent, status in ('starting', 'running', 'verifying') as live
+             from run where task = any($1) order by task, attempt desc""",
+        list(numbers),
     )
-    return {row["task"]: row["agent"] for row in rows}
+    return {row["task"]: (row["agent"], row["live"]) for row in rows}
 
 
 async def needs(
@@ -191,12 +218,12 @@ below (root, child) as (
   select w.root, d.child from below w join task_after d on d.parent = w.child),
 blocked as (select w.root, count(*) as n from below w join task t on t.number = w.child where t.status = 'blocked' group by w.root)
 select b.kind, b.key, b.task, case when r.number is null then null else r.task || '.' || r.attempt end as run, t.project, t.priority, x.title,
-       b.text, b.options, b.data, b.at, coalesce(k.n, 0) as blocks
+       b.text, b.options, b.data, b.at, coalesce(k.n, 0) as blocks, t.status::text as state
   from base b join task t on t.number = b.task join task_body x on x.task = b.task
   left join run r on r.number = b.run left join blocked k on k.root = b.task
 union all
 select 'engine', e.name, null, null, null, 5, e.host, format('engine %s (pid %s) stopped answering', e.host, e.pid), '[]', '{}', e.lease_until,
-       (select count(*) from task t where t.engine = e.id and t.status = 'in_progress')
+       (select count(*) from task t where t.engine = e.id and t.status = 'in_progress'), ''
   from engine e where e.state in ('running', 'draining') and e.lease_until < clock_timestamp()
 """
 
@@ -207,16 +234,40 @@ def _need(row: dict[str, Any]) -> Need:
     return Need(**{**row, "options": tuple(_label(option) for option in row["options"] or ()), "rule": rule})
 
 
+async def at_stake(connection: asyncpg.Connection, numbers: Sequence[int]) -> AtStake:
+    """What is lost with these tasks. Served by run's key (task, attempt) and task_after's primary key."""
+    row = await connection.fetchrow(
+        """
+        with recursive below(child) as (
+          select d.child from task_after d where d.parent = any($1)
+          union select d.child from below w join task_after d on d.parent = w.child),
+        mine as (select r.*, r.status in ('starting', 'running', 'verifying') as live from run r where r.task = any($1))
+        select array(select task || '.' || attempt from mine where live order by task) as working,
+               coalesce(sum(files_changed) filter (where live), 0) as files, coalesce(sum(insertions) filter (where live), 0) as insertions,
+               coalesce(sum(deletions) filter (where live), 0) as deletions, coalesce(sum(cost_usd) filter (where live), 0) as cost,
+               count(*) as runs, coalesce(sum(events), 0) as events,
+               (select count(*) from below w join task t on t.number = w.child
+                 where t.status = 'blocked' and t.number <> all($1)) as waiting
+          from mine
+        """,
+        list(numbers),
+    )
+    assert row is not None
+    return AtStake(**{**dict(row), "working": tuple(row["working"])})
+
+
 async def newest_events(connection: asyncpg.Connection, limit: int) -> tuple[LiveEvent, ...]:
     """The newest events of the live runs, or of the last few when none is live; oldest first. Served by event_run, read backwards."""
     rows = await connection.fetch(
         """
         with shown as (
-          (select number, task, attempt, project, agent from run where status in ('starting', 'running', 'verifying') order by number desc limit 50)
-          union (select number, task, attempt, project, agent from run order by number desc limit 4))
-        select r.number as run, v.seq, v.at, v.kind, left(v.text, 500) as text, r.task, r.attempt, r.project, r.agent
+          (select number, task, attempt, project, agent, status from run where status in ('starting', 'running', 'verifying') order by number desc limit 50)
+          union (select number, task, attempt, project, agent, status from run order by number desc limit 4))
+        select r.number as run, v.seq, v.at, v.kind, left(v.text, 500) as text, r.task, r.attempt, r.project, r.agent, t.status::text as state,
+               r.status in ('starting', 'running', 'verifying') as live
           from shown r cross join lateral (
             select * from event v where v.run = r.number and v.kind <> 'usage' order by v.seq desc limit $1) v
+          join task t on t.number = r.task
          order by v.at desc, v.run desc, v.seq desc limit $1
         """,
         limit,

@@ -44,7 +44,11 @@ async def test_a_pause_of_the_queue_is_taken_back(day: str, tmp_path: Path) -> N
         ("project edit harbour --stack rust", "select stack from project where id = 'harbour'", "rust"),
         ("agent disable claude", "select enabled from agent where name = 'claude'", False),
         ("agent edit builtin --model other", "select model from agent where name = 'builtin'", "other"),
-        ("settings set engine.max_parallel 3", "select value::text from setting where key = 'engine.max_parallel'", "3"),
+        (
+            "settings set engine.max_parallel 3",
+            "select value::text from setting where key = 'engine.max_parallel'",
+            "3",
+        ),
     ],
 )
 async def test_a_command_of_the_line_is_taken_back(

@@ -74,8 +74,12 @@ async def answer(place: Place) -> None:
         if chosen.value is not None:
             await answer_with(place, chosen.value, why=True)
             return
-    if words := await app.ask_text(text, "your answer goes to the agent as it is"):
-        await _settle(place, [(each, {"text": words, **({"free": True} if each.options else {})}) for each in asked])
+    name = f"question.answer {' '.join(each.number for each in asked)}"
+    if words := await app.ask_text(text, "your answer goes to the agent as it is", app.drafts.take(name)):
+        with app.drafts.keeping(name, words, app.registry.keys_of("question.answer")):
+            await _settle(
+                place, [(each, {"text": words, **({"free": True} if each.options else {})}) for each in asked]
+            )
 
 
 async def answer_with(place: Place, n: int, *, why: bool = False) -> None:
@@ -198,10 +202,16 @@ def _something(place: Place) -> str | None:
 
 @action("subject.open", "enter", scopes=("rows",), footer="open", order=20, enabled=_something)
 def open_(place: Place) -> None:
-    """Open what is under the cursor."""
-    subject = place.subject
-    if subject is None:
-        return
-    kind = {"question": "task", "engine": "engine"}.get(subject.kind, subject.kind)
-    if kind in subject.names and kind != "engine":
-        place.app.open(kind, **{("task" if kind == "review" else kind): subject[kind]})
+    """Open what is under the cursor; what has no page of its own is shown in full."""
+    from tui.giving import drawn
+    from tui.screens import DETAILS, PLACES
+
+    app, subject = place.app, place.subject
+    assert subject is not None
+    kind = "task" if subject.kind == "question" else subject.kind
+    if "engine" in subject.names:
+        app.open("doctor")
+    elif kind in subject.names and (kind in PLACES or kind in DETAILS):
+        app.open(kind, **{("task" if kind == "review" else kind): subject[kind]})
+    else:
+        app.read(subject.label, drawn(app, subject.row))

@@ -11,19 +11,22 @@ from core.tasks.states import TaskStatus
 from storage.queries import screen as queries
 from storage.queries import tasks
 from tui.actions import Subject
+from tui.answers import Asked
 from tui.ink import Part, age, money, plain
 from tui.widgets.panel import RowsPanel
 from tui.widgets.rows import Column, Rows
 
 
-def subject_of_task(row: tasks.Task) -> Subject:
-    """A task as what actions work on."""
+def subject_of_task(row: tasks.Task, *, live: bool | None = None, asks: Asked | None = None) -> Subject:
+    """A task as what actions work on. ``live``: whether its last run is at work; ``asks``: what that asks."""
     names = {"task": str(row.number), "project": row.project}
     if row.attempts:
         names["run"] = f"{row.number}.{row.attempts}"
     if row.status == "review":
         names["review"] = str(row.number)
-    return Subject("task", names, f"#{row.number} {plain(row.title)}", row)
+    if asks is not None:
+        names["question"] = asks.number
+    return Subject("task", names, f"#{row.number} {plain(row.title)}", row, asks, row.status, live)
 
 
 def _number(row: tasks.Task, at: Rows) -> Sequence[Part]:  # noqa: ARG001
@@ -86,6 +89,11 @@ class QueuePanel(RowsPanel):
         Column("age", 4, _age, right=True, rank=5, order="updated"),
     )
 
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._live: dict[int, bool] = {}
+        """Task → whether its last run is at work, of those that were loaded."""
+
     async def load_keys(self) -> Sequence[Hashable]:
         """Numbers of the tasks."""
         wanted = self.filter
@@ -102,15 +110,16 @@ class QueuePanel(RowsPanel):
         """The tasks in full."""
         numbers = [int(str(key)) for key in keys]
 
-        async def query(connection: asyncpg.Connection) -> tuple[list[tasks.Task], dict[int, str]]:
+        async def query(connection: asyncpg.Connection) -> tuple[list[tasks.Task], dict[int, tuple[str, bool]]]:
             return await tasks.tasks_by_number(connection, numbers), await queries.workers(connection, numbers)
 
         found, workers = await self.deck.store.read(query)
-        return {task.number: replace(task, agent=workers.get(task.number, task.agent)) for task in found}
+        self._live |= {task.number: workers[task.number][1] for task in found if task.number in workers}
+        return {task.number: replace(task, agent=workers.get(task.number, (task.agent,))[0]) for task in found}
 
     def subject_of(self, row: Any) -> Subject:
         """A task."""
-        return subject_of_task(row)
+        return subject_of_task(row, live=self._live.get(row.number))
 
     def summary(self) -> list[Part]:
         """How many there are."""
