@@ -5,7 +5,7 @@ primary key for what is seen.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import asyncpg
 
+from storage.queries.patterns import literal, regular
 from storage.queries.permissions import rule_for
 
 Order = Literal["work", "newest", "priority", "project", "status", "cost", "updated", "title"]
@@ -24,6 +25,14 @@ _RANK = """(case t.status when 'in_progress' then 0 when 'review' then 1 when 'w
 the newest first."""
 
 _WORDS = "'#' || t.number || ' ' || b.title || ' ' || t.project || ' ' || t.agent"
+_CELLS = f"{_WORDS} || e'\\n' || b.title || e'\\n' || t.project || e'\\n' || t.agent"
+"""The words in one line, and each cell in one of its own: its edges are those of a line."""
+_AGENT = "coalesce(nullif(t.agent, ''), (select r.agent from run r where r.task = t.number order by attempt desc limit 1), '')"
+_FIELDS: Mapping[str, tuple[str, str]] = {
+    "project": ("t.project ilike any({}::text[])", "{}%"), "agent": (f"{_AGENT} ilike any({{}}::text[])", "{}%"),
+    "reason": ("coalesce(b.reason, '') ilike any({}::text[])", "%{}%"),
+}  # fmt: skip
+"""Field of a search → its condition, and what stands for a value in it."""
 
 _ORDERS: dict[str, str] = {
     "work": f"{_RANK}, t.number",
@@ -38,12 +47,21 @@ _ORDERS: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class TaskSearch:
-    """Which tasks, and in which order. ``pattern``: a regular expression of Postgres, in any case of letters, on number, title, project and agent."""
+class Term:
+    """One field of a search: ``project`` and ``agent`` begin with a value, ``reason`` holds it, ``status`` is it; in any case of letters."""
 
-    project: str | None = None
-    statuses: tuple[str, ...] = ()
-    agent: str | None = None
+    field: Literal["project", "status", "agent", "reason"]
+    values: tuple[str, ...]
+    inverse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSearch:
+    """Which tasks, and in which order. ``pattern``: a regular expression as Python writes it, in any case of letters, on number, title, project and agent;
+    ``^`` and ``$`` are the edges of each of them and of all in one line.
+    """
+
+    terms: tuple[Term, ...] = ()
     pattern: str | None = None
     inverse: bool = False
     order: Order = "work"
@@ -142,22 +160,23 @@ async def task_numbers(connection: asyncpg.Connection, wanted: TaskSearch) -> tu
         values.append(value)
         conditions.append(condition.format(f"${len(values)}"))
 
-    if wanted.project is not None:
-        where("t.project ilike {}", wanted.project.replace("\\", "\\\\").replace("_", "\\_") + "%")
-    if wanted.statuses:
-        where("t.status = any({}::text[]::task_status[])", list(wanted.statuses))
-    if wanted.agent is not None:
-        where(
-            "coalesce(nullif(t.agent, ''), (select r.agent from run r where r.task = t.number order by attempt desc limit 1), '') ilike {}",
-            wanted.agent + "%",
-        )
+    for term in wanted.terms:
+        sense = "not" if term.inverse else ""
+        if term.field == "status":
+            where(f"{sense} (t.status = any({{}}::text[]::task_status[]))", list(term.values))
+        else:
+            condition, shape = _FIELDS[term.field]
+            where(f"{sense} ({condition})", [shape.format(literal(value)) for value in term.values])
     if wanted.pattern is not None:
         sense = "not" if wanted.inverse else ""
         if re.search(r"[\\.^$*+?{}\[\]|()_%]", wanted.pattern):
-            where(f"{sense} ({_WORDS} ~* {{}})", wanted.pattern)
+            where(f"{sense} ({_CELLS} ~* {{}})", f"(?n){regular(wanted.pattern)}")
         else:  # no sign of a regular expression in it: half the time
             where(f"{sense} (lower({_WORDS}) like lower({{}}))", f"%{wanted.pattern}%")
-    body = "join task_body b on b.task = t.number" if wanted.pattern is not None or wanted.order == "title" else ""
+    texts = (
+        wanted.pattern is not None or wanted.order == "title" or any(term.field == "reason" for term in wanted.terms)
+    )
+    body = "join task_body b on b.task = t.number" if texts else ""
     await connection.execute("set local work_mem = '32MB'")
     numbers: list[int] | None = await connection.fetchval(
         f"select array(select t.number from task t {body} where {' and '.join(conditions)} order by {_ORDERS[wanted.order]})",  # noqa: S608 - all values are bound

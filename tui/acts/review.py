@@ -95,7 +95,7 @@ async def search(place: Place) -> None:
     """Search for a text; re: before it makes it a regular expression."""
     view = _view(place)
     history: list[str] = place.app.memory.get("searches", [])
-    text = await place.app.push_screen_wait(Prompt("/", history=history))
+    text = await place.app.push_screen_wait(Prompt("/", history=history, hint="a text · re: a regular expression"))
     if text is not None:
         view.look_for(text)
         place.app.memory.set(

@@ -6,7 +6,6 @@ from typing import Any, get_args
 
 import asyncpg
 
-from config.errors import UsageError
 from core.tasks.states import TaskStatus
 from storage.queries import screen as queries
 from storage.queries import tasks
@@ -98,13 +97,9 @@ class QueuePanel(RowsPanel):
         """Numbers of the tasks."""
         wanted = self.filter
         order: Any = self.order if self.order in get_args(queries.Order) else "work"
-        search = queries.TaskSearch(
-            wanted.project, wanted.statuses, wanted.agent, wanted.pattern, wanted.inverse, order, self.descending
-        )
-        try:
-            return await self.deck.store.read(lambda c: queries.task_numbers(c, search))
-        except asyncpg.InvalidRegularExpressionError as error:
-            raise UsageError(f"{wanted.pattern!r} is no regular expression: {error}") from None
+        terms: Any = tuple(queries.Term(one.name, one.values, one.inverse) for one in wanted.wanted)  # type: ignore[arg-type] # a filter knows no others
+        search = queries.TaskSearch(terms, wanted.pattern, wanted.inverse, order, self.descending)
+        return await self.deck.store.read(lambda c: queries.task_numbers(c, search))
 
     async def load_rows(self, keys: Sequence[Hashable]) -> Mapping[Hashable, Any]:
         """The tasks in full."""
