@@ -6,6 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.tui.change_kit import shows, world
 from tests.tui.screen_kit import at_the_screen, seen, settled, type_, until
 from tui.screens.task_screen import TaskScreen
 from tui.widgets.dialogs import Ask, Confirm, Read
@@ -137,3 +138,59 @@ async def test_cancelling_a_task_at_work_says_what_goes_with_it(day: str, tmp_pa
         assert "Run 3.1 is stopped, after $0.26" in lost
         assert "3 tasks that wait for it fail or are cancelled too." in lost
         await pilot.press("n")
+
+
+async def test_the_footer_of_a_review_has_what_judges_it_and_no_cancel_beside_reject(
+    migrated_database: str, tmp_path: Path
+) -> None:
+    async with world(migrated_database, tmp_path) as made, made.app().run_test(size=(80, 24)) as pilot:
+        await pilot.app.store.ready()  # type: ignore[attr-defined]
+        pilot.app.open("review", task=str(made.task))  # type: ignore[attr-defined]
+        await shows(pilot, "def rounded")
+        for words in ("m merge", "c changes", "X reject", ") next review"):
+            assert words in _footer(pilot)
+        assert "x cancel" not in _footer(pilot)
+
+
+async def test_a_text_from_the_editor_that_could_not_be_sent_is_there_the_next_time(
+    migrated_database: str, tmp_path: Path
+) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\ncat "$1" >> seen\necho "mend the rounding" >> "$1"\n')
+    editor.chmod(0o755)
+    async with world(migrated_database, tmp_path) as made, made.app().run_test(size=(120, 40)) as pilot:
+        app: Any = pilot.app
+        await app.store.ready()
+        app.store.context.environ["EDITOR"] = f"sh -c 'cd {tmp_path} && ./editor \"$0\"'"
+        app.open("review", task=str(made.task))
+        await shows(pilot, "def rounded")
+        for answer, said in (("n", "nothing was sent"), ("n", "nothing was sent")):
+            await pilot.press("C")
+            await until(lambda: isinstance(app.screen, Confirm), pilot)
+            await pilot.press(answer)
+            await until(lambda said=said: app.said and said in app.said[1], pilot)
+            assert "is kept: C goes on with it" in app.said[2]
+            app.said = None
+        assert "mend the rounding" in (tmp_path / "seen").read_text()
+
+
+async def test_a_dead_engine_is_said_with_the_key_that_starts_one(day: str, tmp_path: Path) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        assert "no engine is running" not in seen(pilot.app)
+        await _value(day, "update engine set state = 'stopped'")
+        await _value(day, "select pg_notify('qd', 'engine')")
+        await until(lambda: "no engine is running" in seen(pilot.app), pilot)
+        banner = next(line for line in seen(pilot.app).splitlines() if "no engine is running" in line)
+        keys = pilot.app.registry.keys_of("engine.start")
+        assert f"{keys} starts one" in banner
+        assert pilot.app.registry.press((keys,), pilot.app.place()) is pilot.app.registry.actions["engine.start"]
+        await _value(day, "update engine set state = 'running'")
+        await _value(day, "select pg_notify('qd', 'engine')")
+        await until(lambda: "no engine is running" not in seen(pilot.app), pilot)
+
+
+async def test_who_may_not_start_an_engine_is_shown_no_key_for_it(day: str, tmp_path: Path) -> None:
+    await _value(day, "update engine set state = 'stopped'")
+    async with at_the_screen(day, tmp_path, readonly=True) as pilot:
+        await until(lambda: "no engine is running" in seen(pilot.app), pilot)
+        assert "starts one" not in seen(pilot.app)

@@ -197,7 +197,7 @@ def note_editor(place: Place) -> None:
 # ── judging ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@action("review.next", ")", scopes=("judge",), footer="next review", order=60)
+@action("review.next", ")", scopes=("judge",), footer="next review", order=13)
 def next_review(place: Place) -> None:
     """The next change that waits for a review."""
     if not _screen(place).step(place.count or 1):

@@ -1,5 +1,6 @@
 """Actions on tasks: one under the cursor, or all that are marked."""
 
+from collections.abc import Callable
 from typing import Any
 
 from storage.queries.screen import AtStake, at_stake
@@ -25,6 +26,11 @@ def _again(place: Place) -> str | None:
     if states and not states & {"failed", "cancelled", "waiting"}:
         return f"it is {states.pop().replace('_', ' ')}; only one that failed, was cancelled or waits starts again"
     return None
+
+
+def _beside_the_review(word: str) -> Callable[[Place], str]:
+    """A word of the footer everywhere but where a change is judged: there the task goes the way of its change."""
+    return lambda place: "" if "judge" in place.scopes else word
 
 
 async def _at_stake(place: Place) -> AtStake:
@@ -74,18 +80,20 @@ def _retry(subject: Subject) -> tuple[str, dict[str, Any]]:
 
 
 command(
-    "task.cancel", "x", scopes=("task",), arguments={"task": "task"}, footer="cancel", order=32, enabled=_live, loses=_cancels, undo=_retry,
+    "task.cancel", "x", scopes=("task",), arguments={"task": "task"}, footer="cancel", label=_beside_the_review("cancel"), order=32, enabled=_live,
+    loses=_cancels, undo=_retry,
     help="Cancel the task; a run that works on it is stopped.",
 )  # fmt: skip
 command(
-    "task.retry", "r", scopes=("task",), arguments={"task": "task"}, footer="retry", order=31, enabled=_again,
+    "task.retry", "r", scopes=("task",), arguments={"task": "task"}, footer="retry", label=_beside_the_review("retry"), order=31, enabled=_again,
     help="Start the task again; its failures so far are forgotten.",
 )  # fmt: skip
 command(
     "task.delete", "delete", scopes=("task",), arguments={"task": "task"}, loses=_deletes, help="Delete the task with its runs and their logs.",
 )  # fmt: skip
 command(
-    "task.priority", "p", scopes=("task",), arguments={"task": "task"}, footer="priority", order=33, undo=_priority_before,
+    "task.priority", "p", scopes=("task",), arguments={"task": "task"}, footer="priority", label=_beside_the_review("priority"), order=33,
+    undo=_priority_before,
     help="Change the priority, 1 to 5.",
 )  # fmt: skip
 for _n in range(1, 6):
