@@ -164,7 +164,8 @@ class TaskScreen(PanedScreen):
                 asks = words(f"asks: {question.text}", width - 4, "ask")
                 sign: Part = (f"  {ink.glyph('ask')} ", "ask")
                 lines += [[sign if n == 0 else ("    ", ""), *line] for n, line in enumerate(asks[:6])]
-        lines += [[("    ", ""), *line] for line in wrapped(self._answers(), width - 4, 4, ink.glyph("more"))]
+        if answers := self._answers():
+            lines += [[("    ", ""), *line] for line in wrapped(answers, width - 4, 4, ink.glyph("more"))]
         lines += [[], *self._facts(task, width), []]
         if task.description.strip():
             lines += [heading(ink, "what is wanted", width), *words(task.description, width)]
