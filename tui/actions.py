@@ -65,6 +65,10 @@ class Subject:
     """What the panel shows of it."""
     asks: Asked | None = None
     """What it asks of the person."""
+    state: str = ""
+    """The state of its task, where that is known."""
+    live: bool | None = None
+    """Whether its run is at work; None where that is not known."""
 
     def __getitem__(self, kind: str) -> str:
         """The name of what it belongs to."""
@@ -94,6 +98,8 @@ class Place:
 Run = Callable[[Place], Awaitable[None] | None]
 Check = Callable[[Place], str | None]
 """Why an action cannot be used here, in words; None when it can."""
+Loses = Callable[[Place], str | Awaitable[str]]
+"""What is lost, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,7 @@ class Action:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Parameters that are always the same."""
     destructive: bool = False
-    loses: Callable[[Place], str] | None = None
+    loses: Loses | None = None
     """What exactly will be lost; asked before it is done."""
     many: Callable[[Place], str] | None = None
     """What is done when several are marked; asked before it is."""
@@ -190,11 +196,12 @@ def command(
     help: str = "",  # noqa: A002
     title: str = "",
     enabled: Check | None = None,
-    loses: Callable[[Place], str] | None = None,
+    loses: Loses | None = None,
     many: Callable[[Place], str] | None = None,
     undo: Callable[[Subject], tuple[str, Mapping[str, Any]] | None] | None = None,
     footer: str = "",
     order: int = 50,
+    label: Callable[[Place], str] | None = None,
 ) -> Action:
     """Declare an action that gives a command of the table (``name``, else its own id) for every subject.
 
@@ -208,7 +215,7 @@ def command(
 
     made = Action(
         id, keys, title or _title(id), help, tuple(scopes), run, enabled, wanted, dict(arguments or {}), dict(fixed or {}),
-        loses is not None, loses, many, undo, footer=footer, order=order,
+        loses is not None, loses, many, undo, footer=footer, label=label, order=order,
     )  # fmt: skip
     _enter(made)
     return made

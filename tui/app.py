@@ -21,6 +21,7 @@ from storage.queries.screen import Need
 from tui import giving, themes
 from tui.actions import SUBJECTS, Action, Pending, Place, Registry, Subject, nothing_here, why_not
 from tui.clipboard import clipboard_of
+from tui.drafts import Drafts
 from tui.ink import Ink, plain
 from tui.keymap import key_name
 from tui.lifeline import Lifeline
@@ -102,6 +103,7 @@ class QuarterdeckApp(App[int]):
         self.pending: Pending | None = None
         self.count = ""
         self.undos: list[Undo] = []
+        self.drafts = Drafts()
         self.grab: Callable[[str], bool] | None = None
         """Takes the next keys in place of the registry, until it answers False: the jump mode."""
         self.ahead = TypeAhead(self)

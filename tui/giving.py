@@ -46,32 +46,53 @@ async def begin(app: "QuarterdeckApp") -> None:
 async def give(app: "QuarterdeckApp", entry: "Action", place: "Place") -> None:
     """Give the command of an action for each of its subjects."""
     row = find(entry.command or entry.id)
-    if place.marked and isinstance(place.panel, Rows):
-        place = replace(place, marked=await place.panel.renew_marks())
-        if not place.marked:
-            raise QuarterdeckError("what was marked is gone", "nothing was done")
-        if (reason := entry.enabled(place) if entry.enabled else None) is not None:
-            raise QuarterdeckError(reason)
+    place = await _as_now(entry, place)
     subjects: Sequence[Subject | None] = _fitting(entry, row, place) if entry.arguments else (None,)
     if not subjects:
         app.say(f"{entry.title}: {nothing_here(place)}", "note")
         return
     if place.marked:
         place = replace(place, marked=tuple(subject for subject in subjects if subject))
-    filled = {**entry.fixed}
-    for subject in subjects[:1]:
-        filled |= _filled(entry, subject)
-    more = await ask_missing(
-        app, row, filled, label=subjects[0].label if subjects[0] and len(subjects) == 1 else f"{len(subjects):,} marked"
-    )
+    filled = {**entry.fixed, **_filled(entry, subjects[0])}
+    label = subjects[0].label if subjects[0] and len(subjects) == 1 else f"{len(subjects):,} marked"
+    more = await ask_missing(app, row, filled, label=label)
     if more is None:
         return
-    title = f"{entry.title}?" if len(subjects) == 1 else f"{entry.title}: {len(subjects):,} marked?"
-    asks = entry.loses or (entry.many if len(subjects) > 1 else None)
-    if asks is not None and not await app.confirm(title, asks(place)):
+    if not await _meant(app, entry, place, len(subjects)):
         app.say("nothing was done", "note")
         return
-    await _give_all(app, entry, row, subjects, {**entry.fixed, **more}, place.panel)
+    refused = await _give_all(app, entry, row, subjects, {**entry.fixed, **more}, place.panel)
+    if refused is not None:
+        for name, text in more.items():
+            if isinstance(text, str):
+                app.drafts.keep(_draft(row, name, label), text, refused, app.registry.keys_of(entry.id))
+        raise refused
+
+
+async def _as_now(entry: "Action", place: "Place") -> "Place":
+    """The place with what is marked as it is now, not as it was marked. Raises :class:`QuarterdeckError` where that leaves nothing to do."""
+    if not place.marked or not isinstance(place.panel, Rows):
+        return place
+    place = replace(place, marked=await place.panel.renew_marks())
+    if not place.marked:
+        raise QuarterdeckError("what was marked is gone", "nothing was done")
+    if (reason := entry.enabled(place) if entry.enabled else None) is not None:
+        raise QuarterdeckError(reason)
+    return place
+
+
+async def _meant(app: "QuarterdeckApp", entry: "Action", place: "Place", count: int) -> bool:
+    """Say what is lost, or what is done to many; whether it is meant."""
+    asks = entry.loses or (entry.many if count > 1 else None)
+    if asks is None:
+        return True
+    lost = asks(place)
+    title = f"{entry.title}?" if count == 1 else f"{entry.title}: {count:,} marked?"
+    return await app.confirm(title, lost if isinstance(lost, str) else await lost)
+
+
+def _draft(row: Command, parameter: str, label: str) -> str:
+    return f"{row.name} {parameter} {label}"
 
 
 def _fitting(entry: "Action", row: Command, place: "Place") -> list["Subject | None"]:
@@ -94,7 +115,8 @@ async def _give_all(
     subjects: Sequence["Subject | None"],
     more: Mapping[str, Any],
     panel: Any,
-) -> None:
+) -> QuarterdeckError | None:
+    """Give it for each; the error where some were refused, with the counts."""
     done, refused, back = [], [], []
     result: Any = None
     if row.name == "review.approve":
@@ -121,10 +143,10 @@ async def _give_all(
     if refused:
         _, trouble = refused[0]
         counts = f"{len(done):,} done, {len(refused):,} not: " if len(subjects) > 1 else ""
-        app.say(f"{entry.title}: {counts}{trouble.message}", "bad", trouble.hint)
-        return
+        return QuarterdeckError(f"{counts}{trouble.message}", trouble.hint)
     hint = f"{app.registry.keys_of('undo')} takes it back" if back else ""
     app.say(outcome(row, result) if len(done) == 1 else f"{entry.title}: {len(done):,} done", "ok", hint)
+    return None
 
 
 def _filled(entry: "Action", subject: "Subject | None") -> dict[str, Any]:
@@ -177,7 +199,7 @@ async def ask_parameter(app: "QuarterdeckApp", row: Command, parameter: Paramete
             return error.sentence()
         return None
 
-    text = await app.ask_text(title, parameter.help, check=check)
+    text = await app.ask_text(title, parameter.help, app.drafts.take(_draft(row, parameter.name, label)), check)
     return None if text is None else _shaped(parameter, text)
 
 

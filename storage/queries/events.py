@@ -10,6 +10,8 @@ from typing import Any
 
 import asyncpg
 
+from storage.queries.patterns import literal, regular
+
 TEXT_LIMIT = 65_536
 """Characters of one text that a page carries."""
 SEARCH_STEP = 20_000
@@ -117,7 +119,7 @@ async def search(
     :class:`asyncpg.InvalidRegularExpressionError`.
     """
     condition, values = _condition(run, wanted)
-    values.append(needle.pattern if needle.regex else f"%{_literal(needle.pattern)}%")
+    values.append(f"(?n){regular(needle.pattern)}" if needle.regex else f"%{literal(needle.pattern)}%")
     operator = {(True, True): "~", (True, False): "~*", (False, True): "like", (False, False): "ilike"}[
         needle.regex, needle.case
     ]
@@ -135,10 +137,6 @@ def _condition(run: int, wanted: Range) -> tuple[str, list[Any]]:
     if not wanted.kinds:
         return "run = $1 and seq > $2 and seq < $3", values
     return "run = $1 and seq > $2 and seq < $3 and kind = any($4)", [*values, list(wanted.kinds)]
-
-
-def _literal(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _event(row: asyncpg.Record) -> LogEvent:

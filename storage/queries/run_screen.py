@@ -44,6 +44,8 @@ class RunPicture:
     title: str
     description: str
     max_attempts: int
+    state: str
+    """Of the task."""
     colour: str | None
     """Of the project."""
     folder: str
@@ -66,7 +68,7 @@ async def picture(connection: asyncpg.Connection, name: str) -> RunPicture:
     number = await find_number(connection, name)
     run = await run_by_number(connection, number)
     row = await connection.fetchrow(
-        """select b.title, b.description, t.max_attempts, p.primary_colour, r.folder
+        """select b.title, b.description, t.max_attempts, t.status::text as state, p.primary_colour, r.folder
              from run r join task t on t.number = r.task join task_body b on b.task = r.task
              left join project p on p.id = r.project where r.number = $1""",
         number,
@@ -86,6 +88,7 @@ async def picture(connection: asyncpg.Connection, name: str) -> RunPicture:
         title=row["title"] if row else "",
         description=row["description"] if row else "",
         max_attempts=row["max_attempts"] if row else 0,
+        state=row["state"] if row else "",
         colour=row["primary_colour"] if row else None,
         folder=row["folder"] if row else "",
         gates=tuple(GateRow(**gate) for gate in gates),

@@ -5,7 +5,7 @@ primary key for what is seen.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import asyncpg
 
+from storage.queries.patterns import literal, regular
 from storage.queries.permissions import rule_for
 
 Order = Literal["work", "newest", "priority", "project", "status", "cost", "updated", "title"]
@@ -24,6 +25,14 @@ _RANK = """(case t.status when 'in_progress' then 0 when 'review' then 1 when 'w
 the newest first."""
 
 _WORDS = "'#' || t.number || ' ' || b.title || ' ' || t.project || ' ' || t.agent"
+_CELLS = f"{_WORDS} || e'\\n' || b.title || e'\\n' || t.project || e'\\n' || t.agent"
+"""The words in one line, and each cell in one of its own: its edges are those of a line."""
+_AGENT = "coalesce(nullif(t.agent, ''), (select r.agent from run r where r.task = t.number order by attempt desc limit 1), '')"
+_FIELDS: Mapping[str, tuple[str, str]] = {
+    "project": ("t.project ilike any({}::text[])", "{}%"), "agent": (f"{_AGENT} ilike any({{}}::text[])", "{}%"),
+    "reason": ("coalesce(b.reason, '') ilike any({}::text[])", "%{}%"),
+}  # fmt: skip
+"""Field of a search → its condition, and what stands for a value in it."""
 
 _ORDERS: dict[str, str] = {
     "work": f"{_RANK}, t.number",
@@ -38,12 +47,21 @@ _ORDERS: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class TaskSearch:
-    """Which tasks, and in which order. ``pattern``: a regular expression of Postgres, in any case of letters, on number, title, project and agent."""
+class Term:
+    """One field of a search: ``project`` and ``agent`` begin with a value, ``reason`` holds it, ``status`` is it; in any case of letters."""
 
-    project: str | None = None
-    statuses: tuple[str, ...] = ()
-    agent: str | None = None
+    field: Literal["project", "status", "agent", "reason"]
+    values: tuple[str, ...]
+    inverse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSearch:
+    """Which tasks, and in which order. ``pattern``: a regular expression as Python writes it, in any case of letters, on number, title, project and agent;
+    ``^`` and ``$`` are the edges of each of them and of all in one line.
+    """
+
+    terms: tuple[Term, ...] = ()
     pattern: str | None = None
     inverse: bool = False
     order: Order = "work"
@@ -66,6 +84,8 @@ class Need:
     options: tuple[str, ...]
     at: datetime
     blocks: int
+    state: str = ""
+    """Of the task."""
     rule: str | None = None
     """What an approval would allow for good; see :mod:`storage.queries.permissions`."""
 
@@ -73,6 +93,25 @@ class Need:
     def weight(self) -> int:
         """What it blocks × priority, itself included."""
         return (self.blocks + 1) * self.priority
+
+
+@dataclass(frozen=True, slots=True)
+class AtStake:
+    """What goes with some tasks. Costs in USD."""
+
+    working: tuple[str, ...]
+    """The runs that are at work, by name."""
+    files: int
+    insertions: int
+    deletions: int
+    """What those have changed so far, as it was counted last."""
+    cost: Decimal
+    """What those have cost so far."""
+    runs: int
+    """All runs, ended ones too."""
+    events: int
+    waiting: int
+    """Tasks that wait for one of them, directly or through others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +127,10 @@ class LiveEvent:
     attempt: int
     project: str
     agent: str
+    state: str
+    """Of the task."""
+    live: bool
+    """Whether the run is at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +160,23 @@ async def task_numbers(connection: asyncpg.Connection, wanted: TaskSearch) -> tu
         values.append(value)
         conditions.append(condition.format(f"${len(values)}"))
 
-    if wanted.project is not None:
-        where("t.project ilike {}", wanted.project.replace("\\", "\\\\").replace("_", "\\_") + "%")
-    if wanted.statuses:
-        where("t.status = any({}::text[]::task_status[])", list(wanted.statuses))
-    if wanted.agent is not None:
-        where(
-            "coalesce(nullif(t.agent, ''), (select r.agent from run r where r.task = t.number order by attempt desc limit 1), '') ilike {}",
-            wanted.agent + "%",
-        )
+    for term in wanted.terms:
+        sense = "not" if term.inverse else ""
+        if term.field == "status":
+            where(f"{sense} (t.status = any({{}}::text[]::task_status[]))", list(term.values))
+        else:
+            condition, shape = _FIELDS[term.field]
+            where(f"{sense} ({condition})", [shape.format(literal(value)) for value in term.values])
     if wanted.pattern is not None:
         sense = "not" if wanted.inverse else ""
         if re.search(r"[\\.^$*+?{}\[\]|()_%]", wanted.pattern):
-            where(f"{sense} ({_WORDS} ~* {{}})", wanted.pattern)
+            where(f"{sense} ({_CELLS} ~* {{}})", f"(?n){regular(wanted.pattern)}")
         else:  # no sign of a regular expression in it: half the time
             where(f"{sense} (lower({_WORDS}) like lower({{}}))", f"%{wanted.pattern}%")
-    body = "join task_body b on b.task = t.number" if wanted.pattern is not None or wanted.order == "title" else ""
+    texts = (
+        wanted.pattern is not None or wanted.order == "title" or any(term.field == "reason" for term in wanted.terms)
+    )
+    body = "join task_body b on b.task = t.number" if texts else ""
     await connection.execute("set local work_mem = '32MB'")
     numbers: list[int] | None = await connection.fetchval(
         f"select array(select t.number from task t {body} where {' and '.join(conditions)} order by {_ORDERS[wanted.order]})",  # noqa: S608 - all values are bound
@@ -144,9 +188,10 @@ async def task_numbers(connection: asyncpg.Connection, wanted: TaskSearch) -> tu
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Who worked on a task last. ``paused``: whether a person holds it."""
+    """Who worked on a task last. ``live``: whether that run is at work; ``paused``: whether a person holds it."""
 
     agent: str
+    live: bool
     paused: bool
 
 
@@ -158,11 +203,11 @@ _HELD = """(r.status in ('starting', 'running', 'verifying') and coalesce(
 async def workers(connection: asyncpg.Connection, numbers: Sequence[int]) -> dict[int, Worker]:
     """Who worked on these tasks last; without those that nobody has begun. Served by the key (task, attempt)."""
     rows = await connection.fetch(
-        f"""select distinct on (r.task) r.task, r.agent, {_HELD} as paused
+        f"""select distinct on (r.task) r.task, r.agent, r.status in ('starting', 'running', 'verifying') as live, {_HELD} as paused
               from run r where r.task = any($1) order by r.task, r.attempt desc""",  # noqa: S608 - no value is in it
         list(numbers),
     )
-    return {row["task"]: Worker(row["agent"], row["paused"]) for row in rows}
+    return {row["task"]: Worker(row["agent"], row["live"], row["paused"]) for row in rows}
 
 
 async def needs(
@@ -208,12 +253,12 @@ below (root, child) as (
   select w.root, d.child from below w join task_after d on d.parent = w.child),
 blocked as (select w.root, count(*) as n from below w join task t on t.number = w.child where t.status = 'blocked' group by w.root)
 select b.kind, b.key, b.task, case when r.number is null then null else r.task || '.' || r.attempt end as run, t.project, t.priority, x.title,
-       b.text, b.options, b.data, b.at, coalesce(k.n, 0) as blocks
+       b.text, b.options, b.data, b.at, coalesce(k.n, 0) as blocks, t.status::text as state
   from base b join task t on t.number = b.task join task_body x on x.task = b.task
   left join run r on r.number = b.run left join blocked k on k.root = b.task
 union all
 select 'engine', e.name, null, null, null, 5, e.host, format('engine %s (pid %s) stopped answering', e.host, e.pid), '[]', '{{}}', e.lease_until,
-       (select count(*) from task t where t.engine = e.id and t.status = 'in_progress')
+       (select count(*) from task t where t.engine = e.id and t.status = 'in_progress'), ''
   from engine e where e.state in ('running', 'draining') and e.lease_until < clock_timestamp()
 """  # noqa: S608 - no value is in it
 
@@ -224,16 +269,40 @@ def _need(row: dict[str, Any]) -> Need:
     return Need(**{**row, "options": tuple(_label(option) for option in row["options"] or ()), "rule": rule})
 
 
+async def at_stake(connection: asyncpg.Connection, numbers: Sequence[int]) -> AtStake:
+    """What is lost with these tasks. Served by run's key (task, attempt) and task_after's primary key."""
+    row = await connection.fetchrow(
+        """
+        with recursive below(child) as (
+          select d.child from task_after d where d.parent = any($1)
+          union select d.child from below w join task_after d on d.parent = w.child),
+        mine as (select r.*, r.status in ('starting', 'running', 'verifying') as live from run r where r.task = any($1))
+        select array(select task || '.' || attempt from mine where live order by task) as working,
+               coalesce(sum(files_changed) filter (where live), 0) as files, coalesce(sum(insertions) filter (where live), 0) as insertions,
+               coalesce(sum(deletions) filter (where live), 0) as deletions, coalesce(sum(cost_usd) filter (where live), 0) as cost,
+               count(*) as runs, coalesce(sum(events), 0) as events,
+               (select count(*) from below w join task t on t.number = w.child
+                 where t.status = 'blocked' and t.number <> all($1)) as waiting
+          from mine
+        """,
+        list(numbers),
+    )
+    assert row is not None
+    return AtStake(**{**dict(row), "working": tuple(row["working"])})
+
+
 async def newest_events(connection: asyncpg.Connection, limit: int) -> tuple[LiveEvent, ...]:
     """The newest events of the live runs, or of the last few when none is live; oldest first. Served by event_run, read backwards."""
     rows = await connection.fetch(
         """
         with shown as (
-          (select number, task, attempt, project, agent from run where status in ('starting', 'running', 'verifying') order by number desc limit 50)
-          union (select number, task, attempt, project, agent from run order by number desc limit 4))
-        select r.number as run, v.seq, v.at, v.kind, left(v.text, 500) as text, r.task, r.attempt, r.project, r.agent
+          (select number, task, attempt, project, agent, status from run where status in ('starting', 'running', 'verifying') order by number desc limit 50)
+          union (select number, task, attempt, project, agent, status from run order by number desc limit 4))
+        select r.number as run, v.seq, v.at, v.kind, left(v.text, 500) as text, r.task, r.attempt, r.project, r.agent, t.status::text as state,
+               r.status in ('starting', 'running', 'verifying') as live
           from shown r cross join lateral (
             select * from event v where v.run = r.number and v.kind <> 'usage' order by v.seq desc limit $1) v
+          join task t on t.number = r.task
          order by v.at desc, v.run desc, v.seq desc limit $1
         """,
         limit,

@@ -77,11 +77,18 @@ async def test_the_place_of_a_time(db):
         (Needle(r"line 4[78]$", regex=True), False, 47),
         (Needle("100%"), False, None),
         (Needle("line_42"), False, None),
+        (Needle(r"\b42\b", regex=True), False, 42),
+        (Needle(r"^line 42$", regex=True), False, 42),
     ],
 )
 async def test_searches(db, needle, backwards, found):
     await fill(db, 500)
     assert await pages(db).search(needle, Range(), backwards=backwards) == found
+
+
+async def test_the_edges_of_a_line_are_those_of_every_line_of_a_text(db):
+    await fill(db, 3, "'one' || e'\\n' || 'two ' || n || e'\\n' || 'three'")
+    assert await pages(db).search(Needle("^two 2$", regex=True), Range()) == 2
 
 
 async def test_what_is_no_regular_expression_of_the_database_is_refused(db):

@@ -94,10 +94,15 @@ async def test_marks_are_as_things_are_when_it_is_done_and_not_as_they_were_mark
         for key in (14, 15):
             assert rows.go_to_key(key)
             await pilot.press("space")
-        await _value(day, "update task set status = 'in_progress' where number = 14")
+        await _value(
+            day,
+            """with begun as (update task set status = 'in_progress', attempts = 1 where number = 14)
+               insert into run (id, task, attempt, project, agent, engine, lease_token, mark, folder, status, cost_usd)
+               values (gen_random_uuid(), 14, 1, 'harbour', 'claude', 1, 1, 'm', '/f', 'running', 0.12)""",
+        )
         await pilot.press("x")
         await until(lambda: isinstance(pilot.app.screen, Confirm), pilot)
-        assert "The run at work is stopped" in pilot.app.screen._loses
+        assert "Run 14.1 is stopped, after $0.12" in pilot.app.screen._loses
         await pilot.press("n")
 
 

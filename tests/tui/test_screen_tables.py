@@ -13,6 +13,7 @@ from storage.queries import screen as queries
 from tests.tui.screen_kit import at_the_screen, screen_on, seen, settled, type_, until
 from tui.panels.queue import QueuePanel
 from tui.widgets.dialogs import Confirm
+from tui.widgets.prompt import Prompt
 from tui.widgets.rows import Rows
 
 
@@ -120,7 +121,8 @@ async def test_what_is_typed_last_is_what_is_shown(day: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("pattern", "expected"),
-    [("Parser to", {13}), ("pars.r to", {13}), ("^#13 ", {13}), ("100%", set()), ("_", set()), ("rates.*harbour", {14, 20})],
+    [("Parser to", {13}), ("pars.r to", {13}), ("^#13 ", {13}), ("100%", set()), ("_", set()), ("rates.*harbour", {14, 20}),
+     ("^upgrade", {13}), ("version 4$", {13}), (r"\bport\b", {8}), ("^lantern$", {5, 6, 7, 12, 13, 16, 19, 21}), (r"\\", set())],
 )  # fmt: skip
 async def test_letters_and_regular_expressions_look_at_the_same_words(
     seen_day: str, pattern: str, expected: set[int]
@@ -233,3 +235,42 @@ async def test_an_empty_table_says_that_there_is_nothing(seen_nothing: str, tmp_
         for key, words in (("enter", "subject: open: there is nothing here"), ("x", "there is nothing here")):
             await pilot.press(key)
             assert pilot.app.said[1] == words
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("reason:tests", {13}), ("!project:harbour status:pending", {16, 17, 18}), ("!status:completed,blocked,in_progress project:lantern", {5, 6, 13, 16, 19}),
+        ("status: sitemap", {16}), ("!status:", set(range(1, 23))), ("project:har% status:pending", set()), ("agent:cl !reason:tests project:lan", {5, 7, 21}),
+        ("re:^upgrade", {13}), ("!re:^upgrade status:failed", set()),
+    ],
+)  # fmt: skip
+async def test_fields_of_a_filter_look_where_they_say(day: str, tmp_path: Path, text: str, expected: set[int]) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one("#queue", Rows)
+        rows.look_for(text)
+        await until(lambda: set(rows.keys) == expected, pilot)
+
+
+async def test_a_filter_that_is_still_being_typed_flashes_no_error(day: str, tmp_path: Path) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one("#queue", Rows)
+        pilot.app.screen.focus_panel("queue")
+        await pilot.press("slash")
+        await until(lambda: isinstance(pilot.app.screen, Prompt), pilot)
+        assert "a regex, ^ and $" in seen(pilot.app)
+        for letter in "status:failed":
+            await type_(pilot, letter) if letter != ":" else await pilot.press("colon")
+            assert "there is no" not in seen(pilot.app)
+            if letter == ":":
+                await until(lambda: len(rows.keys) == 22, pilot)
+        await until(lambda: list(rows.keys) == [13], pilot)
+        await type_(pilot, "x")
+        assert 'there is no state "failedx"' in seen(pilot.app)
+
+
+async def test_the_edge_of_a_cell_is_one_in_every_table(day: str, tmp_path: Path) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one("#projects", Rows)
+        rows.look_for("^quay$")
+        await until(lambda: list(rows.keys) == ["quay"], pilot)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.commands.table import find
-from tui.actions import Place, Subject, action, command, nothing_here, several
+from tui.actions import Place, action, command, nothing_here, several
 from tui.answers import MOST, Asked, lasting
 from tui.ink import plain
 from tui.screens import DETAILS, PLACES
@@ -75,8 +75,12 @@ async def answer(place: Place) -> None:
         if chosen.value is not None:
             await answer_with(place, chosen.value, why=True)
             return
-    if words := await app.ask_text(text, "your answer goes to the agent as it is"):
-        await _settle(place, [(each, {"text": words, **({"free": True} if each.options else {})}) for each in asked])
+    name = f"question.answer {' '.join(each.number for each in asked)}"
+    if words := await app.ask_text(text, "your answer goes to the agent as it is", app.drafts.take(name)):
+        with app.drafts.keeping(name, words, app.registry.keys_of("question.answer")):
+            await _settle(
+                place, [(each, {"text": words, **({"free": True} if each.options else {})}) for each in asked]
+            )
 
 
 async def answer_with(place: Place, n: int, *, why: bool = False) -> None:
@@ -211,22 +215,21 @@ def list_aside(place: Place) -> None:
     panel.reload()
 
 
-def _page_of(subject: Subject) -> tuple[str, str] | None:
-    """The place that shows a thing in full, and its name there; None where there is none."""
-    kind = {"question": "task"}.get(subject.kind, subject.kind)
-    return (kind, subject[kind]) if kind in subject.names and (kind in PLACES or kind in DETAILS) else None
+def _something(place: Place) -> str | None:
+    return None if place.subject else nothing_here(place)
 
 
-def _opens(place: Place) -> str | None:
-    if place.subject is None:
-        return nothing_here(place)
-    return None if _page_of(place.subject) else "it has no page of its own"
-
-
-@action("subject.open", "enter", scopes=("rows",), footer="open", order=20, enabled=_opens)
+@action("subject.open", "enter", scopes=("rows",), footer="open", order=20, enabled=_something)
 def open_(place: Place) -> None:
-    """Open what is under the cursor."""
-    page = _page_of(place.subject) if place.subject else None
-    if page is not None:
-        kind, name = page
-        place.app.open(kind, **{("task" if kind == "review" else kind): name})
+    """Open what is under the cursor; what has no page of its own is shown in full."""
+    from tui.giving import drawn
+
+    app, subject = place.app, place.subject
+    assert subject is not None
+    kind = "task" if subject.kind == "question" else subject.kind
+    if "engine" in subject.names:
+        app.open("doctor")
+    elif kind in subject.names and (kind in PLACES or kind in DETAILS):
+        app.open(kind, **{("task" if kind == "review" else kind): subject[kind]})
+    else:
+        app.read(subject.label, drawn(app, subject.row))

@@ -46,7 +46,9 @@ async def search(place: Place) -> None:
         return None
 
     history: list[str] = app.memory.get("searches", [])
-    text: str | None = await app.push_screen_wait(Prompt("/", history=history, live=live))
+    text: str | None = await app.push_screen_wait(
+        Prompt("/", history=history, live=live, hint="a text · re: a regular expression")
+    )
     if text is None:
         return
     log.look_for(text)

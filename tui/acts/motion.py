@@ -10,6 +10,8 @@ from tui.actions import Place, action, nothing_here
 from tui.widgets.prompt import Prompt
 from tui.widgets.rows import Rows
 
+_HINT = "a regex, ^ and $ for the edges of a cell · !not · ~fuzzy · project: status: agent: reason: · !status:"
+
 
 def _panel(place: Place) -> Any:
     return place.panel
@@ -65,7 +67,7 @@ def last(place: Place) -> None:
 
 @action("filter.set", "/", scopes=("rows",), footer="filter", order=70)
 async def filter_(place: Place) -> None:
-    """Show only what matches: text or regex, !inverse, ~fuzzy, project: status: agent:."""
+    """Show only what matches: a regex, !inverse, ~fuzzy, project: status: agent: reason:, !status:."""
     panel = place.panel
     assert isinstance(panel, Rows)
     before = panel.filter.text
@@ -78,7 +80,7 @@ async def filter_(place: Place) -> None:
         return None
 
     history: list[str] = place.app.memory.get("filters", [])
-    text: str | None = await place.app.push_screen_wait(Prompt("/", before, history=history, live=live))
+    text: str | None = await place.app.push_screen_wait(Prompt("/", before, history=history, live=live, hint=_HINT))
     if text is None:
         panel.look_for(before)
     elif text.strip():

@@ -95,7 +95,7 @@ async def search(place: Place) -> None:
     """Search for a text; re: before it makes it a regular expression."""
     view = _view(place)
     history: list[str] = place.app.memory.get("searches", [])
-    text = await place.app.push_screen_wait(Prompt("/", history=history))
+    text = await place.app.push_screen_wait(Prompt("/", history=history, hint="a text · re: a regular expression"))
     if text is not None:
         view.look_for(text)
         place.app.memory.set(
@@ -197,7 +197,7 @@ def note_editor(place: Place) -> None:
 # ── judging ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@action("review.next", ")", scopes=("judge",), footer="next review", order=60)
+@action("review.next", ")", scopes=("judge",), footer="next review", order=13)
 def next_review(place: Place) -> None:
     """The next change that waits for a review."""
     if not _screen(place).step(place.count or 1):
@@ -266,9 +266,11 @@ async def changes(place: Place) -> None:
     def check(text: str) -> str | None:
         return None if text.strip() or count else "say what is to be different"
 
-    text = await app.ask_text(f"request changes of #{review.task} {plain(review.title)}", about, check=check)
+    title, name = f"request changes of #{review.task} {plain(review.title)}", f"judge.changes {review.number}"
+    text = await app.ask_text(title, about, app.drafts.take(name), check)
     if text is not None:
-        await _send_back(place, screen.told(text))
+        with app.drafts.keeping(name, text, app.registry.keys_of("judge.changes")):
+            await _send_back(place, screen.told(text))
 
 
 @action(
@@ -284,13 +286,16 @@ async def changes_editor(place: Place) -> None:
     from tui.editor import edit_text
 
     app, screen = place.app, _screen(place)
-    context = app.store.context
-    if context is None:
-        raise QuarterdeckError("the database is not there yet")
-    text = edit_text(app, context.environ, screen.told("") + "\n")
+    review, context = screen.review, app.store.context
+    if review is None or context is None:
+        raise QuarterdeckError("the review is not there yet")
+    name, keys = f"judge.changes-editor {review.number}", app.registry.keys_of("judge.changes-editor")
+    text = edit_text(app, context.environ, app.drafts.take(name) or screen.told("") + "\n")
     if not text.strip():
         raise UsageError("the text is empty", "nothing was sent")
-    if await app.confirm("send it?", text.strip()[:1500]):
+    with app.drafts.keeping(name, text, keys):
+        if not await app.confirm("send it?", text.strip()[:1500]):
+            raise QuarterdeckError("nothing was sent")
         await _send_back(place, text.strip())
 
 

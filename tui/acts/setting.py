@@ -14,7 +14,14 @@ def _before(subject: Subject) -> tuple[str, Mapping[str, Any]]:
 
 
 @action(
-    "settings.change", "e", scopes=("setting",), footer="change", order=10, command="settings.set", enabled=only_one
+    "settings.change",
+    "e",
+    "enter",
+    scopes=("settings",),
+    footer="change",
+    order=10,
+    command="settings.set",
+    enabled=only_one,
 )
 async def change(place: Place) -> None:
     """Set another value, live: engines take it up at once."""
@@ -30,16 +37,18 @@ async def change(place: Place) -> None:
         return None
 
     shown = "null" if row.value is None else str(row.value).lower() if isinstance(row.value, bool) else str(row.value)
-    text = await app.ask_text(row.key, f"{row.help}\nBy itself: {row.default}", shown, check)
+    name = f"settings.set {row.key}"
+    text = await app.ask_text(row.key, f"{row.help}\nBy itself: {row.default}", app.drafts.take(name) or shown, check)
     if text is None:
         return
-    result = await app.do("settings.set", {"key": row.key, "value": text})
+    with app.drafts.keeping(name, text, app.registry.keys_of("settings.change")):
+        result = await app.do("settings.set", {"key": row.key, "value": text})
     app.undos.append(Undo(f"setting of {row.key}", (_before(subject),)))
     app.say(f"{result.key} is {result.value}", "ok", f"{app.registry.keys_of('undo')} takes it back")
 
 
 command(
-    "settings.unset", "d", scopes=("setting",), arguments={"key": "setting"}, footer="default", order=11, undo=_before,
+    "settings.unset", "d", scopes=("settings",), arguments={"key": "setting"}, footer="default", order=11, undo=_before,
     enabled=lambda place: None if place.subject and getattr(place.subject.row, "source", "") == "database" else "it was not set live",
     help="Take back what was set live: the file's value, or the default, holds again.",
 )  # fmt: skip

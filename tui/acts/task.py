@@ -1,41 +1,63 @@
 """Actions on tasks: one under the cursor, or all that are marked."""
 
+from collections.abc import Callable
 from typing import Any
 
+from storage.queries.screen import AtStake, at_stake
 from tui.actions import Place, Subject, command, several
 from tui.giving import ask_missing
+from tui.ink import money
 
 _ENDED = ("completed", "failed", "cancelled")
 
 
-def _status(subject: Subject) -> str:
-    return str(getattr(subject.row, "status", ""))
+def _states(place: Place) -> set[str]:
+    """The states of the tasks here, as far as they are known."""
+    return {subject.state for subject in place.subjects if subject.state and "task" in subject.names}
 
 
 def _live(place: Place) -> str | None:
-    states = {_status(subject) for subject in place.subjects if subject.kind == "task" and _status(subject)}
+    states = _states(place)
     return f"it is {states.pop()} already" if len(states) == 1 and states <= set(_ENDED) else None
 
 
 def _again(place: Place) -> str | None:
-    states = {_status(subject) for subject in place.subjects if subject.kind == "task" and _status(subject)}
+    states = _states(place)
     if states and not states & {"failed", "cancelled", "waiting"}:
         return f"it is {states.pop().replace('_', ' ')}; only one that failed, was cancelled or waits starts again"
     return None
 
 
-def _cancels(place: Place) -> str:
-    running = [s for s in place.subjects if _status(s) == "in_progress"]
-    words = f"{_labels(place)} will not be worked on."
-    if running:
-        at_work = "The run at work is" if len(running) == 1 else f"{len(running)} runs at work are"
-        words += f" {at_work} stopped; what the agent has changed stays on its branch."
-    return words + " Tasks that wait for it fail or are cancelled too. `retry` starts it again, from its beginning."
+def _beside_the_review(word: str) -> Callable[[Place], str]:
+    """A word of the footer everywhere but where a change is judged: there the task goes the way of its change."""
+    return lambda place: "" if "judge" in place.scopes else word
 
 
-def _deletes(place: Place) -> str:
+async def _at_stake(place: Place) -> AtStake:
+    numbers = [int(subject["task"]) for subject in place.subjects if "task" in subject.names]
+    return await place.app.store.read(lambda connection: at_stake(connection, numbers))
+
+
+async def _cancels(place: Place) -> str:
+    stake = await _at_stake(place)
+    words = [f"{_labels(place)} will not be worked on."]
+    if stake.working:
+        who = f"Run {stake.working[0]} is" if len(stake.working) == 1 else f"{len(stake.working)} runs at work are"
+        words.append(f"{who} stopped, after {money(stake.cost)}; what was changed so far stays on the branch.")
+    if stake.waiting:
+        words.append(
+            "1 task that waits for it fails or is cancelled too."
+            if stake.waiting == 1
+            else f"{stake.waiting:,} tasks that wait for it fail or are cancelled too."
+        )
+    return " ".join([*words, "`retry` starts it again, from its beginning."])
+
+
+async def _deletes(place: Place) -> str:
+    stake = await _at_stake(place)
+    runs = "1 run" if stake.runs == 1 else f"{stake.runs:,} runs"
     return (
-        f"{_labels(place)}: the task, all its runs and their logs, questions and reviews are deleted. This cannot be undone. "
+        f"{_labels(place)}: the task, {runs} with {stake.events:,} lines of log, its questions and reviews are deleted. This cannot be undone. "
         "Branches in the repository stay."
     )
 
@@ -58,18 +80,20 @@ def _retry(subject: Subject) -> tuple[str, dict[str, Any]]:
 
 
 command(
-    "task.cancel", "x", scopes=("task",), arguments={"task": "task"}, footer="cancel", order=32, enabled=_live, loses=_cancels, undo=_retry,
+    "task.cancel", "x", scopes=("task",), arguments={"task": "task"}, footer="cancel", label=_beside_the_review("cancel"), order=32, enabled=_live,
+    loses=_cancels, undo=_retry,
     help="Cancel the task; a run that works on it is stopped.",
 )  # fmt: skip
 command(
-    "task.retry", "r", scopes=("task",), arguments={"task": "task"}, footer="retry", order=31, enabled=_again,
+    "task.retry", "r", scopes=("task",), arguments={"task": "task"}, footer="retry", label=_beside_the_review("retry"), order=31, enabled=_again,
     help="Start the task again; its failures so far are forgotten.",
 )  # fmt: skip
 command(
     "task.delete", "delete", scopes=("task",), arguments={"task": "task"}, loses=_deletes, help="Delete the task with its runs and their logs.",
 )  # fmt: skip
 command(
-    "task.priority", "p", scopes=("task",), arguments={"task": "task"}, footer="priority", order=33, undo=_priority_before,
+    "task.priority", "p", scopes=("task",), arguments={"task": "task"}, footer="priority", label=_beside_the_review("priority"), order=33,
+    undo=_priority_before,
     help="Change the priority, 1 to 5.",
 )  # fmt: skip
 for _n in range(1, 6):

@@ -20,6 +20,10 @@ _DOES = {
 }  # fmt: skip
 
 
+_AT_WORK = {"question": True, "approval": True, "stalled": True, "review": False, "conflict": False, "failed": False}
+"""Kind of what waits → whether its run is at work, where that follows."""
+
+
 def _kind(row: Need, at: Rows) -> Sequence[Part]:
     word = {"review": "review"}.get(row.kind, row.kind)
     sign, tone = at.ink.sign(word)
@@ -172,6 +176,8 @@ def subject_of_need(row: Need) -> Subject:
         label,
         row,
         asked_of(row),
+        row.state,
+        _AT_WORK.get(row.kind),
     )
 
 

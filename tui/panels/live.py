@@ -105,7 +105,7 @@ class LivePanel(TablePanel):
     def subject_of(self, row: Any) -> Subject:
         """The run that it happened in."""
         names = {"run": f"{row.task}.{row.attempt}", "task": str(row.task), "project": row.project}
-        return Subject("run", names, f"run {row.task}.{row.attempt}", row)
+        return Subject("run", names, f"run {row.task}.{row.attempt}", row, state=row.state, live=row.live)
 
     def summary(self) -> list[Part]:
         """Whether it follows."""

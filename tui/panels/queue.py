@@ -6,11 +6,11 @@ from typing import Any, get_args
 
 import asyncpg
 
-from config.errors import UsageError
 from core.tasks.states import TaskStatus
 from storage.queries import screen as queries
 from storage.queries import tasks
 from tui.actions import Subject
+from tui.answers import Asked
 from tui.ink import Part, age, money, plain
 from tui.widgets.panel import RowsPanel
 from tui.widgets.rows import Column, Rows
@@ -31,14 +31,16 @@ def queued(task: tasks.Task, worker: queries.Worker | None) -> Queued:
     return Queued(**{**values, "agent": worker.agent}, paused=worker.paused and task.status == "in_progress")
 
 
-def subject_of_task(row: tasks.Task) -> Subject:
-    """A task as what actions work on."""
+def subject_of_task(row: tasks.Task, *, live: bool | None = None, asks: Asked | None = None) -> Subject:
+    """A task as what actions work on. ``live``: whether its last run is at work; ``asks``: what that asks."""
     names = {"task": str(row.number), "project": row.project}
     if row.attempts:
         names["run"] = f"{row.number}.{row.attempts}"
     if row.status == "review":
         names["review"] = str(row.number)
-    return Subject("task", names, f"#{row.number} {plain(row.title)}", row)
+    if asks is not None:
+        names["question"] = asks.number
+    return Subject("task", names, f"#{row.number} {plain(row.title)}", row, asks, row.status, live)
 
 
 def _number(row: tasks.Task, at: Rows) -> Sequence[Part]:  # noqa: ARG001
@@ -101,17 +103,18 @@ class QueuePanel(RowsPanel):
         Column("age", 4, _age, right=True, rank=5, order="updated"),
     )
 
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._live: dict[int, bool] = {}
+        """Task → whether its last run is at work, of those that were loaded."""
+
     async def load_keys(self) -> Sequence[Hashable]:
         """Numbers of the tasks."""
         wanted = self.filter
         order: Any = self.order if self.order in get_args(queries.Order) else "work"
-        search = queries.TaskSearch(
-            wanted.project, wanted.statuses, wanted.agent, wanted.pattern, wanted.inverse, order, self.descending
-        )
-        try:
-            return await self.deck.store.read(lambda c: queries.task_numbers(c, search))
-        except asyncpg.InvalidRegularExpressionError as error:
-            raise UsageError(f"{wanted.pattern!r} is no regular expression: {error}") from None
+        terms: Any = tuple(queries.Term(one.name, one.values, one.inverse) for one in wanted.wanted)  # type: ignore[arg-type] # a filter knows no others
+        search = queries.TaskSearch(terms, wanted.pattern, wanted.inverse, order, self.descending)
+        return await self.deck.store.read(lambda c: queries.task_numbers(c, search))
 
     async def load_rows(self, keys: Sequence[Hashable]) -> Mapping[Hashable, Any]:
         """The tasks in full."""
@@ -121,11 +124,12 @@ class QueuePanel(RowsPanel):
             return await tasks.tasks_by_number(connection, numbers), await queries.workers(connection, numbers)
 
         found, workers = await self.deck.store.read(query)
+        self._live |= {number: worker.live for number, worker in workers.items()}
         return {task.number: queued(task, workers.get(task.number)) for task in found}
 
     def subject_of(self, row: Any) -> Subject:
         """A task."""
-        return subject_of_task(row)
+        return subject_of_task(row, live=self._live.get(row.number))
 
     def summary(self) -> list[Part]:
         """How many there are."""

@@ -235,8 +235,9 @@ class ReviewScreen(PanedScreen):
         if self.shown is None:
             return None
         review = self.shown.details.review
-        row = _Judged(review.status, "review" if review.status in ("open", "approved") else "completed", None)
-        return Subject("task", {"task": str(review.task)}, f"#{review.task} {plain(review.title)}", row)
+        state = "review" if review.status in ("open", "approved") else ""
+        names = {"task": str(review.task)}
+        return Subject("task", names, f"#{review.task} {plain(review.title)}", review, state=state, live=False)
 
     @property
     def loading_yet(self) -> bool:
@@ -312,15 +313,6 @@ class ReviewScreen(PanedScreen):
         except OSError:
             inside = False
         return (path if inside else None), spot.number if spot and spot.side == "new" else 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """What actions on tasks look at."""
-
-    review: str
-    status: str
-    priority: int | None
 
 
 def gate_lines(screen: BaseScreen, gate: Gate, width: int) -> list[list[Part]]:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from textual.strip import Strip
 
-from core.commands.views import QuestionView
 from core.events import EventKind
 from core.faces.render import duration
 from storage.queries.permissions import rule_for
+from storage.queries.questions import Question
 from storage.queries.run_screen import RunPicture
 from tui.answers import Asked
 from tui.ink import Part, money, plain
@@ -190,7 +190,7 @@ class QuestionBar(RunBar):
         return self.ink.strip(self.answers(), self.size.width, self.ground)
 
 
-def asked_of(question: QuestionView) -> Asked:
+def asked_of(question: Question) -> Asked:
     """What a question asks of the person."""
     leave = question.kind == "permission"
     rule = rule_for(question.data) if leave else None

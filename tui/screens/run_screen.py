@@ -273,4 +273,5 @@ class RunScreen(BaseScreen):
         names = {"run": run.name, "task": str(run.task), "project": run.project}
         if asked is not None:
             names["question"] = str(asked.number)
-        return Subject("run", names, f"run {run.name}", run, asked_of(asked) if asked else None)
+        asks = asked_of(asked) if asked else None
+        return Subject("run", names, f"run {run.name}", run, asks, self.picture.state, run.live)

@@ -19,10 +19,12 @@ from storage.queries.runs import Run
 from storage.queries.task_page import Neighbourhood, Round
 from storage.queries.tasks import Task
 from tui.actions import Subject
-from tui.ink import Part, age, money, plain, width_of
+from tui.answers import Asked
+from tui.ink import Part, age, money, plain, width_of, wrapped
 from tui.panels.queue import subject_of_task
 from tui.screens.paned import PanedScreen
 from tui.screens.review_screen import gate_lines
+from tui.screens.run_parts import asked_of
 from tui.store import Fresh, Trouble
 from tui.widgets.graph import GraphView
 from tui.widgets.page import Page, heading, words
@@ -169,12 +171,28 @@ class TaskScreen(PanedScreen):
                 asks = words(f"asks: {question.text}", width - 4, "ask")
                 sign: Part = (f"  {ink.glyph('ask')} ", "ask")
                 lines += [[sign if n == 0 else ("    ", ""), *line] for n, line in enumerate(asks[:6])]
+        if answers := self._answers():
+            lines += [[("    ", ""), *line] for line in wrapped(answers, width - 4, most=4, more=ink.glyph("more"))]
         lines += [[], *self._facts(task, width), []]
         if task.description.strip():
             lines += [heading(ink, "what is wanted", width), *words(task.description, width)]
         else:
             lines.append([("No description; ", "dim"), ("e", "focus bold"), (" writes one.", "dim")])
         return lines
+
+    def _answers(self) -> list[Part]:
+        """The answers to what is asked, each with its keys."""
+        asked, keys = self._asked(), self.deck.registry.keys_of
+        if asked is None:
+            return []
+        parts: list[Part] = []
+        for n, answer in enumerate(asked.answers, start=1):
+            parts += [(f"{keys(f'question.option-{n}')} ", "focus bold"), (f"{plain(answer.name)}   ", "text")]
+        return [
+            *parts,
+            (f"{keys('question.answer')} ", "focus bold"),
+            ("asks first" if asked.permission else "in words", "dim"),
+        ]
 
     def _facts(self, task: Task, width: int) -> list[list[Part]]:
         now = self.deck.store.now()
@@ -294,7 +312,15 @@ class TaskScreen(PanedScreen):
 
     def subject(self) -> Subject | None:
         """The task."""
-        return subject_of_task(self.shown.task) if self.shown else None
+        shown = self.shown
+        if shown is None:
+            return None
+        return subject_of_task(shown.task, live=bool(shown.runs) and shown.runs[0].live, asks=self._asked())
+
+    def _asked(self) -> Asked | None:
+        """What a run of the task asks, the oldest question first."""
+        asked = [one for one in self.shown.questions if one.status == "open"] if self.shown else []
+        return asked_of(min(asked, key=lambda one: one.asked_at)) if asked else None
 
     def no_review(self) -> str | None:
         """Why there is no review to open."""

@@ -334,13 +334,13 @@ class DiffView(Framed, Lines, can_focus=True):
             flags = 0 if any(letter.isupper() for letter in words) else re.IGNORECASE
             self._needle = re.compile(words if regex else re.escape(words), flags) if words else None
         except re.error as error:
-            raise UsageError(f"{words[:80]!r} is no regular expression: {error}") from None
+            raise UsageError(f'"{words[:80]}" is no regular expression: {error}') from None
         self._bodies.clear()
         if self._needle is None:
             self.repaint()
         elif not self._to_match(1, from_here=True):
             self.repaint()
-            raise UsageError(f"nothing in this change holds {words[:60]!r}", "folded lines are not searched")
+            raise UsageError(f'nothing in this change holds "{words[:60]}"', "folded lines are not searched")
 
     async def next_match(self, direction: int) -> bool:
         """Go to the next line that holds what is searched for, from the other end on where there is none left."""

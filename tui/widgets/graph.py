@@ -102,7 +102,11 @@ class GraphView(Framed, Lines, can_focus=True):
         if node is None or node.number == self._home:
             return None
         return Subject(
-            "task", {"task": str(node.number), "project": node.project}, f"#{node.number} {plain(node.title)}", node
+            "task",
+            {"task": str(node.number), "project": node.project},
+            f"#{node.number} {plain(node.title)}",
+            node,
+            state=node.status,
         )
 
     @property

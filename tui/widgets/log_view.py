@@ -213,7 +213,7 @@ class LogView(LogBody):
                 found = await window.source.search(needle, wanted, backwards=direction < 0)
                 if found is not None:
                     break
-            self.trouble = "" if found is not None else f"nothing holds {needle.pattern[:60]!r}"
+            self.trouble = "" if found is not None else f'nothing holds "{needle.pattern[:60]}"'
         except QuarterdeckError as error:
             self.trouble = error.sentence()
         if found is None:
@@ -343,4 +343,4 @@ def _pattern(needle: Needle) -> re.Pattern[str]:
             needle.pattern if needle.regex else re.escape(needle.pattern), 0 if needle.case else re.IGNORECASE
         )
     except re.error as error:
-        raise UsageError(f"{needle.pattern[:80]!r} is no regular expression: {error}") from None
+        raise UsageError(f'"{needle.pattern[:80]}" is no regular expression: {error}') from None

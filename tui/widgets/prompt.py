@@ -41,8 +41,11 @@ class Prompt(ModalScreen[str]):
         history: Sequence[str] = (),
         complete: Complete | None = None,
         live: Callable[[str], str | None] | None = None,
+        hint: str = "",
     ) -> None:
+        """``hint``: what can be written, while nothing is."""
         super().__init__()
+        self._hint = hint
         self._sign, self._value = sign, value
         self._history, self._complete, self._live = list(history), complete, live
         self._place = 0
@@ -112,6 +115,9 @@ class Prompt(ModalScreen[str]):
         wrong = self._live(value) if self._live else None
         if wrong:
             self._tell(Text(wrong, style=self.app.ink.style("bad", "raised")))  # type: ignore[attr-defined]
+            return
+        if not value and self._hint:
+            self._tell(Text(self.app.ink.ascii(self._hint), style=self.app.ink.style("dim", "raised")))  # type: ignore[attr-defined]
             return
         self._offers = self._complete(value)[:40] if self._complete else ()
         self._show(self._offers)

@@ -18,7 +18,7 @@ from textual.strip import Strip
 
 from config.errors import UsageError
 from tui.actions import Subject
-from tui.filter import Filter, parse_filter
+from tui.filter import FIELDS, Filter, parse_filter
 from tui.ink import Part, width_of
 from tui.store import Fresh, Subscription, Trouble
 from tui.widgets.lines import Lines
@@ -446,7 +446,7 @@ class Rows(Lines):
         elif not self.loaded:
             words, tone = ("loading" + self.ink.glyph("more"),), "dim"
         elif self.filter:
-            words, tone = (f"nothing matches {self.filter.text!r}", "esc shows everything again"), "dim"
+            words, tone = (f'nothing matches "{self.filter.text}"', "esc shows everything again"), "dim"
         else:
             words, tone = self.nothing(), "dim"
         height = self.room
@@ -501,11 +501,12 @@ class Table(Rows):
 
     def words_of(self, row: Any) -> str:
         """What a filter looks at."""
-        return " ".join(text for column in self.columns for text, _ in column.cell(row, self))
+        texts = [text.strip() for column in self.columns for text, _ in column.cell(row, self)]
+        return "\n".join([" ".join(texts), *texts])
 
     def fields_of(self, row: Any) -> Mapping[str, str | None]:
-        """What ``project:``, ``status:`` and ``agent:`` look at."""
-        return {name: getattr(row, name, None) for name in ("project", "status", "agent")}
+        """What ``project:``, ``status:``, ``agent:`` and ``reason:`` look at."""
+        return {name: getattr(row, name, None) for name in FIELDS}
 
     def sort_key(self, row: Any) -> Any:
         """By what rows are sorted when a column is chosen."""
