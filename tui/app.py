@@ -234,7 +234,9 @@ class QuarterdeckApp(App[int]):
         if self.store.gone:
             return "connecting again"
         keys = self.registry.keys_of("engine.start")
-        return "" if self.readonly or not keys else f"{keys} starts one"
+        if not self.trouble or not keys:
+            return ""
+        return f"{keys} starts one" if why_not(self.registry.actions["engine.start"], self.place()) is None else ""
 
     @property
     def _background_screens(self) -> list[Screen[Any]]:

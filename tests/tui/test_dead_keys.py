@@ -6,6 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from storage.database import Principal, Role
 from tests.tui.change_kit import shows, world
 from tests.tui.screen_kit import at_the_screen, seen, settled, type_, until
 from tui.screens.task_screen import TaskScreen
@@ -189,8 +190,11 @@ async def test_a_dead_engine_is_said_with_the_key_that_starts_one(day: str, tmp_
         await until(lambda: "no engine is running" not in seen(pilot.app), pilot)
 
 
-async def test_who_may_not_start_an_engine_is_shown_no_key_for_it(day: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [{"readonly": True}, {"who": Principal("user:ben", Role.VIEWER)}])
+async def test_who_may_not_start_an_engine_is_shown_no_key_for_it(
+    day: str, tmp_path: Path, more: dict[str, Any]
+) -> None:
     await _value(day, "update engine set state = 'stopped'")
-    async with at_the_screen(day, tmp_path, readonly=True) as pilot:
+    async with at_the_screen(day, tmp_path, **more) as pilot:
         await until(lambda: "no engine is running" in seen(pilot.app), pilot)
         assert "starts one" not in seen(pilot.app)
