@@ -161,8 +161,10 @@ async def settle_soon(connection: asyncpg.Connection, item: Settlement) -> None:
 
 
 async def unsettled(connection: asyncpg.Connection, charges: Sequence[UUID]) -> list[UUID]:
-    """Which of these charges are still reserved. Served by the primary key."""
-    rows = await connection.fetch("select id from charge where id = any($1) and status = 'reserved'", list(charges))
+    """Which of these charges are still reserved, or presumed by a sweep meanwhile. Served by the primary key."""
+    rows = await connection.fetch(
+        "select id from charge where id = any($1) and status in ('reserved', 'presumed')", list(charges)
+    )
     return [row["id"] for row in rows]
 
 

@@ -20,6 +20,7 @@ from core.budget import engine_side
 from core.budget.gateway.boot import record_file
 from core.budget.gateway.process import QUIET_PORTS, bind
 from storage.migrate import migrate
+from storage.queries.budget import sweep
 from storage.server import ensure_server, server_dsn
 from storage.server.server import server_status
 from tests.budget.gate import (
@@ -107,7 +108,8 @@ async def test_calls_go_on_after_the_database_was_killed_while_they_flowed(tmp_p
             await db.close()
 
 
-async def test_a_settle_that_the_server_forgot_in_a_crash_is_entered_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("swept", [False, True])
+async def test_a_settle_that_the_server_forgot_in_a_crash_is_entered_again(tmp_path: Path, swept: bool) -> None:
     with temporary_home() as home:
         server, slow = paths_in(home), {"wal_writer_delay": "10s"}  # what nobody waits for is not on the disk soon
         await ensure_server(server, slow)
@@ -126,7 +128,10 @@ async def test_a_settle_that_the_server_forgot_in_a_crash_is_entered_again(tmp_p
                 await ensure_server(server, slow)
                 db = await connect(dsn)
                 assert await db.fetchval("select status from charge") == "reserved", "the crash forgot nothing"
-                await nothing_open(db)
+                if swept:
+                    await db.execute("update gateway set lease_until = clock_timestamp() - interval '1 s'")
+                    assert await sweep(db) is not None
+                await until(lambda: db.fetchval("select status = 'settled' from charge"))
                 charge = await db.fetchrow("select status, basis, cost_micro from charge")
                 assert tuple(charge) == ("settled", "measured", 20 * 2 + 20 * 10)
         assert await books(db) == {}

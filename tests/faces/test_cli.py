@@ -60,7 +60,7 @@ async def test_status_has_the_fields_that_scripts_rely_on(qd: CommandLine) -> No
     told = (await qd("status", "--json")).json
     assert list(told) == ["engine", "engines", "database", "tasks", "runs", "questions", "spend"]
     assert list(told["database"]) == ["mode", "version", "url"]
-    assert list(told["spend"]) == ["today_usd", "month_usd"]
+    assert list(told["spend"]) == ["today_usd", "month_usd", "today_basis", "month_basis"]
     assert told["engine"] is None
     assert told["database"]["mode"] == "external"
 
