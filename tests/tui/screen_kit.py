@@ -53,10 +53,11 @@ async def settled(pilot: Pilot[Any]) -> None:
     """Wait until everything that is seen is loaded and painted."""
     app: Any = pilot.app
     await until(lambda: app.pulse is not None or app.store.gone, pilot)
+    await until(lambda: not (app.ahead._reasons or app.ahead._keys or app.ahead._draining), pilot)
+    await pilot.pause()
     if not app.store.gone:
         await until(lambda: all(s.loaded or s.asleep for s in app.store._subscriptions), pilot)
-        await until(lambda: not app.store._loads, pilot)
-    await until(lambda: not (app.ahead._reasons or app.ahead._keys or app.ahead._draining), pilot)
+        await until(lambda: app.store.settled and not app.store._loads, pilot)
     await pilot.pause()
     await pilot.pause()
 

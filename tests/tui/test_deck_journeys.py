@@ -235,6 +235,16 @@ async def test_a_filter_that_hides_what_waits_is_not_all_clear(seen_day: str, tm
         assert "all clear" not in seen(pilot.app)
 
 
+async def test_a_queue_that_a_filter_empties_says_so(seen_day: str, tmp_path: Path) -> None:
+    async with at_the_screen(seen_day, tmp_path) as pilot:
+        await pilot.press("3", "slash")
+        await type_(pilot, "zzz")
+        await pilot.press("enter")
+        await until(lambda: "nothing matches 'zzz'" in seen(pilot.app), pilot)
+        await pilot.press("escape")
+        await until(lambda: "3 queue · 22" in seen(pilot.app), pilot)
+
+
 async def test_what_was_put_aside_is_counted_listed_and_taken_back(seen_day: str, tmp_path: Path) -> None:
     async with at_the_screen(seen_day, tmp_path) as pilot:
         app: Any = pilot.app

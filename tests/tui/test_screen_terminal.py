@@ -147,6 +147,8 @@ def test_what_is_painted_bit_by_bit_is_what_is_painted_at_once(seen_day: str, wo
         for keys in ("3jjj", "z", "z", "\x06G", "gt", "/lantern\r", "\x1b", "\r", "jj", "\t", "q", "?", "\x1b", "2j", ":budget list\r", "\x1b", "4", "kkk",
                      "G", "\r", "kk", "q", "1j", "\x0f", "\x1b", "gcmono\r", "gcdark\r", "gb", "j", "q", "gk", "q"):  # fmt: skip
             line.send(keys)
+            if keys.startswith(":"):  # it asks the database first
+                line.wait(f"qd {keys[1:].strip()}")
             line.quiet()
             bit_by_bit, written = line.cells(), len(line.output)
             line.send("\x0c")

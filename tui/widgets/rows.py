@@ -475,7 +475,7 @@ class Rows(Lines):
         if self.keys and isinstance(self.keys[0], int):
             largest = max(cast("Sequence[int]", self.keys))
         else:
-            largest = max((row.task or 0 for row in self.rows.values()), default=0)
+            largest = max((getattr(row, "task", 0) or 0 for row in self.rows.values()), default=0)
         digits = len(f"#{largest}")
         if digits != self._digits:
             self._digits, self._widths = digits, (-1, [])
