@@ -16,7 +16,7 @@ from textual.widget import Widget
 
 from config.errors import QuarterdeckError
 from config.settings import ScreenSettings
-from core.faces.plain import harmless, one_line
+from core.faces.plain import harmless
 from storage.queries.screen import Need
 from tui import giving, themes
 from tui.actions import SUBJECTS, Action, Pending, Place, Registry, Subject, nothing_here, why_not
@@ -31,6 +31,7 @@ from tui.pulse import MONEY, TOPICS, Money, Pulse, load_money, load_pulse
 from tui.screens import open_place
 from tui.screens.base import BaseScreen
 from tui.store import Connection, Fresh, Store, Trouble
+from tui.trouble import remedy_of, trouble_of
 from tui.type_ahead import TypeAhead
 from tui.undoing import Undo
 from tui.whereabouts import Whereabouts
@@ -219,24 +220,12 @@ class QuarterdeckApp(App[int]):
     @property
     def trouble(self) -> str:
         """What is wrong with the whole, in words; empty when nothing is."""
-        if self.store.gone:
-            since = self.store.as_of.astimezone().strftime("%H:%M:%S") if self.store.as_of else ""
-            shown = f"this is as of {since}" if since else "nothing can be shown yet"
-            why = f" ({self.store.words})" if self.size.width >= 110 else ""
-            return f"the database is gone; {shown}{why}"
-        if self.pulse is not None and not any(e.state in ("running", "draining") for e in self.pulse.status.engines):
-            return "no engine is running: nothing will be started"
-        return ""
+        return trouble_of(self)
 
     @property
     def remedy(self) -> str:
         """What is done about the trouble, or which key does it."""
-        if self.store.gone:
-            return "connecting again"
-        keys = self.registry.keys_of("engine.start")
-        if not self.trouble or not keys:
-            return ""
-        return f"{keys} starts one" if why_not(self.registry.actions["engine.start"], self.place()) is None else ""
+        return remedy_of(self)
 
     @property
     def _background_screens(self) -> list[Screen[Any]]:
@@ -525,8 +514,3 @@ class QuarterdeckApp(App[int]):
         """As :meth:`_fatal_error`; what Textual would print may hold secrets."""
         del renderables
         self._fatal_error()
-
-
-def words_of(error: QuarterdeckError) -> str:
-    """An error in one harmless line."""
-    return one_line(error.sentence())

@@ -289,6 +289,10 @@ async def test_a_project_opens_on_a_page_of_its_own(seen_day: str, tmp_path: Pat
         assert "#3 ● in progress Show amounts" in seen(app)
         assert "wait for your approval" in seen(app)
         assert app.place().subject["project"] == "harbour"
+        assert "6d ago" in seen(app)
+        app.store.now = lambda: NOW - timedelta(minutes=9000)
+        app.tick()
+        assert "just now" in seen(app)
         await pilot.press("q")
         app.open("agent", agent="claude")
         await until(lambda: "claude-code" in seen(app) and "7.2" in seen(app), pilot)

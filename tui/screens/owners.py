@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 
 from textual.containers import Horizontal
@@ -166,7 +167,7 @@ class ProjectScreen(OwnerScreen):
                 [(plain(row.verify[0]), "text")] if row.verify else [("none: a change lands unchecked", "warn")],
             ),
             *(("", [(plain(command), "text")]) for command in row.verify[1:]),
-            ("added", [(f"{age(row.created_at, self.deck.store.now())} ago", "text")]),
+            ("added", [(_ago(row.created_at, self.deck.store.now()), "text")]),
         ]
         return facts
 
@@ -222,8 +223,8 @@ class AgentScreen(OwnerScreen):
         if row.env:
             facts.append(("variables", [(plain(", ".join(sorted(row.env))), "text")]))
         if row.last_seen is not None:
-            facts.append(("seen", [(f"{age(row.last_seen, now)} ago", "text")]))
-        facts.append(("added", [(f"{age(row.created_at, now)} ago", "text")]))
+            facts.append(("seen", [(_ago(row.last_seen, now), "text")]))
+        facts.append(("added", [(_ago(row.created_at, now), "text")]))
         return facts
 
     def remarks(self, row: Any, width: int) -> list[list[Part]]:
@@ -242,6 +243,11 @@ class AgentScreen(OwnerScreen):
 
 
 OPEN = ("in_progress", "review", "waiting", "pending", "blocked")
+
+
+def _ago(at: datetime, now: datetime) -> str:
+    distance = age(at, now)
+    return "just now" if distance == "now" else f"{distance} ago"
 
 
 def _checkout(found: Checkout, width: int) -> list[list[Part]]:
