@@ -58,7 +58,7 @@ class Choices:
     low_bandwidth: bool = False
     dense: bool = True
     notice: str = ""
-    """What the status line says of all that is shown: that it is a demonstration."""
+    """What the status line says of all that is shown: that it is a demonstration, whose model charges nothing."""
 
 
 class QuarterdeckApp(App[int]):

@@ -240,7 +240,7 @@ async def test_a_queue_that_a_filter_empties_says_so(seen_day: str, tmp_path: Pa
         await pilot.press("3", "slash")
         await type_(pilot, "zzz")
         await pilot.press("enter")
-        await until(lambda: "nothing matches 'zzz'" in seen(pilot.app), pilot)
+        await until(lambda: 'nothing matches "zzz"' in seen(pilot.app), pilot)
         await pilot.press("escape")
         await until(lambda: "3 queue · 22" in seen(pilot.app), pilot)
 

@@ -155,9 +155,8 @@ def bar(row: Line, at: Rows, width: int) -> Sequence[Part]:
 
 
 def _bar(row: Line, at: Rows) -> Sequence[Part]:
-    charged = at.deck.money
-    if row.kind == "sum" and row.spent and charged is not None and not charged.month.spent:
-        return [("uncharged", "dim")]  # what runs state of themselves is not in the ledger
+    if row.kind == "sum" and row.spent and at.deck.choices.notice:
+        return [("uncharged", "dim")]
     return bar(row, at, 10)
 
 

@@ -144,7 +144,8 @@ class StatusLine(Bar):
         money_ = self.deck.money
         if money_ is None:
             return []
-        if not money_.day.spent and not money_.month.spent and money_.day.limit is None and money_.month.limit is None:
+        limited = money_.day.limit is not None or money_.month.limit is not None
+        if self.deck.choices.notice or not (money_.day.spent or money_.month.spent or limited):
             return [[(20, [("nothing was charged", "dim")]), (20, [])]]
         groups: list[Group] = []
         for name, spent, rank in (("today", money_.day, 40), ("month", money_.month, 30)):
