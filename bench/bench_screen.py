@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from tempfile import TemporaryDirectory
 
 import asyncpg
 
@@ -127,14 +128,17 @@ async def _fill(connection: asyncpg.Connection, tasks: int = TASKS, events: int 
 
 @asynccontextmanager
 async def _deck(environ: Mapping[str, str], *flags: str) -> AsyncIterator[Terminal]:
-    """The screen as it opens."""
-    terminal = Terminal([sys.executable, "-P", "-m", "core.faces.start", "--readonly", *flags], environ)
-    try:
-        await terminal.wait_for("Mend part")
-        await terminal.quiet()
-        yield terminal
-    finally:
-        terminal.close()
+    """The screen as it opens for the first time: in a home of its own, where no other has left its place."""
+    with TemporaryDirectory(prefix="qdb-") as home:
+        terminal = Terminal(
+            [sys.executable, "-P", "-m", "core.faces.start", "--readonly", *flags], {**environ, "QD_HOME": home}
+        )
+        try:
+            await terminal.wait_for("Mend part")
+            await terminal.quiet()
+            yield terminal
+        finally:
+            terminal.close()
 
 
 @asynccontextmanager
