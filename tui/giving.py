@@ -124,15 +124,17 @@ async def _give_all(
     for n, subject in enumerate(subjects):
         if n and n % _TELLING == 0:
             app.say(f"{entry.title}: {n:,} of {len(subjects):,}", "note")
+        arguments = {**_filled(entry, subject), **more}
         try:
-            result = await app.do(row.name, {**_filled(entry, subject), **more})
+            result = await app.do(row.name, arguments)
         except QuarterdeckError as error:
             refused.append((subject, error))
             continue
         done.append(subject)
-        taken = entry.undo(subject) if entry.undo is not None and subject is not None else None
-        if subject is None:
-            taken = await inverse(app.store, row, more, None)
+        if entry.undo is not None and subject is not None:
+            taken = entry.undo(subject)
+        else:
+            taken = await inverse(app.store, row, arguments, None)
         if taken is not None:
             back.append(taken)
     if back:

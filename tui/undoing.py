@@ -1,7 +1,7 @@
 """Taking changes back: which command undoes which, as things were before it; and the stack of what can be taken back.
 
-An action that knows its row says itself what undoes it. Commands from the ``:`` line, the palette and the forms are looked up here; what has no inverse
-(a merge, a deletion, an answer) cannot be taken back.
+What undoes a command is looked up here, for keys, the ``:`` line, the palette and the forms alike. An action alone says what was in its row before it;
+what has no inverse (a merge, a deletion, an answer) cannot be taken back.
 """
 
 from collections.abc import Callable, Mapping

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tui.actions import Place, Subject, command, several
+from tui.actions import Place, command, several
 
 
 def _is(status: str) -> "Any":
@@ -13,14 +13,6 @@ def _is(status: str) -> "Any":
     return check
 
 
-def _enable(subject: Subject) -> tuple[str, dict[str, Any]]:
-    return "agent.enable", {"name": subject["agent"]}
-
-
-def _disable(subject: Subject) -> tuple[str, dict[str, Any]]:
-    return "agent.disable", {"name": subject["agent"]}
-
-
 command(
     "agent.enable",
     "v",
@@ -28,7 +20,6 @@ command(
     name="agent.enable",
     arguments={"name": "agent"},
     enabled=_is("enabled"),
-    undo=_disable,
     footer="enable",
     order=30,
     help="Let the agent work.",
@@ -39,7 +30,6 @@ command(
     scopes=("agents",),
     arguments={"name": "agent"},
     enabled=_is("disabled"),
-    undo=_enable,
     footer="disable",
     order=31,
     help="Give the agent no more work; what it is at goes on.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from config.errors import QuarterdeckError
 from core.commands.table import find
-from tui.actions import Place, Subject, action, checked, command, nothing_here, only_one, several
+from tui.actions import Place, action, checked, command, nothing_here, only_one, several
 from tui.editor import edit_text, open_file
 from tui.giving import names_of, outcome
 from tui.ink import plain
@@ -82,10 +82,6 @@ def _opposed(place: Place) -> str | None:
     return None if states == {"opposed"} else "it is no contradiction"
 
 
-def _restore(subject: Subject) -> tuple[str, dict[str, Any]]:
-    return "knowledge.restore", {"id": subject["memory"]}
-
-
 command("knowledge.accept", "a", scopes=("knowledge",), arguments={"id": "memory"}, enabled=_proposed, footer="accept", order=10,
         help="Accept the proposal: from now on it is found, and told to runs.")  # fmt: skip
 command("knowledge.refuse", "x", scopes=("knowledge",), arguments={"id": "memory"}, enabled=_proposed, footer="refuse", order=11,
@@ -97,7 +93,7 @@ command("knowledge.down", "-", scopes=("knowledge",), name="knowledge.vote", arg
 command("knowledge.restore", "r", scopes=("knowledge",), arguments={"id": "memory"}, enabled=_past, footer="bring back", order=22,
         help="Bring back what was deleted, refused, deprecated or superseded, or what lies in cold storage.")  # fmt: skip
 command("knowledge.delete", "delete", scopes=("knowledge",), arguments={"id": "memory"}, enabled=_active,
-        undo=_restore, loses=lambda place: f"{several(s.label for s in place.subjects)}: no run is told of it any more. Its history stays.",
+        loses=lambda place: f"{several(s.label for s in place.subjects)}: no run is told of it any more. Its history stays.",
         help="Delete the item: nobody finds it any more.")  # fmt: skip
 
 

@@ -169,20 +169,12 @@ def _status(*wanted: str) -> Any:
     return check
 
 
-def _resume(subject: Subject) -> tuple[str, dict[str, Any]]:
-    return "service.resume", {"name": subject["service"]}
-
-
-def _suspend(subject: Subject) -> tuple[str, dict[str, Any]]:
-    return "service.suspend", {"name": subject["service"]}
-
-
 command(
-    "service.suspend", "s", scopes=("budgets",), arguments={"name": "service"}, enabled=_status("active", "down", "exhausted"), undo=_resume,
+    "service.suspend", "s", scopes=("budgets",), arguments={"name": "service"}, enabled=_status("active", "down", "exhausted"),
     footer="suspend", order=20, help="Send no more calls to the service: its fallback answers; without one, runs wait.",
 )  # fmt: skip
 command(
-    "service.resume", "r", scopes=("budgets",), arguments={"name": "service"}, enabled=_status("suspended", "down", "exhausted"), undo=_suspend,
+    "service.resume", "r", scopes=("budgets",), arguments={"name": "service"}, enabled=_status("suspended", "down", "exhausted"),
     footer="resume", order=21, help="Send calls to the service again.",
 )  # fmt: skip
 

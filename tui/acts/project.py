@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tui.actions import Place, Subject, action, command, several
+from tui.actions import Place, action, command, several
 
 
 def _is(status: str) -> "Any":
@@ -11,14 +11,6 @@ def _is(status: str) -> "Any":
         return f"it is {status} already" if states == {status} else None
 
     return check
-
-
-def _pause(subject: Subject) -> tuple[str, dict[str, Any]]:
-    return "project.pause", {"id": subject["project"]}
-
-
-def _resume(subject: Subject) -> tuple[str, dict[str, Any]]:
-    return "project.resume", {"id": subject["project"]}
 
 
 def _removes(place: Place) -> str:
@@ -36,7 +28,6 @@ command(
     scopes=("projects",),
     arguments={"id": "project"},
     enabled=_is("paused"),
-    undo=_resume,
     footer="pause",
     order=30,
     help="Start no more tasks of the project; what runs goes on.",
@@ -47,7 +38,6 @@ command(
     scopes=("projects",),
     arguments={"id": "project"},
     enabled=_is("active"),
-    undo=_pause,
     footer="resume",
     order=31,
     help="Start tasks of the project again.",

@@ -1,9 +1,8 @@
 """Actions on runs: talk to the agent, hold it, let it go on, stop it."""
 
 from collections.abc import Callable
-from typing import Any
 
-from tui.actions import Place, Subject, checked, command, several
+from tui.actions import Place, checked, command, several
 
 _OVER = frozenset({"completed", "failed", "cancelled", "succeeded", "lost", "pending", "blocked"})
 """States of a task or a run in which nothing is at work."""
@@ -15,14 +14,6 @@ def _stops(place: Place) -> str:
         f"{names}: the agent is interrupted and its processes are ended. What it has changed stays on its branch; "
         "the task then waits for you to retry or cancel it."
     )
-
-
-def _resume(subject: Subject) -> tuple[str, dict[str, Any]]:
-    return "run.resume", {"run": subject["run"]}
-
-
-def _pause(subject: Subject) -> tuple[str, dict[str, Any]]:
-    return "run.pause", {"run": subject["run"]}
 
 
 def _ended(place: Place) -> str | None:
@@ -61,7 +52,6 @@ command(
     scopes=("run",),
     arguments={"run": "run"},
     enabled=checked(_ended, lambda place: "it is held already" if _paused(place) else None),
-    undo=_resume,
     footer="hold",
     label=_on_its_page("hold"),
     order=36,
@@ -73,7 +63,6 @@ command(
     scopes=("run",),
     arguments={"run": "run"},
     enabled=checked(_ended, _not_held),
-    undo=_pause,
     footer="go on",
     label=_on_its_page("go on"),
     order=36,

@@ -75,13 +75,9 @@ def _priority_before(subject: Subject) -> tuple[str, dict[str, Any]] | None:
     )
 
 
-def _retry(subject: Subject) -> tuple[str, dict[str, Any]]:
-    return "task.retry", {"task": subject["task"]}
-
-
 command(
     "task.cancel", "x", scopes=("task",), arguments={"task": "task"}, footer="cancel", label=_beside_the_review("cancel"), order=32, enabled=_live,
-    loses=_cancels, undo=_retry,
+    loses=_cancels,
     help="Cancel the task; a run that works on it is stopped.",
 )  # fmt: skip
 command(
