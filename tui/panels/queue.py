@@ -18,8 +18,9 @@ from tui.widgets.rows import Column, Rows
 
 @dataclass(frozen=True, slots=True)
 class Queued(tasks.Task):
-    """A task as the queue shows it: with who works on it, and whether a person holds its run."""
+    """A task as the queue shows it: with who works on it, whether its last run is at work, and whether a person holds that."""
 
+    live: bool | None = None
     paused: bool = False
 
 
@@ -28,7 +29,8 @@ def queued(task: tasks.Task, worker: queries.Worker | None) -> Queued:
     values = {field.name: getattr(task, field.name) for field in fields(tasks.Task)}
     if worker is None:
         return Queued(**values)
-    return Queued(**{**values, "agent": worker.agent}, paused=worker.paused and task.status == "in_progress")
+    paused = worker.paused and task.status == "in_progress"
+    return Queued(**{**values, "agent": worker.agent}, live=worker.live, paused=paused)
 
 
 def subject_of_task(row: tasks.Task, *, live: bool | None = None, asks: Asked | None = None) -> Subject:
@@ -103,11 +105,6 @@ class QueuePanel(RowsPanel):
         Column("age", 4, _age, right=True, rank=5, order="updated"),
     )
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id)
-        self._live: dict[int, bool] = {}
-        """Task → whether its last run is at work, of those that were loaded."""
-
     async def load_keys(self) -> Sequence[Hashable]:
         """Numbers of the tasks."""
         wanted = self.filter
@@ -124,12 +121,11 @@ class QueuePanel(RowsPanel):
             return await tasks.tasks_by_number(connection, numbers), await queries.workers(connection, numbers)
 
         found, workers = await self.deck.store.read(query)
-        self._live |= {number: worker.live for number, worker in workers.items()}
         return {task.number: queued(task, workers.get(task.number)) for task in found}
 
     def subject_of(self, row: Any) -> Subject:
         """A task."""
-        return subject_of_task(row, live=self._live.get(row.number))
+        return subject_of_task(row, live=row.live)
 
     def summary(self) -> list[Part]:
         """How many there are."""
