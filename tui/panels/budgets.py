@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tui.actions import Subject
 from tui.ink import Ink, Part, money, plain
 from tui.pulse import load_status
-from tui.widgets.charts import limit_bar
+from tui.widgets.charts import burn_down, limit_bar
 from tui.widgets.panel import TablePanel
 from tui.widgets.rows import Column, Rows
 
@@ -115,6 +115,22 @@ def bounds(burn: "Burn") -> tuple[str, str]:
     """Where a period begins and ends, by the clock of its budget: days, or times where it is shorter than a week."""
     form = "%m-%d" if burn.period in ("month", "week") else "%H:%M"
     return burn.starts.strftime(form), burn.ends.strftime(form)
+
+
+def burn_plot(
+    ink: Ink, burn: "Burn", width: int, height: int, ahead: tuple[float, float, float] | None = None
+) -> list[list[Part]]:
+    """What is left of a budget step by step, with its axes, in ``height`` lines and one more. ``ahead``: see :func:`tui.widgets.charts.burn_down`."""
+    top, bottom = amount(burn.hard, burn.unit), "$0" if burn.unit == "usd" else "0"
+    label = max(8, len(top) + 1)
+    plot = burn_down(ink, burn.left, float(burn.hard), burn.span, max(8, width - label - 1), height, ahead=ahead)
+    lines: list[list[Part]] = [
+        [(f"{top if n == 0 else bottom if n == len(plot) - 1 else '':>{label}} ", "dim"), *line]
+        for n, line in enumerate(plot)
+    ]
+    first, last = bounds(burn)
+    gap = max(1, width - label - 1 - len(first) - len(last))
+    return [*lines, [(" " * (label + 1) + first + " " * gap + last, "dim")]]
 
 
 def _name(row: Line, at: Rows) -> Sequence[Part]:

@@ -12,11 +12,11 @@ from textual.widget import Widget
 from core.commands.metrics import Metric
 from storage.queries import analytics
 from storage.queries.analytics import Burn
-from tui.ink import Ink, Part, money, plain, width_of
-from tui.panels.budgets import amount, bounds, in_words
+from tui.ink import Part, money, plain, width_of
+from tui.panels.budgets import amount, burn_plot, in_words
 from tui.screens.paned import PanedScreen
 from tui.store import Fresh, Trouble
-from tui.widgets.charts import burn_down, columns, limit_bar, sparkline
+from tui.widgets.charts import columns, limit_bar, sparkline
 from tui.widgets.page import Page, heading, words
 
 SPANS = (30, 7, 90, 365)
@@ -234,19 +234,9 @@ class AnalyticsScreen(PanedScreen):
             soft = None if burn.soft is None else float(burn.soft)
             lines.append(limit_bar(ink, float(burn.spent), float(burn.reserved), float(burn.hard), soft, width))
             if n == 0:
-                lines += self._burn(ink, burn, width)
+                lines += burn_plot(ink, burn, width, 5)
             lines.append([])
         return lines
-
-    def _burn(self, ink: Ink, burn: Burn, width: int) -> list[list[Part]]:
-        labels = [amount(burn.hard, burn.unit), "", "", "", "$0" if burn.unit == "usd" else "0"]
-        plot = burn_down(ink, burn.left, float(burn.hard), burn.span, max(8, width - 9), 5)
-        lines = [[(f"{label:>8} ", "dim"), *line] for label, line in zip(labels, plot, strict=True)]
-        dates = bounds(burn)
-        return [
-            *lines,
-            [(" " * 9 + dates[0] + " " * max(1, width - 9 - len(dates[0]) - len(dates[1])) + dates[1], "dim")],
-        ]
 
 
 def _said(figures: Sequence[tuple[str, str, str]]) -> list[Part]:

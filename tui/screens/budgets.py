@@ -20,7 +20,7 @@ from tui.panels.budgets import (
     amount,
     bar,
     basis,
-    bounds,
+    burn_plot,
     in_words,
     labelled,
     lines_of,
@@ -29,7 +29,7 @@ from tui.panels.budgets import (
 )
 from tui.screens.paned import PanedScreen
 from tui.store import Fresh, Trouble
-from tui.widgets.charts import burn_down, limit_bar
+from tui.widgets.charts import limit_bar
 from tui.widgets.page import Page, heading, words
 from tui.widgets.panel import TablePanel
 from tui.widgets.rows import Column, Rows
@@ -445,18 +445,9 @@ def _made_of(row: Line) -> list[list[Part]]:
 
 def _plot(ink: Ink, burn: Burn, forecast: "Forecast | None", width: int) -> list[list[Part]]:
     """What is left step by step, and how the period will end."""
-    top, bottom = amount(burn.hard, burn.unit), "$0" if burn.unit == "usd" else "0"
-    label = max(8, len(top) + 1)
     ahead = _ahead(burn, forecast)
-    plot = burn_down(ink, burn.left, float(burn.hard), burn.span, max(8, width - label - 1), 7, ahead=ahead)
-    lines: list[list[Part]] = [heading(ink, "what is left", width)]
-    lines += [
-        [(f"{top if n == 0 else bottom if n == len(plot) - 1 else '':>{label}} ", "dim"), *line]
-        for n, line in enumerate(plot)
-    ]
-    first, last = bounds(burn)
-    lines.append([(" " * (label + 1) + first + " " * max(1, width - label - 1 - 10) + last, "dim")])
-    return [*lines, _signs(ink, foretold=ahead is not None)]
+    plot = burn_plot(ink, burn, width, 7, ahead)
+    return [heading(ink, "what is left", width), *plot, _signs(ink, foretold=ahead is not None)]
 
 
 def _signs(ink: Ink, *, foretold: bool) -> list[Part]:
