@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from textual.pilot import Pilot
 
 from tests.tui.world import ANN, NOW, opener
@@ -60,6 +61,20 @@ async def settled(pilot: Pilot[Any]) -> None:
         await until(lambda: app.store.settled and not app.store._loads, pilot)
     await pilot.pause()
     await pilot.pause()
+
+
+async def value_of(dsn: str, statement: str, *values: Any) -> Any:
+    """The first value that a statement gives, beside the screen."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.fetchval(statement, *values)
+    finally:
+        await connection.close()
+
+
+async def says(pilot: Pilot[Any], words: str) -> None:
+    """Wait until the screen has said something in which these words are."""
+    await until(lambda: pilot.app.said and words in pilot.app.said[1], pilot)
 
 
 def seen(app: QuarterdeckApp) -> str:

@@ -3,27 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from storage.database import Principal, Role
 from tests.tui.change_kit import shows, world
-from tests.tui.screen_kit import at_the_screen, seen, settled, type_, until
+from tests.tui.screen_kit import at_the_screen, says, seen, settled, type_, until, value_of
 from tui.screens.task_screen import TaskScreen
 from tui.widgets.dialogs import Ask, Confirm, Read
 from tui.widgets.rows import Rows
-
-
-async def _value(dsn: str, statement: str, *values: Any) -> Any:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return await connection.fetchval(statement, *values)
-    finally:
-        await connection.close()
-
-
-async def _says(pilot: Any, words: str) -> None:
-    await until(lambda: pilot.app.said and words in pilot.app.said[1], pilot)
 
 
 def _footer(pilot: Any) -> str:
@@ -36,7 +23,7 @@ def _footer(pilot: Any) -> str:
 async def test_enter_opens_settings_entries_and_findings(
     day: str, tmp_path: Path, keys: str, opens: type[Any], shows: str
 ) -> None:
-    await _value(
+    await value_of(
         day,
         "insert into audit (actor, role, kind, key, action, after) values ('user:ann', 'admin', 'engine', 'here', 'update', '{\"value\": 1}')",
     )
@@ -50,7 +37,7 @@ async def test_enter_opens_settings_entries_and_findings(
 
 
 async def test_enter_shows_an_alert_in_full(day: str, tmp_path: Path) -> None:
-    await _value(
+    await value_of(
         day, "insert into alert (kind, scope, key, text) values ('outlier', 'task', '3', 'it costs ten times as much')"
     )
     async with at_the_screen(day, tmp_path) as pilot:
@@ -102,8 +89,8 @@ async def test_a_question_is_answered_on_the_page_of_its_task(day: str, tmp_path
         await until(lambda: isinstance(pilot.app.screen, TaskScreen) and pilot.app.screen.shown is not None, pilot)
         await until(lambda: "a 2 unknown" in seen(pilot.app), pilot)
         await pilot.press("a", "2")
-        await _says(pilot, "answered")
-        assert await _value(day, "select answer from question where number = 1") == "unknown"
+        await says(pilot, "answered")
+        assert await value_of(day, "select answer from question where number = 1") == "unknown"
 
 
 async def test_a_message_that_could_not_be_sent_is_there_the_next_time(day: str, tmp_path: Path) -> None:
@@ -114,17 +101,17 @@ async def test_a_message_that_could_not_be_sent_is_there_the_next_time(day: str,
         await settled(pilot)
         await pilot.press("s")
         await until(lambda: isinstance(pilot.app.screen, Ask), pilot)
-        await _value(day, "alter table run_input rename to run_input_")
+        await value_of(day, "alter table run_input rename to run_input_")
         await type_(pilot, "mind the eszett")
         await pilot.press("enter")
         await until(lambda: pilot.app.said and "is kept: s goes on with it" in pilot.app.said[2], pilot)
-        await _value(day, "alter table run_input_ rename to run_input")
+        await value_of(day, "alter table run_input_ rename to run_input")
         await pilot.press("s")
         await until(lambda: isinstance(pilot.app.screen, Ask), pilot)
         assert pilot.app.screen._value == "mind the eszett"
         await pilot.press("enter")
         await until(lambda: pilot.app.said and pilot.app.said[0] == "ok", pilot)
-        assert await _value(day, "select data ->> 'text' from run_input") == "mind the eszett"
+        assert await value_of(day, "select data ->> 'text' from run_input") == "mind the eszett"
 
 
 async def test_cancelling_a_task_at_work_says_what_goes_with_it(day: str, tmp_path: Path) -> None:
@@ -178,15 +165,15 @@ async def test_a_text_from_the_editor_that_could_not_be_sent_is_there_the_next_t
 async def test_a_dead_engine_is_said_with_the_key_that_starts_one(day: str, tmp_path: Path) -> None:
     async with at_the_screen(day, tmp_path) as pilot:
         assert "no engine is running" not in seen(pilot.app)
-        await _value(day, "update engine set state = 'stopped'")
-        await _value(day, "select pg_notify('qd', 'engine')")
+        await value_of(day, "update engine set state = 'stopped'")
+        await value_of(day, "select pg_notify('qd', 'engine')")
         await until(lambda: "no engine is running" in seen(pilot.app), pilot)
         banner = next(line for line in seen(pilot.app).splitlines() if "no engine is running" in line)
         keys = pilot.app.registry.keys_of("engine.start")
         assert f"{keys} starts one" in banner
         assert pilot.app.registry.press((keys,), pilot.app.place()) is pilot.app.registry.actions["engine.start"]
-        await _value(day, "update engine set state = 'running'")
-        await _value(day, "select pg_notify('qd', 'engine')")
+        await value_of(day, "update engine set state = 'running'")
+        await value_of(day, "select pg_notify('qd', 'engine')")
         await until(lambda: "no engine is running" not in seen(pilot.app), pilot)
 
 
@@ -194,7 +181,7 @@ async def test_a_dead_engine_is_said_with_the_key_that_starts_one(day: str, tmp_
 async def test_who_may_not_start_an_engine_is_shown_no_key_for_it(
     day: str, tmp_path: Path, more: dict[str, Any]
 ) -> None:
-    await _value(day, "update engine set state = 'stopped'")
+    await value_of(day, "update engine set state = 'stopped'")
     async with at_the_screen(day, tmp_path, **more) as pilot:
         await until(lambda: "no engine is running" in seen(pilot.app), pilot)
         assert "starts one" not in seen(pilot.app)

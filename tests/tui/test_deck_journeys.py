@@ -10,19 +10,11 @@ import pytest
 from textual.worker import WorkerFailed
 
 from storage.database import Principal, Role
-from tests.tui.screen_kit import at_the_screen, seen, settled, type_, until
+from tests.tui.screen_kit import at_the_screen, seen, settled, type_, until, value_of
 from tests.tui.world import NOW
 from tui.screens.forms import FormScreen
 from tui.widgets.dialogs import Ask, Choose, Confirm, Once, Read
 from tui.widgets.rows import Rows
-
-
-async def _value(dsn: str, statement: str, *values: Any) -> Any:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return await connection.fetchval(statement, *values)
-    finally:
-        await connection.close()
 
 
 async def _go(pilot: Any, panel: str, key: Any) -> Rows:
@@ -41,7 +33,7 @@ async def test_a_question_is_answered_where_it_stands(day: str, tmp_path: Path) 
         assert "2 unknown" in " ".join(seen(pilot.app).split())
         await pilot.press("2")
         await until(lambda: pilot.app.said and "answered" in pilot.app.said[1], pilot)
-        assert await _value(day, "select answer from question where number = 1") == "unknown"
+        assert await value_of(day, "select answer from question where number = 1") == "unknown"
         rows = pilot.app.screen.query_one("#inbox", Rows)
         await until(lambda: ("question", "1") not in rows.keys, pilot)
 
@@ -51,7 +43,7 @@ async def test_a_permission_is_given_with_one_key(day: str, tmp_path: Path) -> N
         await _go(pilot, "inbox", ("approval", "2"))
         await pilot.press("A")
         await until(lambda: pilot.app.said and "allow" in pilot.app.said[1], pilot)
-        assert await _value(day, "select decision from question where number = 2") == "allow"
+        assert await value_of(day, "select decision from question where number = 2") == "allow"
 
 
 async def test_a_permission_has_the_same_answers_and_digits_in_the_inbox(day: str, tmp_path: Path) -> None:
@@ -75,9 +67,10 @@ async def test_a_permission_has_the_same_answers_and_digits_in_the_inbox(day: st
         await pilot.press("enter")
         await until(lambda: pilot.app.said and "deny" in pilot.app.said[1], pilot)
         assert (
-            await _value(day, "select decision || ': ' || answer from question where number = 2") == "deny: never force"
+            await value_of(day, "select decision || ': ' || answer from question where number = 2")
+            == "deny: never force"
         )
-        assert await _value(day, "select count(*) from permission") == 0
+        assert await value_of(day, "select count(*) from permission") == 0
 
 
 async def test_cancelling_asks_says_what_is_lost_and_is_taken_back(day: str, tmp_path: Path) -> None:
@@ -88,15 +81,15 @@ async def test_cancelling_asks_says_what_is_lost_and_is_taken_back(day: str, tmp
         assert "#14 Cache the rates for a day" in seen(pilot.app)
         await pilot.press("n")
         await until(lambda: pilot.app.said and "nothing was done" in pilot.app.said[1], pilot)
-        assert await _value(day, "select status::text from task where number = 14") == "pending"
+        assert await value_of(day, "select status::text from task where number = 14") == "pending"
         await pilot.press("x")
         await until(lambda: isinstance(pilot.app.screen, Confirm), pilot)
         await pilot.press("y")
         await until(lambda: pilot.app.said and "cancelled" in pilot.app.said[1], pilot)
-        assert await _value(day, "select status::text from task where number = 14") == "cancelled"
+        assert await value_of(day, "select status::text from task where number = 14") == "cancelled"
         await pilot.press("u")
         await until(lambda: pilot.app.said and "taken back" in pilot.app.said[1], pilot)
-        assert await _value(day, "select status::text from task where number = 14") == "pending"
+        assert await value_of(day, "select status::text from task where number = 14") == "pending"
 
 
 async def test_what_is_marked_is_done_together_and_taken_back_together(day: str, tmp_path: Path) -> None:
@@ -104,14 +97,14 @@ async def test_what_is_marked_is_done_together_and_taken_back_together(day: str,
         rows = await _go(pilot, "queue", 14)
         await pilot.press("space", "space")
         marked = {int(str(key)) for key in rows.marks}
-        before = {n: await _value(day, "select priority from task where number = $1", n) for n in marked}
+        before = {n: await value_of(day, "select priority from task where number = $1", n) for n in marked}
         await pilot.press("g", "5")
         await until(lambda: pilot.app.said and "2 done" in pilot.app.said[1], pilot)
-        assert [await _value(day, "select priority from task where number = $1", n) for n in marked] == [5, 5]
+        assert [await value_of(day, "select priority from task where number = $1", n) for n in marked] == [5, 5]
         assert not rows.marks
         await pilot.press("u")
         await until(lambda: pilot.app.said and "taken back" in pilot.app.said[1], pilot)
-        assert {n: await _value(day, "select priority from task where number = $1", n) for n in marked} == before
+        assert {n: await value_of(day, "select priority from task where number = $1", n) for n in marked} == before
 
 
 async def test_the_line_takes_what_the_command_line_takes(day: str, tmp_path: Path) -> None:
@@ -121,7 +114,7 @@ async def test_the_line_takes_what_the_command_line_takes(day: str, tmp_path: Pa
         await pilot.press("enter")
         await until(lambda: pilot.app.said and "From the line" in pilot.app.said[1], pilot)
         assert (
-            await _value(
+            await value_of(
                 day,
                 "select t.priority from task t join task_body b on b.task = t.number where b.title = 'From the line'",
             )
@@ -159,7 +152,7 @@ async def test_the_palette_finds_by_a_few_letters_and_says_why_not(day: str, tmp
         await pilot.pause()
         await pilot.press("enter")
         await until(lambda: pilot.app.said and "paused" in pilot.app.said[1], pilot)
-        assert await _value(day, "select value::text from setting where key = 'queue.paused'") == "true"
+        assert await value_of(day, "select value::text from setting where key = 'queue.paused'") == "true"
         await until(lambda: pilot.app.pulse.paused, pilot)
         await pilot.press("P")
         assert "paused already" in pilot.app.said[1]
@@ -200,7 +193,7 @@ async def test_counts_and_motions_are_those_of_vim(day: str, tmp_path: Path) -> 
 
 async def test_read_only_changes_nothing_and_says_why(day: str, tmp_path: Path) -> None:
     async with at_the_screen(day, tmp_path, readonly=True) as pilot:
-        before = await _value(day, "select count(*) from audit")
+        before = await value_of(day, "select count(*) from audit")
         await _go(pilot, "queue", 14)
         await pilot.press("x")
         assert "read-only" in pilot.app.said[1]
@@ -208,7 +201,7 @@ async def test_read_only_changes_nothing_and_says_why(day: str, tmp_path: Path) 
         await type_(pilot, "task retry 13")
         await pilot.press("enter")
         await until(lambda: pilot.app.said and "read-only" in pilot.app.said[1], pilot)
-        assert await _value(day, "select count(*) from audit") == before
+        assert await value_of(day, "select count(*) from audit") == before
 
 
 async def test_a_viewer_is_told_which_role_it_takes(day: str, tmp_path: Path) -> None:
@@ -221,8 +214,8 @@ async def test_a_viewer_is_told_which_role_it_takes(day: str, tmp_path: Path) ->
 async def test_what_others_do_appears_by_itself(day: str, tmp_path: Path) -> None:
     async with at_the_screen(day, tmp_path) as pilot:
         rows = pilot.app.screen.query_one("#queue", Rows)
-        await _value(day, "update task set status = 'cancelled', finished_at = now() where number = 18")
-        await _value(day, "select pg_notify('qd', 'task task:18')")
+        await value_of(day, "update task set status = 'cancelled', finished_at = now() where number = 18")
+        await value_of(day, "select pg_notify('qd', 'task task:18')")
         await until(lambda: 18 in rows.rows and rows.rows[18].status == "cancelled", pilot)
 
 
@@ -358,9 +351,9 @@ async def test_time_is_told_by_itself(seen_day: str, tmp_path: Path, monkeypatch
 
 async def test_hostile_texts_are_shown_as_they_are(day: str, tmp_path: Path) -> None:
     evil = "[red]x[/red] \x1b[2J\x1b]52;c;aGk=\x07 \u202eesrever\u202c \u200bhidden 👩‍👩‍👧"
-    await _value(day, "update task_body set title = $1 where task = 3", evil)
-    await _value(day, "update question set text = $1", evil)
-    await _value(day, "update event set text = $1 where seq = 2", evil * 300)
+    await value_of(day, "update task_body set title = $1 where task = 3", evil)
+    await value_of(day, "update question set text = $1", evil)
+    await value_of(day, "update event set text = $1 where seq = 2", evil * 300)
     async with at_the_screen(day, tmp_path) as pilot:
         text = seen(pilot.app)
         assert "[red]x[/red]" in text
@@ -379,15 +372,17 @@ async def test_a_database_that_goes_away_is_said_and_comes_back_by_itself(
     name = urlsplit(day).path.removeprefix("/")
     outside = server_dsn(server, "postgres")
     async with at_the_screen(day, tmp_path) as pilot:
-        await _value(outside, f'alter database "{name}" allow_connections false')
-        await _value(outside, "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = $1", name)
+        await value_of(outside, f'alter database "{name}" allow_connections false')
+        await value_of(
+            outside, "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = $1", name
+        )
         await until(lambda: "the database is gone" in seen(pilot.app), pilot)
         assert "this is as of 14:30:00" in seen(pilot.app)
         assert "Show amounts" in seen(pilot.app)
         await _go_quietly(pilot)
         assert "the database cannot be reached" in pilot.app.said[1]
-        await _value(outside, f'alter database "{name}" allow_connections true')
-        await _value(day, "update task_body set title = 'Changed meanwhile' where task = 3")
+        await value_of(outside, f'alter database "{name}" allow_connections true')
+        await value_of(day, "update task_body set title = 'Changed meanwhile' where task = 3")
         await until(lambda: "Changed meanwhile" in seen(pilot.app) and "gone" not in seen(pilot.app), pilot, 30)
 
 
@@ -458,10 +453,10 @@ async def test_a_setting_is_changed_checked_and_taken_back(day: str, tmp_path: P
         await until(lambda: "valid integer" in seen(pilot.app), pilot)
         await pilot.press(*["backspace"] * 4, "7", "enter")
         await until(lambda: pilot.app.said and "engine.max_parallel is 7" in pilot.app.said[1], pilot)
-        assert await _value(day, "select value::text from setting where key = 'engine.max_parallel'") == "7"
+        assert await value_of(day, "select value::text from setting where key = 'engine.max_parallel'") == "7"
         await pilot.press("u")
         await until(lambda: pilot.app.said and "taken back" in pilot.app.said[1], pilot)
-        assert await _value(day, "select count(*) from setting where key = 'engine.max_parallel'") == 0
+        assert await value_of(day, "select count(*) from setting where key = 'engine.max_parallel'") == 0
 
 
 async def test_a_bug_ends_in_one_sentence_and_a_report_without_values(day: str, tmp_path: Path) -> None:
@@ -504,7 +499,7 @@ async def test_a_key_of_an_agent_is_shown_once_and_nothing_but_closing_takes_it_
         await pilot.press("enter")
         await until(lambda: pilot.app.said and "remote" in pilot.app.said[1], pilot)
         known = "select api_key_hash from agent where name = 'remote'"
-        was = await _value(day, known)
+        was = await value_of(day, known)
         assert was
         assert all(first not in entry.words for entry in pilot.app.store.sent)
         await pilot.press("colon")
@@ -512,5 +507,5 @@ async def test_a_key_of_an_agent_is_shown_once_and_nothing_but_closing_takes_it_
         await pilot.press("enter")
         await until(lambda: isinstance(pilot.app.screen, Once), pilot)
         assert pilot.app.screen._value != first
-        assert await _value(day, known) != was
+        assert await value_of(day, known) != was
         await pilot.press("q")

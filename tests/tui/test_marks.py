@@ -3,24 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
-from tests.tui.screen_kit import at_the_screen, seen, settled, type_, until
+from tests.tui.screen_kit import at_the_screen, seen, settled, type_, until, value_of
 from tui.widgets.dialogs import Confirm
 from tui.widgets.rows import Rows
 
 
-async def _value(dsn: str, statement: str, *values: Any) -> Any:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return await connection.fetchval(statement, *values)
-    finally:
-        await connection.close()
-
-
 async def _many(dsn: str, count: int) -> None:
-    await _value(
+    await value_of(
         dsn,
         """with made as (insert into task (project, priority, status)
              select 'harbour', 3, 'pending' from generate_series(1, $1) returning number)
@@ -59,7 +50,7 @@ async def test_what_is_marked_and_out_of_sight_is_worked_on_too(day: str, tmp_pa
         assert "2 marked" in seen(pilot.app)
         await pilot.press("g", "5")
         await until(lambda: "2 done" in _said(pilot), pilot)
-        assert await _value(day, "select count(*) from task where priority = 5 and number > 22") == 2
+        assert await value_of(day, "select count(*) from task where priority = 5 and number > 22") == 2
         assert not rows.marks
 
 
@@ -94,7 +85,7 @@ async def test_marks_are_as_things_are_when_it_is_done_and_not_as_they_were_mark
         for key in (14, 15):
             assert rows.go_to_key(key)
             await pilot.press("space")
-        await _value(
+        await value_of(
             day,
             """with begun as (update task set status = 'in_progress', attempts = 1 where number = 14)
                insert into run (id, task, attempt, project, agent, engine, lease_token, mark, folder, status, cost_usd)
@@ -126,7 +117,7 @@ async def test_what_works_on_one_says_so_while_several_are_marked(day: str, tmp_
 
 
 async def test_the_inbox_has_marks_too_and_answers_all_that_are_marked(day: str, tmp_path: Path) -> None:
-    await _value(
+    await value_of(
         day,
         """insert into question (run, task, project, ref, kind, text, options, data)
            select number, task, project, 'q2', 'permission', 'Bash: make', '[]', '{"tool": "Bash"}' from run where task = 4""",
@@ -141,7 +132,7 @@ async def test_the_inbox_has_marks_too_and_answers_all_that_are_marked(day: str,
         assert "2 marked" in seen(pilot.app)
         await pilot.press("a", "2")
         await until(lambda: "2 are answered" in _said(pilot), pilot)
-        assert await _value(day, "select count(*) from question where decision = 'deny'") == 2
+        assert await value_of(day, "select count(*) from question where decision = 'deny'") == 2
 
 
 async def test_different_questions_are_not_answered_with_one_key(day: str, tmp_path: Path) -> None:
@@ -152,7 +143,7 @@ async def test_different_questions_are_not_answered_with_one_key(day: str, tmp_p
             await pilot.press("space")
         await pilot.press("a", "1")
         assert "the 2 marked have different answers" in _said(pilot)
-        assert await _value(day, "select count(*) from question where status = 'open'") == 2
+        assert await value_of(day, "select count(*) from question where status = 'open'") == 2
 
 
 async def test_merging_many_unread_is_asked_first(day: str, tmp_path: Path) -> None:
@@ -166,7 +157,7 @@ async def test_merging_many_unread_is_asked_first(day: str, tmp_path: Path) -> N
         assert "Merged unread" in seen(pilot.app)
         await pilot.press("n")
         await until(lambda: "nothing was done" in _said(pilot), pilot)
-        assert await _value(day, "select count(*) from review where status = 'open'") == 2
+        assert await value_of(day, "select count(*) from review where status = 'open'") == 2
 
 
 async def test_the_next_mark_is_one_key_away(day: str, tmp_path: Path) -> None:

@@ -5,11 +5,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from core.commands.table import invoke
-from tests.tui.screen_kit import at_the_screen, seen, settled, type_, until
+from tests.tui.screen_kit import at_the_screen, says, seen, settled, type_, until, value_of
 from tests.tui.world import opener
 from tui.screens.budgets import AllBudgets, BudgetsScreen, SpentOn
 from tui.screens.forms import FormScreen
@@ -19,18 +18,6 @@ from tui.screens.run_screen import RunScreen
 from tui.widgets.dialogs import Ask, Choose, Confirm
 from tui.widgets.page import Page
 from tui.widgets.rows import Rows
-
-
-async def _value(dsn: str, statement: str, *values: Any) -> Any:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return await connection.fetchval(statement, *values)
-    finally:
-        await connection.close()
-
-
-async def _said(pilot: Any, words: str) -> None:
-    await until(lambda: pilot.app.said and words in pilot.app.said[1], pilot)
 
 
 async def _budget(pilot: Any, key: str) -> AllBudgets:
@@ -55,16 +42,16 @@ async def test_a_limit_is_raised_and_taken_back(rich: str, tmp_path: Path) -> No
     hard = "select hard / 1000000 from budget where scope = 'service' and key = 'anthropic'"
     kept = "select array[soft / 1000000, starts_on] from budget where scope = 'service' and key = 'anthropic'"
     async with at_the_screen(rich, tmp_path) as pilot:
-        before = await _value(rich, kept)
+        before = await value_of(rich, kept)
         await _budget(pilot, "service:anthropic:usd:month")
         await pilot.press("plus")
         await _fill(pilot, "250")
-        await _said(pilot, "limit of anthropic is $250.00 per month")
-        assert await _value(rich, hard) == 250
-        assert await _value(rich, kept) == before
+        await says(pilot, "limit of anthropic is $250.00 per month")
+        assert await value_of(rich, hard) == 250
+        assert await value_of(rich, kept) == before
         await pilot.press("u")
-        await _said(pilot, "taken back")
-        assert await _value(rich, hard) == 200
+        await says(pilot, "taken back")
+        assert await value_of(rich, hard) == 200
 
 
 async def test_an_amount_that_is_none_is_refused_while_one_types(rich: str, tmp_path: Path) -> None:
@@ -86,13 +73,13 @@ async def test_a_service_is_suspended_and_resumed_from_the_deck(rich: str, tmp_p
         await settled(pilot)
         rows = pilot.app.screen.query_one("#budgets", Rows)
         await pilot.press("s")
-        await _said(pilot, "service anthropic is suspended")
-        assert await _value(rich, suspended) is True
+        await says(pilot, "service anthropic is suspended")
+        assert await value_of(rich, suspended) is True
         await until(lambda: rows.row().status == "suspended", pilot)
         await settled(pilot)
         await pilot.press("r")
-        await _said(pilot, "service anthropic is active")
-        assert await _value(rich, suspended) is False
+        await says(pilot, "service anthropic is active")
+        assert await value_of(rich, suspended) is False
 
 
 async def test_a_limit_is_removed_only_when_that_is_meant(rich: str, tmp_path: Path) -> None:
@@ -103,16 +90,18 @@ async def test_a_limit_is_removed_only_when_that_is_meant(rich: str, tmp_path: P
         await until(lambda: isinstance(pilot.app.screen, Confirm), pilot)
         await until(lambda: "harbour, $120.00 per month" in seen(pilot.app), pilot)
         await pilot.press("n")
-        await _said(pilot, "nothing was done")
-        assert await _value(rich, count) == 1
+        await says(pilot, "nothing was done")
+        assert await value_of(rich, count) == 1
         await pilot.press("delete")
         await until(lambda: isinstance(pilot.app.screen, Confirm), pilot)
         await pilot.press("y")
         await until(lambda: pilot.app.undos, pilot)
-        assert await _value(rich, count) == 0
+        assert await value_of(rich, count) == 0
         await pilot.press("u")
-        await _said(pilot, "taken back")
-        assert await _value(rich, "select soft / 1000000 from budget where scope = 'project' and key = 'harbour'") == 90
+        await says(pilot, "taken back")
+        assert (
+            await value_of(rich, "select soft / 1000000 from budget where scope = 'project' and key = 'harbour'") == 90
+        )
 
 
 async def test_a_new_limit_is_set_in_a_form(rich: str, tmp_path: Path) -> None:
@@ -127,7 +116,7 @@ async def test_a_new_limit_is_set_in_a_form(rich: str, tmp_path: Path) -> None:
         await type_(pilot, "7")
         await pilot.press("ctrl+s")
         await until(lambda: isinstance(pilot.app.screen, BudgetsScreen), pilot)
-        assert await _value(rich, "select hard from budget where scope = 'project' and key = 'quay'") == 7_000_000
+        assert await value_of(rich, "select hard from budget where scope = 'project' and key = 'quay'") == 7_000_000
 
 
 async def test_what_was_spent_is_seen_from_every_side_and_alerts_are_put_away(rich: str, tmp_path: Path) -> None:
@@ -140,7 +129,7 @@ async def test_what_was_spent_is_seen_from_every_side_and_alerts_are_put_away(ri
         await pilot.press("4", "v")
         await until(lambda: pilot.app.said, pilot)
         await settled(pilot)
-        assert await _value(rich, "select count(*) from alert where seen_at is null") == 0
+        assert await value_of(rich, "select count(*) from alert where seen_at is null") == 0
         await until(lambda: "none new" in seen(pilot.app), pilot)
 
 
@@ -192,11 +181,11 @@ async def test_proposals_are_accepted_and_refused_in_one_list(rich: str, tmp_pat
         first = rows.row().title
         await pilot.press("a")
         await until(lambda: len(rows.keys) == 1, pilot)
-        assert await _value(rich, state, first) == "active"
+        assert await value_of(rich, state, first) == "active"
         second = rows.row().title
         await pilot.press("x")
         await until(lambda: not rows.keys, pilot)
-        assert await _value(rich, state, second) == "refused"
+        assert await value_of(rich, state, second) == "refused"
         assert not pilot.app.undos  # taking it back would make it hold
         await until(lambda: "No proposals" in seen(pilot.app), pilot)
 
@@ -206,22 +195,22 @@ async def test_votes_are_cast_and_a_deleted_item_comes_back(rich: str, tmp_path:
     state = "select state from memory where title = 'Money is Decimal, everywhere.'"
     async with at_the_screen(rich, tmp_path) as pilot:
         rows = await _knowledge(pilot)
-        uses, wins = await _value(rich, votes)
+        uses, wins = await value_of(rich, votes)
         await pilot.press("h", "h", "h", "h", "j")
         await until(lambda: rows.row() is not None and rows.row().title.startswith("Money is"), pilot)
         await pilot.press("plus")
-        await _said(pilot, f"{wins + 1} of {uses + 1}")
+        await says(pilot, f"{wins + 1} of {uses + 1}")
         await pilot.press("minus")
-        await _said(pilot, f"{wins + 1} of {uses + 2}")
-        assert await _value(rich, votes) == [uses + 2, wins + 1]
+        await says(pilot, f"{wins + 1} of {uses + 2}")
+        assert await value_of(rich, votes) == [uses + 2, wins + 1]
         await pilot.press("delete")
         await until(lambda: isinstance(pilot.app.screen, Confirm), pilot)
         await pilot.press("y")
-        await _said(pilot, "deleted")
-        assert await _value(rich, state) == "deleted"
+        await says(pilot, "deleted")
+        assert await value_of(rich, state) == "deleted"
         await pilot.press("u")
-        await _said(pilot, "taken back")
-        assert await _value(rich, state) == "active"
+        await says(pilot, "taken back")
+        assert await value_of(rich, state) == "active"
 
 
 async def test_an_item_is_changed_in_the_editor_and_its_history_says_so(rich: str, tmp_path: Path) -> None:
@@ -235,8 +224,8 @@ async def test_an_item_is_changed_in_the_editor_and_its_history_says_so(rich: st
         await type_(pilot, "pages without headings")
         await until(lambda: rows.row() is not None and rows.row().title == "Pages without headings", pilot)
         await pilot.press("enter", "e")
-        await _said(pilot, "is changed")
-        assert await _value(rich, "select content from memory where title = 'Pages without headings'") == (
+        await says(pilot, "is changed")
+        assert await value_of(rich, "select content from memory where title = 'Pages without headings'") == (
             "Slugs are ASCII, and never longer than 60 letters."
         )
         preview = pilot.app.screen.query_one("#preview", Page)
@@ -250,7 +239,7 @@ async def test_what_was_read_from_a_file_is_not_opened_for_a_change_that_would_b
     editor = tmp_path / "editor"
     editor.write_text(f'#!/bin/sh\ntouch "{opened}"\n')
     editor.chmod(0o755)
-    await _value(rich, "update memory set kind = 'documentation' where origin = 'file' returning number")
+    await value_of(rich, "update memory set kind = 'documentation' where origin = 'file' returning number")
     async with at_the_screen(rich, tmp_path) as pilot:
         pilot.app.store.context.environ["EDITOR"] = str(editor)
         rows = await _knowledge(pilot)
@@ -259,23 +248,23 @@ async def test_what_was_read_from_a_file_is_not_opened_for_a_change_that_would_b
         rows.go_to_key(next(row.number for row in rows.rows.values() if row.origin == "file"))
         await settled(pilot)
         await pilot.press("e")
-        await _said(pilot, "read from a file")
+        await says(pilot, "read from a file")
         assert not opened.exists()
         await pilot.press("delete")
         await until(lambda: isinstance(pilot.app.screen, Confirm), pilot)
         await pilot.press("y")
-        await _said(pilot, "deleted")
+        await says(pilot, "deleted")
         await pilot.press("u")
-        await _said(pilot, "taken back")
-        assert await _value(rich, "select state from memory where origin = 'file'") == "active"
+        await says(pilot, "taken back")
+        assert await value_of(rich, "select state from memory where origin = 'file'") == "active"
 
 
 async def test_what_was_written_and_not_taken_is_what_the_next_edit_goes_on_with(rich: str, tmp_path: Path) -> None:
-    twin = await _value(rich, "select content from memory where title = 'Pages without headings'")
-    await _value(
+    twin = await value_of(rich, "select content from memory where title = 'Pages without headings'")
+    await value_of(
         rich, "update memory set title = 'Pages without headings' where title = 'When rates change' returning number"
     )
-    await _value(
+    await value_of(
         rich,
         "update memory set kind = 'requirement', corpus = (select corpus from memory where content = $1) where content like '## Rates%' returning number",
         twin,
@@ -291,11 +280,11 @@ async def test_what_was_written_and_not_taken_is_what_the_next_edit_goes_on_with
         rows.go_to_key(next(row.number for row in rows.rows.values() if row.snippet.startswith("## Rates")))
         await settled(pilot)
         await pilot.press("e")
-        await _said(pilot, "says the same already")
+        await says(pilot, "says the same already")
         assert seen_by.read_text().startswith("## Rates")
         pilot.app.said = None
         await pilot.press("e")
-        await _said(pilot, "says the same already")
+        await says(pilot, "says the same already")
         assert seen_by.read_text() == twin
 
 
@@ -321,9 +310,9 @@ async def test_a_contradiction_is_shown_side_by_side_and_one_of_both_stands(rich
         await until(lambda: isinstance(pilot.app.screen, Choose), pilot)
         await type_(pilot, f"#{second.number}")
         await pilot.press("enter")
-        await _said(pilot, f"#{first.number} is superseded by #{second.number}")
+        await says(pilot, f"#{first.number} is superseded by #{second.number}")
         await until(lambda: len(rows.keys) == 2, pilot)
-        assert await _value(rich, state, first.number) == "superseded"
+        assert await value_of(rich, state, first.number) == "superseded"
         await pilot.press("u")
         await until(lambda: len(rows.keys) == 3, pilot)
         await pilot.press("G", "w")
@@ -331,13 +320,13 @@ async def test_a_contradiction_is_shown_side_by_side_and_one_of_both_stands(rich
         await type_(pilot, "both")
         await pilot.press("enter")
         await until(lambda: len(rows.keys) == 2, pilot)
-        assert await _value(rich, "select count(*) from contradiction where stands_by is not null") == 1
+        assert await value_of(rich, "select count(*) from contradiction where stands_by is not null") == 1
 
 
 async def test_what_a_proposal_changes_of_the_standards_is_seen_before_it_is_accepted(
     rich: str, tmp_path: Path
 ) -> None:
-    await _value(
+    await value_of(
         rich,
         "update memory set doubt = 'lesson 1 is deleted' where title = 'Run the tests that the project names' returning number",
     )
@@ -353,19 +342,19 @@ async def test_what_a_proposal_changes_of_the_standards_is_seen_before_it_is_acc
         await pilot.press("a")
         await until(lambda: len(rows.keys) == 2, pilot)
         state = "select state from memory where title = 'Run the tests that the project names'"
-        assert await _value(rich, state) == "deprecated"
+        assert await value_of(rich, state) == "deprecated"
 
 
 async def test_a_cold_item_is_warmed_with_one_key(rich: str, tmp_path: Path) -> None:
-    await _value(rich, "update memory set cold = true where title = 'Pages without headings' returning number")
+    await value_of(rich, "update memory set cold = true where title = 'Pages without headings' returning number")
     async with at_the_screen(rich, tmp_path) as pilot:
         rows = await _knowledge(pilot)
         await pilot.press("slash")
         await type_(pilot, "table of contents")
         await until(lambda: rows.row() is not None and rows.row().title == "Pages without headings", pilot)
         await pilot.press("enter", "r")
-        await _said(pilot, "is active")
-        assert not await _value(rich, "select cold from memory where title = 'Pages without headings'")
+        await says(pilot, "is active")
+        assert not await value_of(rich, "select cold from memory where title = 'Pages without headings'")
 
 
 async def test_the_source_of_code_is_one_key_away(rich: str, tmp_path: Path) -> None:
@@ -375,7 +364,7 @@ async def test_the_source_of_code_is_one_key_away(rich: str, tmp_path: Path) -> 
     editor = tmp_path / "vi"
     editor.write_text(f'#!/bin/sh\necho "$@" > "{opened}"\n')
     editor.chmod(0o755)
-    await _value(rich, "update project set path = $1 where id = 'harbour' returning id", str(repo))
+    await value_of(rich, "update project set path = $1 where id = 'harbour' returning id", str(repo))
     async with at_the_screen(rich, tmp_path) as pilot:
         pilot.app.store.context.environ["EDITOR"] = str(editor)
         rows = await _knowledge(pilot)
@@ -422,7 +411,7 @@ async def test_a_repository_is_read_from_the_screen(rich: str, tmp_path: Path) -
         await pilot.press("i")
         await type_(pilot, "boats")
         await pilot.press("enter")
-        await _said(pilot, "knowledge index")
+        await says(pilot, "knowledge index")
         await pilot.press("l")
         await until(lambda: any(row.path == "boats.py" for row in rows.rows.values()), pilot)
 

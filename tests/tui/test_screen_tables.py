@@ -147,9 +147,8 @@ async def test_the_order_of_work_is_state_then_priority_then_what_ended_last(see
     assert found == (3, 4, 7, 5, 6, 8, 19, 17, 14, 15, 16, 18, 9, 10, 12, 11, 13, 20, 2, 1, 22, 21)
 
 
-async def test_a_cursor_that_is_moved_before_the_rows_are_there_is_where_it_was_sent(
-    day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _held_back(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """The rows of the queue come only once this is set."""
     there = asyncio.Event()
     queued = QueuePanel.load_keys
 
@@ -158,6 +157,13 @@ async def test_a_cursor_that_is_moved_before_the_rows_are_there_is_where_it_was_
         return await queued(self)
 
     monkeypatch.setattr(QueuePanel, "load_keys", late)
+    return there
+
+
+async def test_a_cursor_that_is_moved_before_the_rows_are_there_is_where_it_was_sent(
+    day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = _held_back(monkeypatch)
     app = screen_on(day, tmp_path)
     async with app.run_test(size=(120, 40)) as pilot:
         await until(lambda: app.store.state == "live", pilot)
@@ -206,14 +212,7 @@ async def test_the_live_log_is_slower_on_a_slow_line(day: str, tmp_path: Path) -
 async def test_no_false_reason_is_given_before_anything_is_loaded(
     day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = asyncio.Event()
-    queued = QueuePanel.load_keys
-
-    async def late(self: QueuePanel) -> Any:
-        await there.wait()
-        return await queued(self)
-
-    monkeypatch.setattr(QueuePanel, "load_keys", late)
+    there = _held_back(monkeypatch)
     app = screen_on(day, tmp_path)
     async with app.run_test(size=(120, 40)) as pilot:
         await until(lambda: app.store.state == "live" and app.pulse is not None, pilot)

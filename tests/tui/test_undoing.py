@@ -1,26 +1,12 @@
 """Taking back: the queue, the ``:`` line, forms and what was put aside; what cannot be taken back now is said, and kept."""
 
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import pytest
 
-from tests.tui.screen_kit import at_the_screen, settled, type_, until
+from tests.tui.screen_kit import at_the_screen, says, settled, type_, until, value_of
 from tui.screens.forms import FormScreen
 from tui.widgets.rows import Rows
-
-
-async def _value(dsn: str, statement: str, *values: Any) -> Any:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return await connection.fetchval(statement, *values)
-    finally:
-        await connection.close()
-
-
-async def _says(pilot: Any, words: str) -> None:
-    await until(lambda: pilot.app.said and words in pilot.app.said[1], pilot)
 
 
 async def test_a_pause_of_the_queue_is_taken_back(day: str, tmp_path: Path) -> None:
@@ -29,7 +15,7 @@ async def test_a_pause_of_the_queue_is_taken_back(day: str, tmp_path: Path) -> N
         await until(lambda: pilot.app.pulse.paused, pilot)
         await until(lambda: bool(pilot.app.undos), pilot)
         await pilot.press("u")
-        await _says(pilot, "taken back: queue: pause")
+        await says(pilot, "taken back: queue: pause")
         await until(lambda: not pilot.app.pulse.paused, pilot)
 
 
@@ -54,18 +40,18 @@ async def test_a_pause_of_the_queue_is_taken_back(day: str, tmp_path: Path) -> N
 async def test_a_command_of_the_line_is_taken_back(
     day: str, tmp_path: Path, line: str, look: str, changed: object
 ) -> None:
-    before = await _value(day, look)
+    before = await value_of(day, look)
     async with at_the_screen(day, tmp_path) as pilot:
         await pilot.press("colon")
         await type_(pilot, line)
         await pilot.press("enter")
         await until(lambda: bool(pilot.app.undos) or (pilot.app.said and pilot.app.said[0] == "bad"), pilot)
-        assert await _value(day, look) == changed, pilot.app.said
+        assert await value_of(day, look) == changed, pilot.app.said
         await until(lambda: pilot.app.said is not None, pilot)
         assert "u takes it back" in pilot.app.said[2]
         await pilot.press("u")
-        await _says(pilot, "taken back")
-        assert await _value(day, look) == before
+        await says(pilot, "taken back")
+        assert await value_of(day, look) == before
         assert not pilot.app.undos
 
 
@@ -83,11 +69,11 @@ async def test_an_edit_in_a_form_is_taken_back(day: str, tmp_path: Path) -> None
         await pilot.press("ctrl+s")
         await until(lambda: bool(pilot.app.undos), pilot)
         look = "select title || coalesce(max_cost_usd::text, '-') || array_to_string(paths, '+') from task join task_body on task = number where number = 14"
-        assert await _value(day, look) == "Other2.500000a/*+b/*"
+        assert await value_of(day, look) == "Other2.500000a/*+b/*"
         await until(lambda: not isinstance(pilot.app.screen, FormScreen), pilot)
         await pilot.press("u")
-        await _says(pilot, "taken back")
-        assert await _value(day, look) == "Cache the rates for a day-"
+        await says(pilot, "taken back")
+        assert await value_of(day, look) == "Cache the rates for a day-"
 
 
 async def test_what_was_put_aside_is_there_again(day: str, tmp_path: Path) -> None:
@@ -108,15 +94,15 @@ async def test_what_cannot_be_taken_back_is_said_and_kept_until_it_can_or_is_dro
         await type_(pilot, "agent edit builtin --adapter claude-code")
         await pilot.press("enter")
         await until(lambda: bool(pilot.app.undos), pilot)
-        await _value(day, "delete from agent where name = 'builtin'")
+        await value_of(day, "delete from agent where name = 'builtin'")
         await pilot.press("u")
-        await _says(pilot, "is not taken back")
+        await says(pilot, "is not taken back")
         assert "u tries again, :undo drop forgets it" in pilot.app.said[2]
         assert len(pilot.app.undos) == 1
         await pilot.press("colon")
         await type_(pilot, "undo drop")
         await pilot.press("enter")
-        await _says(pilot, "not to be taken back any more")
+        await says(pilot, "not to be taken back any more")
         assert not pilot.app.undos
 
 
@@ -128,9 +114,9 @@ async def test_of_several_only_what_is_left_is_tried_again(day: str, tmp_path: P
             assert rows.go_to_key(key)
             await pilot.press("space")
         await pilot.press("g", "5")
-        await _says(pilot, "2 done")
-        await _value(day, "update task set status = 'completed', finished_at = clock_timestamp() where number = 15")
+        await says(pilot, "2 done")
+        await value_of(day, "update task set status = 'completed', finished_at = clock_timestamp() where number = 15")
         await pilot.press("u")
-        await _says(pilot, "1 of 2 are")
+        await says(pilot, "1 of 2 are")
         assert len(pilot.app.undos[-1].commands) == 1
-        assert await _value(day, "select priority from task where number = 14") == 4
+        assert await value_of(day, "select priority from task where number = 14") == 4

@@ -1,6 +1,6 @@
 """Actions that open a form: what is added and what is edited."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from config.errors import QuarterdeckError
@@ -44,6 +44,16 @@ async def _filled_in(
     return result
 
 
+async def _edit(place: Place, kind: str, named: str, title: Callable[[Any], str]) -> None:
+    """Have what is under the cursor changed in a form. ``named``: the parameter of its commands that names it."""
+    subject = place.subject
+    if subject is None or kind not in subject.names:
+        raise QuarterdeckError(nothing_here(place))
+    key = {named: subject[kind]}
+    row = await place.app.store.ask(f"{kind}.show", **key)
+    await _filled_in(place, f"{kind}.edit", title(row), fixed=key, row=row)
+
+
 async def _names(place: Place, kind: str) -> Sequence[tuple[str, str]]:
     try:
         return await names_of(place.app, kind)
@@ -73,11 +83,7 @@ async def add_task(place: Place) -> None:
 )
 async def edit_task(place: Place) -> None:
     """Change the task, in a form."""
-    subject = place.subject
-    if subject is None or "task" not in subject.names:
-        raise QuarterdeckError(nothing_here(place))
-    task = await place.app.store.ask("task.show", task=subject["task"])
-    await _filled_in(place, "task.edit", f"#{task.number} {plain(task.title)}", fixed={"task": task.number}, row=task)
+    await _edit(place, "task", "task", lambda task: f"#{task.number} {plain(task.title)}")
 
 
 @action("project.add", "b", title="project: add", command="project.add")
@@ -98,11 +104,7 @@ async def add_project(place: Place) -> None:
 )
 async def edit_project(place: Place) -> None:
     """Change the project, in a form."""
-    subject = place.subject
-    if subject is None or "project" not in subject.names:
-        raise QuarterdeckError(nothing_here(place))
-    project = await place.app.store.ask("project.show", id=subject["project"])
-    await _filled_in(place, "project.edit", f"project {project.id}", fixed={"id": project.id}, row=project)
+    await _edit(place, "project", "id", lambda project: f"project {project.id}")
 
 
 @action("agent.add", "A", scopes=("agents",), footer="new agent", order=60, title="agent: add", command="agent.add")
@@ -123,8 +125,4 @@ async def add_agent(place: Place) -> None:
 )
 async def edit_agent(place: Place) -> None:
     """Change the agent, in a form."""
-    subject = place.subject
-    if subject is None or "agent" not in subject.names:
-        raise QuarterdeckError(nothing_here(place))
-    agent = await place.app.store.ask("agent.show", name=subject["agent"])
-    await _filled_in(place, "agent.edit", f"agent {agent.name}", fixed={"name": agent.name}, row=agent)
+    await _edit(place, "agent", "name", lambda agent: f"agent {agent.name}")
