@@ -54,6 +54,7 @@ async def settled(pilot: Pilot[Any]) -> None:
     """Wait until everything that is seen is loaded and painted."""
     app: Any = pilot.app
     await until(lambda: app.pulse is not None or app.store.gone, pilot)
+    await until(lambda: app.screen.is_mounted, pilot)  # till then there is nothing on it that could be loaded
     await until(lambda: not (app.ahead._reasons or app.ahead._keys or app.ahead._draining), pilot)
     await pilot.pause()
     if not app.store.gone:
