@@ -84,10 +84,11 @@ async def search(
     elsewhere alone is left out of a project's; ``harmless``: so is what runs of the project failed with.
     """
     filters = filters or Filters()
-    corpora = await items.known_corpora(connection, project)
+    ground = await rows.ground(connection, text, project)
+    corpora = ground.corpora
     if not corpora or not text.strip():
         return Found((), "words")
-    meant = vector if vector and vector.embedder == await rows.active_embedder(connection) else None
+    meant = vector if vector and vector.embedder == ground.embedder else None
     pool, most = max(POOL, 3 * limit), rows.MOST_READ
     while True:
         by_words = await rows.match_words(connection, text, corpora, pool, filters, most)
@@ -106,14 +107,13 @@ async def search(
     found = await items.by_number(connection, [number for _, number in best])
     coverage = {match.memory: match.coverage for match in by_words}
     similarity = dict(by_meaning)
-    terms = await rows.query_terms(connection, text)
     hits = tuple(
         Hit(
             found[number],
             round(score, 6),
             coverage.get(number),
             similarity.get(number),
-            snippet(found[number].content, terms),
+            snippet(found[number].content, ground.terms),
         )
         for score, number in best
         if number in found

@@ -102,16 +102,34 @@ async def standings(
         """select m.number, m.origin, knowledge_worth(m.uses, m.wins) as worth, m.hash, m.created_at, m.last_used_at
              from memory m left join pattern p on p.memory = m.number left join project w on w.id = $2
             where m.number = any($1::int[]) and m.state = 'active'
-              and ($2::text is null or knowledge_applies(m.kind, m.tags, p.projects, p.stacks, $2, w.stack))""",
+              and ($2::text is null or (p.memory is null and m.kind <> 'standard')
+                   or knowledge_applies(m.kind, m.tags, p.projects, p.stacks, $2, w.stack))""",
         list(numbers),
         project,
     )
     return {row["number"]: Standing(*list(row.values())[1:]) for row in rows}
 
 
-async def query_terms(connection: asyncpg.Connection, query: str) -> list[str]:
-    """The stems that a query is looked for by."""
-    return [row["term"] for row in await connection.fetch("select term from knowledge_words($1) order by term", query)]
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a search stands on: where it looks, the model that search uses (None: words alone), and the stems that its query is looked for by."""
+
+    corpora: list[int]
+    embedder: Embedder | None
+    terms: list[str]
+
+
+async def ground(connection: asyncpg.Connection, query: str, project: str | None) -> Ground:
+    """Of a project: its own corpus and the one of all; without a project, everywhere. In one question, since every search asks it."""
+    row = await connection.fetchrow(
+        """select array(select id from corpus where $2::text is null or project = $2 or project is null order by id) as corpora,
+                  array(select term from knowledge_words(left($1, 20000)) order by term) as terms, e.id, e.name, e.dims
+             from (values (1)) one left join embedder e on e.active""",
+        query,
+        project,
+    )
+    embedder = Embedder(row["id"], row["name"], row["dims"]) if row["id"] is not None else None
+    return Ground(row["corpora"], embedder, row["terms"])
 
 
 async def match_vectors(
@@ -149,11 +167,11 @@ async def match_vectors(
     )
     model = f"e.model = {embedder.id} and $1::int is not null" if side != "e.vector" else "e.model = $1"
     rows = await connection.fetch(
-        f"""select e.memory, 1 - ({side} <=> $3::text::halfvec({embedder.dims})) as similarity
-              from embedding e {join}
-             where {model} and e.corpus = any($2::smallint[]) and ($5::text[] is null or e.kind::text = any($5))
-             {beyond}
-             order by {side} <=> $3::text::halfvec({embedder.dims}) limit $4""",  # noqa: S608 - numbers of ours
+        f"""select memory, 1 - distance as similarity from (
+              select e.memory, {side} <=> $3::text::halfvec({embedder.dims}) as distance from embedding e {join}
+               where {model} and e.corpus = any($2::smallint[]) and ($5::text[] is null or e.kind::text = any($5))
+               {beyond}
+               order by distance limit $4) near""",  # noqa: S608 - numbers of ours
         *arguments,
     )
     return [(row["memory"], row["similarity"]) for row in rows]
