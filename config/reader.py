@@ -10,14 +10,17 @@ import json
 import logging
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from config.errors import NotFoundError, UsageError
 from config.paths import Paths
 from config.settings import Group, Settings, help_of
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 FILE_ONLY = frozenset({"database_url"})
 """Keys that must be known before the database is."""
@@ -70,26 +73,32 @@ def settings_from(file: Mapping[str, Any], live: Mapping[str, Any]) -> Settings:
     for key, value in values.items():
         group, _, name = key.rpartition(".")
         (nested.setdefault(group, {}) if group else nested)[name] = value
-    return Settings.model_validate(nested)
+    return _checker().validate_python(nested) if nested else Settings()
+
+
+@cache
+def _checker() -> "TypeAdapter[Settings]":
+    """What checks settings. Loaded for who has set something alone: it would double what a short command loads."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Settings)
 
 
 def known_keys() -> dict[str, Any]:
     """Every key with its default."""
     keys: dict[str, Any] = {}
-    for name, outer in Settings.model_fields.items():
-        default = outer.get_default(call_default_factory=True)
-        if isinstance(default, Group):
-            keys |= {f"{name}.{inner}": field.default for inner, field in type(default).model_fields.items()}
+    for outer in fields(Settings):
+        if isinstance(outer.default, Group):
+            keys |= {f"{outer.name}.{inner.name}": inner.default for inner in fields(type(outer.default))}
         else:
-            keys[name] = default
+            keys[outer.name] = outer.default
     return keys
 
 
 def about_key(key: str) -> str:
     """What a known key is for."""
     group, _, name = key.rpartition(".")
-    held: type[Group] = type(Settings.model_fields[group].default) if group else Settings
-    return help_of(held).get(name, "")
+    return help_of(group).get(name, "")
 
 
 def check_value(key: str, value: Any) -> Any:
@@ -103,9 +112,11 @@ def check_value(key: str, value: Any) -> Any:
         raise NotFoundError(
             f"there is no setting {key!r}", f"did you mean {near[0]}?" if near else "see `qd settings list`"
         )
+    from pydantic import ValidationError
+
     group, _, name = key.rpartition(".")
     try:
-        checked = Settings.model_validate({group: {name: value}} if group else {name: value})
+        checked = _checker().validate_python({group: {name: value}} if group else {name: value})
     except ValidationError as error:
         what = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise UsageError(

@@ -9,6 +9,7 @@ import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import wraps
+from importlib import import_module
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -19,6 +20,11 @@ _STANDS_SECONDS = 1.5
 
 _MOST_SECONDS = 5.0
 """So long a database is waited for."""
+_LATER = (
+    *("annotated_types", "pydantic_core", "pydantic.version", "pydantic._internal._decorators"),
+    *("pydantic.functional_validators", "pydantic.types", "pydantic.main", "pydantic.type_adapter"),
+)
+"""What checks the arguments of commands, in small pieces: nothing that is shown at first needs it, and the first command should not wait for it."""
 
 
 @asynccontextmanager
@@ -53,6 +59,9 @@ async def _set_aside(ready: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.timeout(_MOST_SECONDS):
             await ready()
     await asyncio.sleep(_STANDS_SECONDS)
+    for module in _LATER:
+        import_module(module)
+        await asyncio.sleep(0)
     gc.collect()
     gc.freeze()
     gc.enable()

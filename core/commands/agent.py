@@ -10,10 +10,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 import asyncpg
-from pydantic import Field
 
 from config.errors import ConflictError, NotFoundError, UsageError
 from config.paths import Paths
+from core.commands.checks import Within
 from core.commands.shown import Column
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line, Slug
@@ -22,7 +22,7 @@ from storage.queries import agents as rows
 from storage.queries.settings import take_mark
 
 Name = Annotated[Slug, "name of the agent"]
-Most = Annotated[int, Field(ge=1, le=1000)]
+Most = Annotated[int, Within(ge=1, le=1000)]
 _CLEARABLE = Literal["model", "command", "role", "capability", "max-parallel", "env"]
 _CLEARED: Mapping[str, tuple[str, Any]] = {
     "model": ("model", None),

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
-
 from config.errors import UsageError
+from core.commands.checks import Within
 from core.commands.shown import Column
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line, Time
@@ -59,7 +58,7 @@ async def list_audit(
     on: Annotated[Line | None, "only changes of this kind: task, project, run, …", Metavar("KIND")] = None,
     key: Annotated[Line | None, "only changes of the thing of this number, id or name"] = None,
     before: Annotated[int | None, "only entries with a lower id: the next page"] = None,
-    limit: Annotated[int, Field(ge=1, le=10_000), "at most so many"] = 100,
+    limit: Annotated[int, Within(ge=1, le=10_000), "at most so many"] = 100,
 ) -> list[AuditEntry]:
     """List what was changed, the newest first: who, what, when, before and after."""
     who = f"user:{actor}" if actor and ":" not in actor else actor

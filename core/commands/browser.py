@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
 from config.errors import UsageError
+from core.commands.checks import Within
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line
 from storage.database import Role
@@ -17,7 +16,7 @@ PORT = 8741
 async def serve(
     ctx: Context,
     *,
-    port: Annotated[int, Field(ge=0, le=65535), "Port on 127.0.0.1; 0: any that is free"] = PORT,
+    port: Annotated[int, Within(ge=0, le=65535), "Port on 127.0.0.1; 0: any that is free"] = PORT,
     public_url: Annotated[
         Line | None, "Address that the browser has, where a tunnel or a proxy stands between", Metavar("URL")
     ] = None,

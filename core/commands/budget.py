@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Annotated, ClassVar, Literal, TypeVar
 
 import asyncpg
-from pydantic import Field
 
 from config.errors import ConflictError, NotFoundError, UsageError
 from core.budget.rules import Label, amount_of, checked_period, checked_zone, label, shown
+from core.commands.checks import Within
 from core.commands.shown import Column
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line
@@ -22,7 +22,7 @@ from storage.queries.limits import BudgetRow, RuleRow, Unit
 Scope = Annotated[Literal["service", "project", "task", "agent", "day"], "what is limited"]
 Key = Annotated[Line, "name of the service, project or agent, number of the task; * for each of them; - for the day"]
 Row = TypeVar("Row", BudgetRow, RuleRow)
-Amount = Annotated[Decimal, Field(ge=0, max_digits=16, decimal_places=6)]
+Amount = Annotated[Decimal, Within(ge=0, max_digits=16, decimal_places=6)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,8 @@ async def set_budget(
     no_soft: Annotated[bool, "take the soft limit away"] = False,
     period: Annotated[Line | None, "month, week, day, total, or a window such as 5h", Metavar("PERIOD")] = None,
     time_zone: Annotated[Line | None, "where its days and months begin", Metavar("ZONE")] = None,
-    starts_on: Annotated[int | None, Field(ge=1, le=28), "day on which its month begins"] = None,
-    threshold: Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], "alert at this percent"] = (),
+    starts_on: Annotated[int | None, Within(ge=1, le=28), "day on which its month begins"] = None,
+    threshold: Annotated[tuple[Annotated[int, Within(ge=1, le=1000)], ...], "alert at this percent"] = (),
 ) -> Budget:
     """Set a limit. It holds at once, for calls that come; an increase lets what waited for it go on.
 

@@ -7,13 +7,13 @@ from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 import asyncpg
-from pydantic import Field
 
 from config.errors import ConflictError, NotFoundError, UsageError
 from core.budget.alerts import groups, out_of_line
 from core.budget.forecast import ENOUGH, task_cost
 from core.budget.outlook import foresee
 from core.budget.rules import Label, label, shown
+from core.commands.checks import Within
 from core.commands.shown import Column
 from core.commands.table import Context, command
 from core.commands.values import Slug, TaskRef
@@ -167,7 +167,7 @@ async def estimate(
 
 @command("budget.outliers", role=Role.VIEWER)
 async def outliers(
-    ctx: Context, *, limit: Annotated[int, Field(ge=1, le=2000), "of the last so many tasks"] = 200
+    ctx: Context, *, limit: Annotated[int, Within(ge=1, le=2000), "of the last so many tasks"] = 200
 ) -> list[Outlier]:
     """List tasks whose cost is out of line for their kind, and why."""
     async with ctx.db.transaction(ctx.who) as connection:

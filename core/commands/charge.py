@@ -8,10 +8,10 @@ from typing import Annotated, ClassVar, Literal
 from uuid import UUID, uuid4
 
 import asyncpg
-from pydantic import Field
 
 from config.errors import ConflictError, NotFoundError, UsageError
 from core.budget.rules import Label, label
+from core.commands.checks import Within
 from core.commands.shown import Column
 from core.commands.table import Context, command
 from core.commands.values import Line, Slug, TaskRef, Time, Usd
@@ -100,7 +100,7 @@ async def list_charges(
     project: Annotated[Slug | None, "of this project"] = None,
     task: Annotated[TaskRef | None, "of this task"] = None,
     since: Annotated[Time | None, "not before"] = None,
-    limit: Annotated[int, Field(ge=1, le=100_000), "at most so many"] = 200,
+    limit: Annotated[int, Within(ge=1, le=100_000), "at most so many"] = 200,
 ) -> list[Charge]:
     """List charges, the newest first."""
     async with ctx.db.transaction(ctx.who) as connection:
@@ -150,7 +150,7 @@ async def add_charge(
     amount: Annotated[Usd, "how much"],
     *,
     project: Annotated[Slug | None, "for this project"] = None,
-    task: Annotated[int | None, Field(ge=1), "for this task, by its number"] = None,
+    task: Annotated[int | None, Within(ge=1), "for this task, by its number"] = None,
     note: Annotated[Line | None, "what for"] = None,
 ) -> Charge:
     """Enter what was spent on a service outside the gateway. Refused beyond a limit, like every charge."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import asyncpg
-from pydantic import BeforeValidator, Field
 
 from config.errors import ConflictError, UsageError
+from core.commands.checks import Before, Within
 from core.commands.knowledge_views import (
     HitView,
     ItemRef,
@@ -48,9 +48,9 @@ def _category(value: Any) -> Any:
     return _ALIASES.get(str(value).lower(), str(value).lower())
 
 
-Category = Annotated[Kind, BeforeValidator(_category), Metavar("C")]
+Category = Annotated[Kind, Before(_category), Metavar("C")]
 Tags = tuple[Slug, ...]
-Limit = Annotated[int, Field(ge=1, le=1000)]
+Limit = Annotated[int, Within(ge=1, le=1000)]
 State = Literal["proposed", "active", "deprecated", "superseded", "removed", "refused", "deleted"]
 
 

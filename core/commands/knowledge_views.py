@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import asyncpg
-from pydantic import BeforeValidator
 
 from config.errors import ConflictError, NotFoundError
+from core.commands.checks import Before
 from core.commands.shown import Column
 from core.knowledge.hidden import look
 from core.knowledge.search import Found, Hit
@@ -34,7 +34,7 @@ def _item(value: Any) -> Any:
     raise ValueError("is no item; name it by its number, its id, or a pattern by its name")
 
 
-ItemRef = Annotated[int | UUID | str, BeforeValidator(_item)]
+ItemRef = Annotated[int | UUID | str, Before(_item)]
 """An item by its number or id; a pattern by its name too."""
 
 

@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import asyncpg
-from pydantic import Field
 
 from config.errors import NotFoundError, QuarterdeckError, UsageError
+from core.commands.checks import Within
 from core.commands.knowledge_views import check_project
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line, Slug
@@ -69,7 +69,7 @@ async def learn(
     ctx: Context,
     project: Annotated[Slug | None, "only from this project"] = None,
     *,
-    days: Annotated[int | None, Field(ge=1, le=3650), "only from the last so many days; of pull requests 30"] = None,
+    days: Annotated[int | None, Within(ge=1, le=3650), "only from the last so many days; of pull requests 30"] = None,
     from_prs: Annotated[bool, "also from pull requests that were merged on GitHub"] = False,
     pr: Annotated[tuple[Line, ...], "also from this one: its number or its address", Metavar("NUMBER|URL")] = (),
     consolidate: Annotated[bool, "also promote what holds in several projects and deprecate what fails"] = False,

@@ -3,8 +3,8 @@
 from typing import Annotated, Any, Literal
 
 import asyncpg
-from pydantic import Field
 
+from core.commands.checks import Within
 from core.commands.knowledge_states import put_away
 from core.commands.knowledge_views import ItemRef, ItemView, find_item, item_view, said_by, shown_item, store
 from core.commands.pattern import edit_structured
@@ -33,7 +33,7 @@ Type = Literal["typecheck", "runtime", "test", "lint", "build", "logic", "review
 )
 async def add(
     ctx: Context,
-    error: Annotated[Text, Field(min_length=1, max_length=20_000), "what went wrong, as it was said"],
+    error: Annotated[Text, Within(min_length=1, max_length=20_000), "what went wrong, as it was said"],
     *,
     context: Annotated[Text, "when it happens"] = "",
     fix: Annotated[Text | None, "what mended it"] = None,

@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
-
+from core.commands.checks import Within
 from core.commands.shown import Column
 from core.commands.table import Context, command
 from core.commands.values import Slug
@@ -113,7 +112,7 @@ class ErrorView:
 async def metrics(
     ctx: Context,
     *,
-    days: Annotated[int, Field(ge=1, le=3650), "Of the last so many days, today included (UTC)"] = 30,
+    days: Annotated[int, Within(ge=1, le=3650), "Of the last so many days, today included (UTC)"] = 30,
     project: Annotated[Slug | None, "Of this project only"] = None,
     by: Annotated[Literal["project", "agent", "day"], "One line for each of these"] = "project",
     view: Annotated[

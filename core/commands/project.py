@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import asyncpg
-from pydantic import AfterValidator, Field
 
 from config.colours import colour, next_colours
 from config.errors import ConflictError, NotFoundError, QuarterdeckError, UsageError
+from core.commands.checks import After, Within
 from core.commands.project_views import Checkout, Project, view
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line, Priority, Slug
@@ -17,9 +17,9 @@ from storage.database import Role
 from storage.queries import agents as agent_rows
 from storage.queries import projects as rows
 
-Colour = Annotated[str, AfterValidator(colour), Metavar("COLOUR")]
-Command = Annotated[str, Field(min_length=1, max_length=10_000), Metavar("CMD")]
-Parallel = Annotated[int, Field(ge=0, le=1000)]
+Colour = Annotated[str, After(colour), Metavar("COLOUR")]
+Command = Annotated[str, Within(min_length=1, max_length=10_000), Metavar("CMD")]
+Parallel = Annotated[int, Within(ge=0, le=1000)]
 Id = Annotated[Slug, "id of the project"]
 MergeMethod = Literal["merge", "fast-forward"]
 _CLEARABLE = Literal["stack", "base", "verify", "agent", "primary", "accent"]

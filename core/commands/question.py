@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import asyncpg
-from pydantic import BeforeValidator
 
 from config.errors import ConflictError, UsageError
+from core.commands.checks import Before
 from core.commands.table import Context, command
 from core.commands.values import Slug, TaskRef, Text
 from core.commands.views import QuestionView, view, views
@@ -27,7 +27,7 @@ def _question(value: object) -> object:
         raise ValueError("is no question; name it by its number or its id") from None
 
 
-QuestionRef = Annotated[int | UUID, BeforeValidator(_question)]
+QuestionRef = Annotated[int | UUID, Before(_question)]
 
 
 @command("question.list", role=Role.VIEWER)

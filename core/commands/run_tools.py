@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import asyncpg
-from pydantic import Field
 
 from config.errors import ConflictError, UsageError
+from core.commands.checks import Within
 from core.commands.table import Context, Tool, command
 from core.commands.values import Text
 from core.commands.views import InputView
@@ -49,9 +49,9 @@ class Asked:
 )
 async def report(
     ctx: Context,
-    text: Annotated[Text, Field(min_length=1, max_length=LONGEST), "How far it is"],
+    text: Annotated[Text, Within(min_length=1, max_length=LONGEST), "How far it is"],
     *,
-    percent: Annotated[int | None, Field(ge=0, le=100), "About how much of the task is done, 0 to 100"] = None,
+    percent: Annotated[int | None, Within(ge=0, le=100), "About how much of the task is done, 0 to 100"] = None,
 ) -> InputView:
     """Say how far a run is. For its agent."""
     run = _own_run(ctx)
@@ -78,14 +78,14 @@ async def report(
 )
 async def ask(
     ctx: Context,
-    question: Annotated[Text, Field(min_length=1, max_length=LONGEST), "The question"],
+    question: Annotated[Text, Within(min_length=1, max_length=LONGEST), "The question"],
     *,
     options: Annotated[
-        tuple[Annotated[Text, Field(min_length=1, max_length=500)], ...],
-        Field(max_length=20),
+        tuple[Annotated[Text, Within(min_length=1, max_length=500)], ...],
+        Within(max_length=20),
         "Answers to choose from, if there are such",
     ] = (),
-    wait: Annotated[float, Field(ge=0, le=WAIT_SECONDS), "Seconds to wait for the answer"] = WAIT_SECONDS,
+    wait: Annotated[float, Within(ge=0, le=WAIT_SECONDS), "Seconds to wait for the answer"] = WAIT_SECONDS,
 ) -> Asked:
     """Ask a person something, and wait for the answer. For the agent of a run.
 

@@ -5,11 +5,11 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import asyncpg
-from pydantic import Field
 
 from config.errors import ConflictError, UsageError
 from core.budget.rules import checked_zone
 from core.commands.agent import ensure_default_agents
+from core.commands.checks import Within
 from core.commands.secret import check_key
 from core.commands.service_views import Name, Service, find_service, shown_service, view_service
 from core.commands.table import Context, Metavar, command
@@ -20,7 +20,7 @@ from storage.queries.budget import add_alert
 from storage.queries.charges import micro
 
 Provider = Literal["anthropic", "openai", "gemini", "other"]
-Limit = Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=6)]
+Limit = Annotated[Decimal, Within(ge=0, max_digits=14, decimal_places=6)]
 
 
 @command("service.add", role=Role.SUPERVISOR)
@@ -41,7 +41,7 @@ async def add_service(
     map: Annotated[tuple[Line, ...], "model that it speaks in place of another", Metavar("GLOB=MODEL")] = (),  # noqa: A002
     no_stream_options: Annotated[bool, "it refuses the field by which a stream is asked for its usage"] = False,
     time_zone: Annotated[Line, "where its month begins", Metavar("ZONE")] = "UTC",
-    starts_on: Annotated[int, Field(ge=1, le=28), "day on which its month begins"] = 1,
+    starts_on: Annotated[int, Within(ge=1, le=28), "day on which its month begins"] = 1,
 ) -> Service:
     """Add a service.
 
@@ -112,7 +112,7 @@ async def edit_service(
     no_map: Annotated[bool, "it speaks the models that are asked for"] = False,
     stream_options: Annotated[bool | None, "whether a stream can be asked for its usage"] = None,
     time_zone: Annotated[Line | None, "where its month begins", Metavar("ZONE")] = None,
-    starts_on: Annotated[int | None, Field(ge=1, le=28), "day on which its month begins"] = None,
+    starts_on: Annotated[int | None, Within(ge=1, le=28), "day on which its month begins"] = None,
 ) -> Service:
     """Change a service. Calls that are under way end as they began; what is not given stays as it is."""
     columns = _changes(

@@ -3,17 +3,16 @@
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import Field
-
 from config.errors import NotFoundError, UsageError
 from core.budget.listed import LARGEST_WINDOW
+from core.commands.checks import Within
 from core.commands.service_views import Name, Service, find_service, view_service
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line
 from storage.database import Role
 from storage.queries import services
 
-Price = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)]
+Price = Annotated[Decimal, Within(ge=0, max_digits=12, decimal_places=6)]
 
 
 @command("service.price", role=Role.SUPERVISOR)
@@ -28,8 +27,8 @@ async def price_service(
     cache_write_5m: Annotated[Price | None, "written to the cache for five minutes", Metavar("USD")] = None,
     cache_write_1h: Annotated[Price | None, "written to the cache for an hour", Metavar("USD")] = None,
     search: Annotated[Price | None, "USD per thousand searches of the web", Metavar("USD")] = None,
-    window: Annotated[int | None, Field(ge=1, le=LARGEST_WINDOW), "most tokens that the model takes"] = None,
-    most_output: Annotated[int | None, Field(ge=1, le=LARGEST_WINDOW), "most tokens that the model says"] = None,
+    window: Annotated[int | None, Within(ge=1, le=LARGEST_WINDOW), "most tokens that the model takes"] = None,
+    most_output: Annotated[int | None, Within(ge=1, le=LARGEST_WINDOW), "most tokens that the model says"] = None,
     worst: Annotated[bool, "what a model is billed at that nobody knows"] = False,
 ) -> Service:
     """Set what a model costs at a service, before the price list; with --worst, what an unknown model counts as."""

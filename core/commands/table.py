@@ -319,8 +319,6 @@ def validated(entry: Command, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises :class:`UsageError` naming the parameter and the value.
     """
-    from pydantic import ValidationError
-
     known = {parameter.name: parameter for parameter in entry.parameters}
     for name in arguments:
         if name not in known:
@@ -338,17 +336,22 @@ def validated(entry: Command, arguments: Mapping[str, Any]) -> dict[str, Any]:
                 )
             continue
         _refuse_unstorable(name, arguments[name])
-        try:
-            values[name] = _adapter(parameter.annotation).validate_python(arguments[name])
-            _refuse_larger(values[name])
-        except OverflowError:
-            raise UsageError(f"{name.replace('_', '-')} {_shown(arguments[name])} is out of range") from None
-        except ValidationError as error:
-            what = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise UsageError(
-                f"{name.replace('_', '-')} {_shown(arguments[name])}: {what[:1].lower() + what[1:]}"
-            ) from None
+        values[name] = _checked(name, parameter.annotation, arguments[name])
     return values
+
+
+def _checked(name: str, annotation: Any, value: Any) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        checked = _adapter(annotation).validate_python(value)
+        _refuse_larger(checked)
+    except OverflowError:
+        raise UsageError(f"{name.replace('_', '-')} {_shown(value)} is out of range") from None
+    except ValidationError as error:
+        what = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{name.replace('_', '-')} {_shown(value)}: {what[:1].lower() + what[1:]}") from None
+    return checked
 
 
 @lru_cache(maxsize=512)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from core.commands.checks import After, Before, Within
 
 _SPAN = re.compile(r"(?:in\s+|\+)(\d+(?:\.\d+)?)\s*([smhdw])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -80,26 +80,26 @@ def _slug(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(clean_text)]
+Text = Annotated[str, After(clean_text)]
 """Text of any length."""
 
-Line = Annotated[str, AfterValidator(_line)]
+Line = Annotated[str, After(_line)]
 """One line of at most 500 characters, without control characters."""
 
-Time = Annotated[datetime, BeforeValidator(_time)]
+Time = Annotated[datetime, Before(_time)]
 """An aware time in UTC. Without an offset it is local; ``+2h`` counts from now."""
 
-TaskRef = Annotated[int | UUID, BeforeValidator(_task)]
+TaskRef = Annotated[int | UUID, Before(_task)]
 """A task by its number (``42``, ``#42``) or its id."""
 
-RunRef = Annotated[str, BeforeValidator(_run)]
+RunRef = Annotated[str, Before(_run)]
 """A run as ``TASK.ATTEMPT``, by its id, or by its task (then the latest)."""
 
-Slug = Annotated[str, AfterValidator(_slug)]
+Slug = Annotated[str, After(_slug)]
 """The id of a project or the name of an agent."""
 
-Priority = Annotated[int, Field(ge=1, le=5)]
+Priority = Annotated[int, Within(ge=1, le=5)]
 """1 to 5, 5 is the highest."""
 
-Usd = Annotated[Decimal, Field(gt=0, max_digits=14, decimal_places=6)]
+Usd = Annotated[Decimal, Within(gt=0, max_digits=14, decimal_places=6)]
 """An amount of US dollars above zero."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from config.settings import Settings
+from config.settings import KnowledgeSettings, Settings
 from core.knowledge import context as contexts
 from core.knowledge.context import choose
 from core.knowledge.gathering import Candidate, Work, tokens_of
@@ -342,7 +342,7 @@ async def test_how_much_a_run_is_told_is_a_setting(quay: Quay) -> None:
     await quay.project()
     await quay.do("knowledge.add", text=("Write docstrings in the active voice.",), category="standard")
     task = await quay.task("Anything")
-    settings = Settings.model_validate({"knowledge": {"context_tokens": 0}})
+    settings = Settings(knowledge=KnowledgeSettings(context_tokens=0))
     quay.context = replace(quay.context, settings=settings)
     shown = await quay.do("context", task=task, now=True)
     assert (shown.budget, shown.items) == (0, ())

@@ -51,7 +51,7 @@ def keeper_of(db: Database, index: str) -> Keeping:
     """As an engine has one."""
     from types import SimpleNamespace
 
-    from config.settings import Settings
+    from config.settings import KnowledgeSettings, Settings
     from core.workspace import repository
 
     async def opened(path: str) -> repository.Repository:
@@ -62,7 +62,7 @@ def keeper_of(db: Database, index: str) -> Keeping:
         db=db,
         paths=None,
         environ={},
-        settings=Settings.model_validate({"knowledge": {"index": index}}),
+        settings=Settings(knowledge=KnowledgeSettings(index=index)),
         repository=opened,
         default_base=repository.default_base,
     )

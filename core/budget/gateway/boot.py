@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,16 @@ class Boot:
     def to_json(self) -> str:
         """One line."""
         places = {name: str(getattr(self.paths, name)) for name in ("config", "state", "database")}
-        value = {"dsn": self.dsn, "paths": places, "settings": self.settings.model_dump(), "version": self.version}
+        value = {"dsn": self.dsn, "paths": places, "settings": asdict(self.settings), "version": self.version}
         return json.dumps(value)
 
     def mark(self) -> str:
         """What a gateway of this program with these settings calls itself: another one is replaced."""
-        settings = GatewaySettings(**self.settings.model_dump())  # 60 and 60.0 are the same
-        told = json.dumps([self.version, settings.model_dump()], sort_keys=True)
+        settings = {
+            name: float(value) if isinstance(value, int) else value  # 60 and 60.0 are the same
+            for name, value in asdict(self.settings).items()
+        }
+        told = json.dumps([self.version, settings], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
