@@ -143,7 +143,7 @@ class QuarterdeckApp(App[int]):
 
     def tick(self) -> None:
         """Time has passed: paint what looks at the clock where it differs, so that an age grows also while nothing happens."""
-        for screen in {self.screen, self._base_screen()}:
+        for screen in {self.screen, self._base_screen()} if self.screen_stack else ():  # at the end there is none
             if isinstance(screen, BaseScreen):
                 screen.tick()
             elif screen is not None:

@@ -349,6 +349,13 @@ async def test_time_is_told_by_itself(seen_day: str, tmp_path: Path, monkeypatch
         await until(lambda: "17m" in seen(app), pilot)
 
 
+async def test_time_passes_before_the_screen_is_built_and_after_it_is_gone(seen_day: str, tmp_path: Path) -> None:
+    async with at_the_screen(seen_day, tmp_path) as pilot:
+        app: Any = pilot.app
+        type(app.screen)().tick()
+    app.tick()
+
+
 async def test_hostile_texts_are_shown_as_they_are(day: str, tmp_path: Path) -> None:
     evil = "[red]x[/red] \x1b[2J\x1b]52;c;aGk=\x07 \u202eesrever\u202c \u200bhidden 👩‍👩‍👧"
     await value_of(day, "update task_body set title = $1 where task = 3", evil)

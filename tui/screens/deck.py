@@ -105,7 +105,9 @@ class DeckScreen(BaseScreen):
         panels.refresh(layout=True)
 
     def repaint_bars(self) -> None:
-        """The lines around; the banner takes a line of the panels."""
+        """The lines around; the banner takes a line of the panels. Not before they are there: the first state of the whole may be the quicker."""
+        if not self.is_mounted:
+            return
         had = self.query_one("#banner").display
         super().repaint_bars()
         if had != self.query_one("#banner").display:
