@@ -5,10 +5,18 @@ from typing import Any
 from pytest_textual_snapshot import SVGImageExtension
 from textual.pilot import Pilot
 
-from tests.tui.screen_kit import settled
+from tests.tui.screen_kit import seen, settled
 
 SIZES = ((80, 24), (120, 40), (200, 50))
 THEMES = ("dark", "ansi", "mono")
+
+
+async def still(pilot: Pilot[Any]) -> None:
+    """Wait until nothing moves any more: what a screen lays out or draws for another size comes a moment after it."""
+    before = None
+    while before != (now := seen(pilot.app)):
+        before = now
+        await pilot.pause(0.05)
 
 
 async def photograph(
@@ -24,7 +32,7 @@ async def photograph(
             app.use_theme(theme)
             await pilot.pause()
             await settled(pilot)
-            await pilot.pause(0.05)
+            await still(pilot)
             title = f"{name}{columns}x{lines}-{theme}"
             if app.export_screenshot() != pictures(name=title):
                 wrong.append(title)

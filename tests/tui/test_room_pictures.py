@@ -9,7 +9,7 @@ from pytest_textual_snapshot import SVGImageExtension
 from textual.pilot import Pilot
 
 from core.commands.doctor import Finding
-from tests.tui.pictures_kit import SIZES, THEMES, photograph
+from tests.tui.pictures_kit import SIZES, THEMES, photograph, still
 from tests.tui.screen_kit import at_the_screen, settled, type_
 from tui.screens.doctor import DoctorPanel
 from tui.store import Connection
@@ -128,8 +128,7 @@ async def test_in_trouble(snapshot: Any, seen_rich: str, tmp_path: Path, place: 
         for (columns, lines), theme in DIAGONAL:
             await pilot.resize_terminal(columns, lines)
             app.use_theme(theme)
-            for _ in range(3):
-                await pilot.pause(0.05)
+            await still(pilot)
             assert "as of" in app.trouble
             assert app.export_screenshot() == snapshot.use_extension(SVGImageExtension)(
                 name=f"{columns}x{lines}-{theme}"
