@@ -6,10 +6,11 @@ heartbeat, whose commit does, and a server that crashed in between is told again
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections import OrderedDict, defaultdict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -123,21 +124,23 @@ class Books:
         grant = await self._reserve(ask, digest, patient=patience > 0)
         if grant.outcome != "busy" or patience <= 0:
             return grant
-        deadline = asyncio.get_running_loop().time() + patience
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience
         place = (grant.budget, grant.key)
         turn = self._turns[place]
         try:
-            async with asyncio.timeout_at(deadline), turn:
-                while grant.outcome == "busy":
+            async with _by(deadline, turn):
+                while grant.outcome == "busy" and loop.time() < deadline:
                     async with self._settled:
-                        await _notified(self._settled, RETRY)
+                        await _notified(self._settled, min(RETRY, deadline - loop.time()))
+                    # Never cut off by the deadline: what is granted behind our back would be given back under the next try.
                     grant = await self._reserve(ask, digest, patient=True)
         except TimeoutError:
-            grant = await self._reserve(ask, digest, patient=False)
+            pass
         finally:
             if not turn.locked():
                 self._turns.pop(place, None)
-        return grant
+        return grant if grant.outcome != "busy" else await self._reserve(ask, digest, patient=False)
 
     async def _reserve(self, ask: Ask, digest: bytes, *, patient: bool) -> Grant:
         """One try. A caller that goes away, or a reply that is lost, leaves nothing reserved."""
@@ -271,6 +274,17 @@ class Books:
 def digest_of(token: str) -> bytes:
     """What the database knows of a token."""
     return hashlib.sha256(token.encode("utf-8", "replace")).digest()
+
+
+@contextlib.asynccontextmanager
+async def _by(deadline: float, turn: asyncio.Lock) -> AsyncIterator[None]:
+    """Have the turn, where it comes before the deadline. Raises TimeoutError."""
+    async with asyncio.timeout_at(deadline):
+        await turn.acquire()
+    try:
+        yield
+    finally:
+        turn.release()
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
