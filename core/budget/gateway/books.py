@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from typing import Any
@@ -46,6 +46,7 @@ class Books:
         self._turns: dict[object, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._settled = asyncio.Condition()
         self._circuits = asyncio.Lock()
+        self._unsaid: Counter[str] = Counter()
         self._known: OrderedDict[bytes, tuple[float, Bearer]] = OrderedDict()
         self._pending = 0
         self._give_up_at: float | None = None
@@ -246,7 +247,12 @@ class Books:
     def health(self, service: str, circuit: Circuit, *, opened: bool) -> None:
         """Store what became of a circuit, and tell a person when it has ``opened``; whether or not the caller stays."""
         if self._group is not None:
+            self._unsaid[service] += 1
             self._group.create_task(self._health(service, circuit, opened=opened))
+
+    def unsaid(self) -> frozenset[str]:
+        """The services of whose circuit the database has not heard the last word yet."""
+        return frozenset(+self._unsaid)
 
     async def _health(self, service: str, circuit: Circuit, *, opened: bool) -> None:
         try:
@@ -264,6 +270,8 @@ class Books:
         except asyncpg.PostgresError:
             log.exception("the circuit of service %s could not be stored", service)
             return
+        finally:
+            self._unsaid[service] -= 1
         self._ring("service")
 
     def _ring(self, *topics: str) -> None:

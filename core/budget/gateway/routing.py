@@ -103,8 +103,13 @@ class Services:
         """Read services, circuits and the price lists that they need; forget the keys, to be read again. Raises
         UnavailableError.
         """
+        unsaid, epochs = self._books.unsaid(), {name: circuit.epoch for name, circuit in self._circuits.items()}
         async with self._db.connection() as connection:
             found = await budget.services(connection)
+        for service in found:
+            circuit = self._circuits.setdefault(service.name, Circuit())
+            if service.name not in unsaid and circuit.epoch == epochs.get(service.name, circuit.epoch):
+                _take_circuit(circuit, service)
         catalogues = {service.catalogue or CATALOGUES[service.provider] for service in found}
         if self._catalogues is not None and not catalogues <= self._catalogues:
             self._book = await read_catalogue(catalogues | self._catalogues)
@@ -116,19 +121,8 @@ class Services:
             for protocol, providers in PROTOCOLS.items()
         }
         self._keys.clear()
-        for service in found:
-            self._take_circuit(service)
         for name in set(self._circuits) - set(self._services):
             del self._circuits[name]
-
-    def _take_circuit(self, service: Service) -> None:
-        """What another gateway or a person has said of it; our own knowledge goes before the database's while it
-        is open here.
-        """
-        until = service.open_until if service.circuit != "closed" else None
-        known = self._circuits.setdefault(service.name, Circuit())
-        if (known.until is None) != (until is None):
-            known.put(until=until, failures=service.failures, reason=service.reason)
 
     def circuit(self, service: Service) -> Circuit:
         """The circuit of a service."""
@@ -233,6 +227,13 @@ class Services:
             opened = is_open and before == "closed" and circuit.opens_in(datetime.now(UTC)) >= TOLD_SECONDS
             self._books.health(service.name, circuit, opened=opened)
         return is_open
+
+
+def _take_circuit(known: Circuit, service: Service) -> None:
+    """What another gateway or a person has said of it; what has been found here since goes before the database's word."""
+    until = service.open_until if service.circuit != "closed" else None
+    if (known.until is None) != (until is None):
+        known.put(until=until, failures=service.failures, reason=service.reason)
 
 
 def mapped(model_map: Mapping[str, str], model: str) -> str:
