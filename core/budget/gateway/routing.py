@@ -11,6 +11,7 @@ from config.errors import UnavailableError
 from core.budget.gateway.books import Books
 from core.budget.gateway.circuit import Circuit, Passage, Trouble
 from core.budget.outputs import CAUTIOUS, most_output
+from core.budget.patterns import closest
 from core.budget.prices import CATALOGUES, LONG_WINDOW, Card, PriceBook, Rates, Used, read_catalogue
 from core.budget.wire.base import Demand, Terms, Wire, input_bound
 from core.secrets.store import SecretStore, find, service_key
@@ -238,10 +239,7 @@ def _take_circuit(known: Circuit, service: Service) -> None:
 
 def mapped(model_map: Mapping[str, str], model: str) -> str:
     """The model that a service speaks in place of another."""
-    for glob, target in model_map.items():
-        if fnmatchcase(model, glob):
-            return str(target)
-    return model
+    return closest(model_map, model) or model
 
 
 def unpriced(service: Service, model: str) -> str:
