@@ -155,13 +155,20 @@ class Services:
         return frozenset(self._used_keys)
 
     def chain(self, wire: Wire, model: str) -> Chain:
-        """The service that takes this model, and who stands in for it, one after the other."""
-        heads = [s for s in self._heads.get(wire.provider, []) if serves(s, model)]
-        if not heads:
+        """The service that takes this model, and who stands in for it, one after the other.
+
+        The first such chain in which not all are suspended: a stand-in that would take the model as well answers as the
+        stand-in that it was declared to be.
+        """
+        chains = [self._from(s, wire) for s in self._heads.get(wire.provider, []) if serves(s, model)]
+        if not chains:
             return Chain(())
+        return next((chain for chain in chains if any(not link.suspended for link in chain.links)), chains[0])
+
+    def _from(self, head: Service, wire: Wire) -> Chain:
         links: list[Service] = []
         foreign: Service | None = None
-        at: Service | None = next((s for s in heads if not s.suspended), heads[0])
+        at: Service | None = head
         while at is not None and at not in links:
             if at.provider not in PROTOCOLS[wire.provider]:
                 foreign = at
