@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from core.budget.gateway.books import Books
-from core.budget.gateway.circuit import WRONG_KEY, Circuit
+from core.budget.gateway.circuit import WRONG_KEY, Circuit, Trouble
 from core.budget.gateway.routing import Services
 from core.budget.prices import PriceBook
 from core.secrets import FileStore
@@ -30,11 +30,13 @@ class Known:
         (service,) = self.services._services.values()
         return self.services.circuit(service)
 
-    def finds_a_wrong_key(self) -> None:
+    def finds(self, trouble: Trouble | None) -> None:
         (service,) = self.services._services.values()
+        if self.circuit.until:
+            self.circuit.until = datetime.now(UTC)
         passage = self.circuit.enter(datetime.now(UTC))
         assert passage is not None
-        self.services.report(service, passage, WRONG_KEY)
+        self.services.report(service, passage, trouble)
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ async def test_a_circuit_that_opens_while_services_are_read_stays_open(known: Kn
         await known.db.execute("lock table circuit in access exclusive mode")
         loading = asyncio.create_task(known.services.load())
         await until(lambda: looker.fetchval(WAITS))
-        known.finds_a_wrong_key()
+        known.finds(WRONG_KEY)
     await loading
     assert known.circuit.state == "open"
     await until(lambda: looker.fetchval("select state = 'open' from circuit"))
@@ -71,7 +73,7 @@ async def test_a_circuit_that_opens_while_services_are_read_stays_open(known: Kn
 async def test_a_circuit_of_which_the_database_has_not_heard_yet_stays_open(known: Known) -> None:
     async with known.db.transaction():
         await known.db.execute("select from circuit for update")
-        known.finds_a_wrong_key()
+        known.finds(WRONG_KEY)
         await known.services.load()
         assert known.circuit.state == "open"
     await until(lambda: known.db.fetchval("select state = 'open' from circuit"))
@@ -79,3 +81,13 @@ async def test_a_circuit_of_which_the_database_has_not_heard_yet_stays_open(know
     await until(lambda: not known.services._books.unsaid())
     await known.services.load()
     assert known.circuit.state == "closed", "a person has closed it"
+
+
+async def test_a_service_that_stays_down_is_told_once_though_its_first_pauses_are_short(known: Known) -> None:
+    down = "select count(*) from alert where kind = 'down'"
+    for outage in (1, 2):
+        for _ in range(20):
+            known.finds(Trouble("server", "the provider answered 503"))
+        await until(lambda: not known.services._books.unsaid())
+        assert await known.db.fetchval(down) == outage
+        known.finds(None)

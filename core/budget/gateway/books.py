@@ -244,17 +244,17 @@ class Books:
             return
         self._ring("budget", f"notice:{run}")
 
-    def health(self, service: str, circuit: Circuit, *, opened: bool) -> None:
-        """Store what became of a circuit, and tell a person when it has ``opened``; whether or not the caller stays."""
+    def health(self, service: str, circuit: Circuit, *, tell: bool) -> None:
+        """Store what became of a circuit, and tell a person of it where that is asked for; whether or not the caller stays."""
         if self._group is not None:
             self._unsaid[service] += 1
-            self._group.create_task(self._health(service, circuit, opened=opened))
+            self._group.create_task(self._health(service, circuit, tell=tell))
 
     def unsaid(self) -> frozenset[str]:
         """The services of whose circuit the database has not heard the last word yet."""
         return frozenset(+self._unsaid)
 
-    async def _health(self, service: str, circuit: Circuit, *, opened: bool) -> None:
+    async def _health(self, service: str, circuit: Circuit, *, tell: bool) -> None:
         try:
             async with (
                 self._circuits,
@@ -262,7 +262,7 @@ class Books:
             ):  # in turn, so that the last word is stored last
                 state, until, reason = circuit.state, circuit.until, circuit.reason
                 await budget.store_circuit(connection, service, state, until, circuit.failures, reason)
-                if opened:
+                if tell:
                     text = f"service {service} is down: {reason}"
                     await budget.add_alert(connection, "down", "service", service, text, period=until)
         except UnavailableError:

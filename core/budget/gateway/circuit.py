@@ -198,6 +198,8 @@ class Circuit:
         self.reason = reason
         self.epoch = next(_EPOCHS)
         """Another one whenever it opens or closes."""
+        self.told = False
+        """Whether a person has heard that it is out of order, since it last was well."""
         self._probe: Passage | None = None
 
     @property
@@ -259,4 +261,5 @@ class Circuit:
         """Set the state, as somebody else has found it. Calls under way began in another one, if it opens or closes."""
         if until is not None or self.until is not None:
             self.epoch, self._probe = next(_EPOCHS), None
+            self.told = self.told and until is not None
         self.until, self.failures, self.reason = until, failures, reason

@@ -232,8 +232,9 @@ class Services:
             is_open = circuit.fail(trouble, datetime.now(UTC), passage)
             changed = is_open or before != circuit.state
         if changed:
-            opened = is_open and before == "closed" and circuit.opens_in(datetime.now(UTC)) >= TOLD_SECONDS
-            self._books.health(service.name, circuit, opened=opened)
+            news = is_open and not circuit.told and circuit.opens_in(datetime.now(UTC)) >= TOLD_SECONDS
+            circuit.told = circuit.told or news
+            self._books.health(service.name, circuit, tell=news)
         return is_open
 
 
@@ -242,6 +243,7 @@ def _take_circuit(known: Circuit, service: Service) -> None:
     until = service.open_until if service.circuit != "closed" else None
     if (known.until is None) != (until is None):
         known.put(until=until, failures=service.failures, reason=service.reason)
+        known.told = known.opens_in(datetime.now(UTC)) >= TOLD_SECONDS  # by whoever found it
 
 
 def mapped(model_map: Mapping[str, str], model: str) -> str:
