@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
 from config.errors import UnavailableError, UsageError
 from core.budget import listed
 from core.budget.outputs import most_output
+from core.budget.patterns import closest
 from storage.queries.budget import Tokens
 
 MILLION = 1_000_000
@@ -196,11 +196,11 @@ class PriceBook:
     ) -> Card | None:
         """The prices of a model; None when nobody knows it.
 
-        ``overrides``: glob of models → prices in USD per million tokens; ``worst``: the prices of what nobody knows.
+        ``overrides``: glob of models → prices in USD per million tokens, the closest of which holds; ``worst``: the prices of what nobody knows.
         """
-        for glob, prices in (overrides or {}).items():
-            if fnmatchcase(model, glob):
-                return _limited(own_card(json.dumps(prices, sort_keys=True), known=True), model)
+        own = closest(overrides or {}, model)
+        if own is not None:
+            return _limited(own_card(json.dumps(own, sort_keys=True), known=True), model)
         card = self._listed(catalogue or CATALOGUES[provider], model, now)
         if card is None and worst:
             return _limited(own_card(json.dumps(worst, sort_keys=True), known=False), model)

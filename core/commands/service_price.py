@@ -31,7 +31,10 @@ async def price_service(
     most_output: Annotated[int | None, Within(ge=1, le=LARGEST_WINDOW), "most tokens that the model says"] = None,
     worst: Annotated[bool, "what a model is billed at that nobody knows"] = False,
 ) -> Service:
-    """Set what a model costs at a service, before the price list; with --worst, what an unknown model counts as."""
+    """Set what a model costs at a service, before the price list; with --worst, what an unknown model counts as.
+
+    Of several patterns that fit a model the closest holds.
+    """
     if (model is None) != worst:
         raise UsageError(
             "it is not clear which model is meant", "name a model, or say --worst for those that nobody knows"

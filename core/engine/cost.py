@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
+from core.budget.patterns import closest
 from core.events import Event, EventKind
 from storage.queries.budget import Basis, Service, Tokens
 from storage.queries.shipments import Told
@@ -58,9 +58,9 @@ def price_of(model: str | None, tokens: Tokens, services: Sequence[Service]) -> 
         if listed is not None:
             return Price(_micro(listed), "estimated")
         for service in services:
-            for glob, prices in service.prices.items():
-                if fnmatchcase(model, glob):
-                    return Price(_at(prices, tokens), "estimated")
+            own = closest(service.prices, model)
+            if own is not None:
+                return Price(_at(own, tokens), "estimated")
     worst = [_at(service.worst_price, tokens) for service in services if service.worst_price]
     return Price(max(worst), "imputed") if worst else None
 

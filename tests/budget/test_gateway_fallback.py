@@ -223,6 +223,19 @@ async def test_a_suspended_service_is_passed_over(pair: Pair) -> None:
     assert (await pair.ask())[1]["x-quarterdeck-service"] == "cheap"
 
 
+async def test_who_stands_in_for_a_suspended_service_speaks_its_own_model_and_says_so(pair: Pair) -> None:
+    await pair.db.execute("update service set suspended = true where name = 'main'")
+    await pair.reload()
+
+    async def stood_in() -> bool:
+        headers = (await pair.ask())[1]
+        return (headers["x-quarterdeck-service"], headers["x-quarterdeck-model"]) == ("cheap", "claude-small")
+
+    await until(stood_in)
+    assert await pair.db.fetchval("select instead_of from charge order by at desc limit 1") == "main/claude-big"
+    await until(lambda: pair.db.fetchval("select exists (select 1 from run_notice where kind = 'fallback')"))
+
+
 async def test_a_project_s_own_key_goes_before_the_shared_one(pair: Pair, tmp_path: Path) -> None:
     from core.secrets import FileStore, service_key
 

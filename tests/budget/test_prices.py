@@ -9,6 +9,7 @@ import pytest
 
 from config.errors import UsageError
 from core.budget.catalogue import dump
+from core.budget.gateway.routing import mapped
 from core.budget.prices import Card, PriceBook, Used, check_prices, own_card, read_catalogue
 from storage.queries.budget import Tokens
 
@@ -102,6 +103,16 @@ def test_a_person_s_price_goes_before_the_list(book: PriceBook) -> None:
 def test_prices_that_are_none_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         check_prices(wrong)
+
+
+def test_of_several_prices_of_a_person_the_closest_holds(book: PriceBook) -> None:
+    own = {"*": 1, "claude-*": 2, "claude-opus-*": 3, "claude-opus-5-5": 4}
+    overrides = {glob: {"input": usd, "output": usd} for glob, usd in own.items()}
+    for model, usd in {"gpt-5": 1, "claude-haiku": 2, "claude-opus-4": 3, "claude-opus-5-5": 4}.items():
+        card = book.card("anthropic", model, NOW, overrides=overrides)
+        assert card is not None
+        assert card.rates(0).input == usd * 1_000_000
+        assert mapped({glob: str(usd) for glob, usd in own.items()}, model) == str(usd)
 
 
 def test_a_cost_is_rounded_up_to_a_whole_micro_dollar() -> None:

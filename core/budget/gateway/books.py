@@ -6,10 +6,11 @@ heartbeat, whose commit does, and a server that crashed in between is told again
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
-from collections import OrderedDict, defaultdict
-from collections.abc import Mapping
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -45,6 +46,7 @@ class Books:
         self._turns: dict[object, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._settled = asyncio.Condition()
         self._circuits = asyncio.Lock()
+        self._unsaid: Counter[str] = Counter()
         self._known: OrderedDict[bytes, tuple[float, Bearer]] = OrderedDict()
         self._pending = 0
         self._give_up_at: float | None = None
@@ -123,21 +125,23 @@ class Books:
         grant = await self._reserve(ask, digest, patient=patience > 0)
         if grant.outcome != "busy" or patience <= 0:
             return grant
-        deadline = asyncio.get_running_loop().time() + patience
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience
         place = (grant.budget, grant.key)
         turn = self._turns[place]
         try:
-            async with asyncio.timeout_at(deadline), turn:
-                while grant.outcome == "busy":
+            async with _by(deadline, turn):
+                while grant.outcome == "busy" and loop.time() < deadline:
                     async with self._settled:
-                        await _notified(self._settled, RETRY)
+                        await _notified(self._settled, min(RETRY, deadline - loop.time()))
+                    # Never cut off by the deadline: what is granted behind our back would be given back under the next try.
                     grant = await self._reserve(ask, digest, patient=True)
         except TimeoutError:
-            grant = await self._reserve(ask, digest, patient=False)
+            pass
         finally:
             if not turn.locked():
                 self._turns.pop(place, None)
-        return grant
+        return grant if grant.outcome != "busy" else await self._reserve(ask, digest, patient=False)
 
     async def _reserve(self, ask: Ask, digest: bytes, *, patient: bool) -> Grant:
         """One try. A caller that goes away, or a reply that is lost, leaves nothing reserved."""
@@ -240,12 +244,17 @@ class Books:
             return
         self._ring("budget", f"notice:{run}")
 
-    def health(self, service: str, circuit: Circuit, *, opened: bool) -> None:
-        """Store what became of a circuit, and tell a person when it has ``opened``; whether or not the caller stays."""
+    def health(self, service: str, circuit: Circuit, *, tell: bool) -> None:
+        """Store what became of a circuit, and tell a person of it where that is asked for; whether or not the caller stays."""
         if self._group is not None:
-            self._group.create_task(self._health(service, circuit, opened=opened))
+            self._unsaid[service] += 1
+            self._group.create_task(self._health(service, circuit, tell=tell))
 
-    async def _health(self, service: str, circuit: Circuit, *, opened: bool) -> None:
+    def unsaid(self) -> frozenset[str]:
+        """The services of whose circuit the database has not heard the last word yet."""
+        return frozenset(+self._unsaid)
+
+    async def _health(self, service: str, circuit: Circuit, *, tell: bool) -> None:
         try:
             async with (
                 self._circuits,
@@ -253,7 +262,7 @@ class Books:
             ):  # in turn, so that the last word is stored last
                 state, until, reason = circuit.state, circuit.until, circuit.reason
                 await budget.store_circuit(connection, service, state, until, circuit.failures, reason)
-                if opened:
+                if tell:
                     text = f"service {service} is down: {reason}"
                     await budget.add_alert(connection, "down", "service", service, text, period=until)
         except UnavailableError:
@@ -261,6 +270,8 @@ class Books:
         except asyncpg.PostgresError:
             log.exception("the circuit of service %s could not be stored", service)
             return
+        finally:
+            self._unsaid[service] -= 1
         self._ring("service")
 
     def _ring(self, *topics: str) -> None:
@@ -271,6 +282,17 @@ class Books:
 def digest_of(token: str) -> bytes:
     """What the database knows of a token."""
     return hashlib.sha256(token.encode("utf-8", "replace")).digest()
+
+
+@contextlib.asynccontextmanager
+async def _by(deadline: float, turn: asyncio.Lock) -> AsyncIterator[None]:
+    """Have the turn, where it comes before the deadline. Raises TimeoutError."""
+    async with asyncio.timeout_at(deadline):
+        await turn.acquire()
+    try:
+        yield
+    finally:
+        turn.release()
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

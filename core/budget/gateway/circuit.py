@@ -196,7 +196,10 @@ class Circuit:
         """Open until then; None: closed."""
         self.failures = failures
         self.reason = reason
-        self._epoch = next(_EPOCHS)
+        self.epoch = next(_EPOCHS)
+        """Another one whenever it opens or closes."""
+        self.told = False
+        """Whether a person has heard that it is out of order, since it last was well."""
         self._probe: Passage | None = None
 
     @property
@@ -209,10 +212,10 @@ class Circuit:
     def enter(self, now: datetime) -> Passage | None:
         """Let a call pass; None when it may not. The first after the time is up is the one that tries."""
         if self.until is None:
-            return Passage(self._epoch)
+            return Passage(self.epoch)
         if now < self.until or self._probe is not None:
             return None
-        self._probe = Passage(self._epoch)
+        self._probe = Passage(self.epoch)
         return self._probe
 
     def opens_in(self, now: datetime) -> float:
@@ -223,7 +226,7 @@ class Circuit:
 
     def succeed(self, passage: Passage) -> bool:
         """A call went well; True when that changed something. One that began before the circuit opened says nothing."""
-        if passage.epoch != self._epoch:
+        if passage.epoch != self.epoch:
             return False
         changed = self.until is not None or self.failures > 0
         self.put(until=None, failures=0, reason=None)
@@ -235,7 +238,7 @@ class Circuit:
         One that began in an earlier state only lengthens a pause, where the provider has said how long it is.
         """
         until = self.until
-        if passage.epoch != self._epoch:
+        if passage.epoch != self.epoch:
             if until is not None and trouble.seconds is not None:
                 self.until = max(until, now + timedelta(seconds=trouble.seconds))
             return until is not None
@@ -257,5 +260,6 @@ class Circuit:
     def put(self, *, until: datetime | None, failures: int, reason: str | None) -> None:
         """Set the state, as somebody else has found it. Calls under way began in another one, if it opens or closes."""
         if until is not None or self.until is not None:
-            self._epoch, self._probe = next(_EPOCHS), None
+            self.epoch, self._probe = next(_EPOCHS), None
+            self.told = self.told and until is not None
         self.until, self.failures, self.reason = until, failures, reason

@@ -11,6 +11,7 @@ from config.errors import UnavailableError
 from core.budget.gateway.books import Books
 from core.budget.gateway.circuit import Circuit, Passage, Trouble
 from core.budget.outputs import CAUTIOUS, most_output
+from core.budget.patterns import closest
 from core.budget.prices import CATALOGUES, LONG_WINDOW, Card, PriceBook, Rates, Used, read_catalogue
 from core.budget.wire.base import Demand, Terms, Wire, input_bound
 from core.secrets.store import SecretStore, find, service_key
@@ -103,8 +104,13 @@ class Services:
         """Read services, circuits and the price lists that they need; forget the keys, to be read again. Raises
         UnavailableError.
         """
+        unsaid, epochs = self._books.unsaid(), {name: circuit.epoch for name, circuit in self._circuits.items()}
         async with self._db.connection() as connection:
             found = await budget.services(connection)
+        for service in found:
+            circuit = self._circuits.setdefault(service.name, Circuit())
+            if service.name not in unsaid and circuit.epoch == epochs.get(service.name, circuit.epoch):
+                _take_circuit(circuit, service)
         catalogues = {service.catalogue or CATALOGUES[service.provider] for service in found}
         if self._catalogues is not None and not catalogues <= self._catalogues:
             self._book = await read_catalogue(catalogues | self._catalogues)
@@ -116,19 +122,8 @@ class Services:
             for protocol, providers in PROTOCOLS.items()
         }
         self._keys.clear()
-        for service in found:
-            self._take_circuit(service)
         for name in set(self._circuits) - set(self._services):
             del self._circuits[name]
-
-    def _take_circuit(self, service: Service) -> None:
-        """What another gateway or a person has said of it; our own knowledge goes before the database's while it
-        is open here.
-        """
-        until = service.open_until if service.circuit != "closed" else None
-        known = self._circuits.setdefault(service.name, Circuit())
-        if (known.until is None) != (until is None):
-            known.put(until=until, failures=service.failures, reason=service.reason)
 
     def circuit(self, service: Service) -> Circuit:
         """The circuit of a service."""
@@ -160,13 +155,20 @@ class Services:
         return frozenset(self._used_keys)
 
     def chain(self, wire: Wire, model: str) -> Chain:
-        """The service that takes this model, and who stands in for it, one after the other."""
-        heads = [s for s in self._heads.get(wire.provider, []) if serves(s, model)]
-        if not heads:
+        """The service that takes this model, and who stands in for it, one after the other.
+
+        The first such chain in which not all are suspended: a stand-in that would take the model as well answers as the
+        stand-in that it was declared to be.
+        """
+        chains = [self._from(s, wire) for s in self._heads.get(wire.provider, []) if serves(s, model)]
+        if not chains:
             return Chain(())
+        return next((chain for chain in chains if any(not link.suspended for link in chain.links)), chains[0])
+
+    def _from(self, head: Service, wire: Wire) -> Chain:
         links: list[Service] = []
         foreign: Service | None = None
-        at: Service | None = next((s for s in heads if not s.suspended), heads[0])
+        at: Service | None = head
         while at is not None and at not in links:
             if at.provider not in PROTOCOLS[wire.provider]:
                 foreign = at
@@ -230,17 +232,23 @@ class Services:
             is_open = circuit.fail(trouble, datetime.now(UTC), passage)
             changed = is_open or before != circuit.state
         if changed:
-            opened = is_open and before == "closed" and circuit.opens_in(datetime.now(UTC)) >= TOLD_SECONDS
-            self._books.health(service.name, circuit, opened=opened)
+            news = is_open and not circuit.told and circuit.opens_in(datetime.now(UTC)) >= TOLD_SECONDS
+            circuit.told = circuit.told or news
+            self._books.health(service.name, circuit, tell=news)
         return is_open
+
+
+def _take_circuit(known: Circuit, service: Service) -> None:
+    """What another gateway or a person has said of it; what has been found here since goes before the database's word."""
+    until = service.open_until if service.circuit != "closed" else None
+    if (known.until is None) != (until is None):
+        known.put(until=until, failures=service.failures, reason=service.reason)
+        known.told = known.opens_in(datetime.now(UTC)) >= TOLD_SECONDS  # by whoever found it
 
 
 def mapped(model_map: Mapping[str, str], model: str) -> str:
     """The model that a service speaks in place of another."""
-    for glob, target in model_map.items():
-        if fnmatchcase(model, glob):
-            return str(target)
-    return model
+    return closest(model_map, model) or model
 
 
 def unpriced(service: Service, model: str) -> str:
