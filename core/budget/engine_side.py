@@ -10,7 +10,7 @@ In the order of a run's life:
 4. On a bell with the topic ``notice:<run>``, and with each sweep: :func:`take_notices`; each becomes an event of its
    run (``status`` for ``fallback``, ``error`` else). A notice ``budget`` or ``service`` says that the model has been
    refused: an agent that half a minute later has neither ended by itself nor been answered (:func:`refused_runs`) is
-   interrupted.
+   interrupted. One of kind ``provider`` says that trouble of the provider's was passed on: the run goes on as it likes.
 5. At the end of every run: :func:`end_run` (its token dies, its cost is the ledger's). If the agent did not succeed,
    :func:`why_refused`; with a ``Refused`` of kind ``budget`` the attempt is no failure: :func:`hand_over` names an
    agent that speaks the protocol of the next service, if there is one; else, in one transaction, :func:`wait` and

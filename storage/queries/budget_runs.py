@@ -53,11 +53,11 @@ async def take_notices(connection: asyncpg.Connection, engine: int) -> list[Noti
 
 
 async def last_refusal(connection: asyncpg.Connection, run: int) -> Refused | None:
-    """Why the last call of a run was refused; None when it was answered. Index: run_notice_run."""
+    """Why the last call of a run was refused, or what its provider failed with; None when it was answered. Index: run_notice_run."""
     row = await connection.fetchrow(
         """select n.kind, n.text, n.data, n.at, extract(epoch from budget_reopens(n.data ->> 'service') - clock_timestamp())::float8 as reopens
              from run_notice n
-            where n.run = $1 and n.kind in ('budget', 'service')
+            where n.run = $1 and n.kind in ('budget', 'service', 'provider')
               and not exists (select 1 from charge c join run r on r.number = n.run
                                where c.task = r.task and c.run = n.run and c.at > n.at and c.status <> 'released')
             order by n.id desc limit 1""",
@@ -68,7 +68,7 @@ async def last_refusal(connection: asyncpg.Connection, run: int) -> Refused | No
     data: Mapping[str, Any] = row["data"]
     pauses = [seconds for seconds in (data.get("retry_seconds"), row["reopens"]) if seconds is not None]
     return Refused(
-        kind=row["kind"],
+        kind="budget" if row["kind"] == "budget" else "service",
         text=row["text"],
         service=data.get("service"),
         budget=data.get("budget"),

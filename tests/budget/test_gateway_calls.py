@@ -1,7 +1,9 @@
 """Calls through the gateway: what passes, what is refused, what is charged."""
 
 import asyncio
+import contextlib
 import json
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import asyncpg
 import pytest
 import yarl
 
+from core.budget import engine_side
 from tests.budget.gate import (
     account,
     add_runs,
@@ -160,6 +163,35 @@ async def test_an_error_of_the_provider_passes_as_it_is_and_costs_nothing(house:
         assert answer.status == 400
         assert (await answer.json())["error"]["message"] == "it is 400"
     assert (await house.charge())["status"] == "released"
+
+
+@pytest.mark.parametrize("wish", [{"status": 500}, {"out": 50, "break": 3}])
+async def test_an_attempt_that_ends_with_trouble_of_the_provider_s_has_not_failed(
+    house: House, wish: dict[str, Any]
+) -> None:
+    with contextlib.suppress(aiohttp.ClientPayloadError):
+        await (await house.messages(wish, stream=True)).read()
+    await until(lambda: house.db.fetchval("select exists (select 1 from run_notice where kind = 'provider')"))
+    refused = await engine_side.why_refused(house.db, house.run)
+    assert refused is not None
+    assert refused.kind == "service"
+    assert refused.text.startswith("service main: ")
+    assert await engine_side.refused_runs(house.db, await house.db.fetchval("select engine from run"), 0.0) == {}
+    await (await house.messages({"out": 1})).read()
+    assert await engine_side.why_refused(house.db, house.run) is None
+
+
+async def test_a_log_that_cannot_be_written_costs_no_call_and_no_money(migrated_database: str, tmp_path: Path) -> None:
+    async with _house(migrated_database, tmp_path, log="calls") as house:
+        logs = boot_for(migrated_database, tmp_path).paths.logs
+        shutil.rmtree(logs)
+        logs.write_text("in the way")
+        answer = await house.messages({"in": 10, "out": 5})
+        assert answer.status == 200
+        await answer.read()
+        charge = await house.charge()
+        assert (charge["status"], charge["tokens_output"]) == ("settled", 5)
+        await nothing_open(house.db)
 
 
 async def test_a_client_that_hangs_up_pays_what_was_streamed(house: House) -> None:

@@ -45,12 +45,19 @@ ANSWER = {
 }
 
 
+USAGE = (
+    "input_tokens", "output_tokens", "cache_creation", "cache_read_input_tokens", "server_tool_use", "iterations", "service_tier", "prompt_tokens",
+    "prompt_tokens_details", "completion_tokens_details", "input_tokens_details", "output_tokens_details", "promptTokensDetails",
+    "candidatesTokensDetails", "thoughtsTokenCount", "cachedContentTokenCount", "server_side_tool_usage_details",
+)  # fmt: skip
+
+
 @asynccontextmanager
-async def rude_provider() -> AsyncIterator[str]:
-    """A provider that takes every request and answers with nonsense; its address."""
+async def rude_provider(said: dict[str, Any]) -> AsyncIterator[str]:
+    """A provider that takes every request and answers with ``said``; its address."""
 
     async def answer(_request: web.Request) -> web.Response:
-        return web.Response(body=json.dumps(ANSWER).encode(), content_type="application/json")
+        return web.Response(body=json.dumps(said).encode(), content_type="application/json")
 
     app = web.Application()
     app.router.add_post("/{path:.*}", answer)
@@ -68,7 +75,7 @@ async def door(migrated_database: str, tmp_path: Path) -> AsyncIterator[tuple[st
     """(address, run token, database) of a gateway with a service for each protocol."""
     db = await connect(migrated_database)
     (run,) = await add_runs(db)
-    async with rude_provider() as provider:
+    async with rude_provider(ANSWER) as provider:
         for name in ("anthropic", "openai", "gemini"):
             await add_service(db, name, provider, provider=name)
         async with gateway(
@@ -97,3 +104,40 @@ async def test_no_request_of_an_agent_breaks_the_gateway(door: tuple[str, str, a
             assert answer.status == 200
     await nothing_open(db)
     assert not await books(db)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_no_answer_of_a_provider_is_held_up_by_how_it_counts(
+    migrated_database: str, tmp_path: Path, path: str
+) -> None:
+    said: dict[str, Any] = {}
+    db = await connect(migrated_database)
+    (run,) = await add_runs(db)
+    async with rude_provider(said) as provider:
+        for name in ("anthropic", "openai", "gemini"):
+            await add_service(db, name, provider, provider=name)
+        boot = boot_for(migrated_database, tmp_path)
+        headers = {"x-api-key": await token_for(migrated_database, run)}
+        async with (
+            gateway(boot, "anthropic", "openai", "gemini") as url,
+            aiohttp.ClientSession(headers=headers) as http,
+        ):
+            answers = [
+                {holder: {name: value}} for holder in ("usage", "usageMetadata") for name in USAGE for value in VALUES
+            ]
+            answers += [
+                {holder: value}
+                for holder in ("usage", "usageMetadata", "output", "choices", "content")
+                for value in VALUES
+            ]
+            wrong = []
+            for answer in answers:
+                said.clear()
+                said.update(answer)
+                async with http.post(url + path, data=json.dumps(PATHS[path])) as got:
+                    if got.status != 200 or await got.json() != json.loads(json.dumps(answer)):
+                        wrong.append((answer, got.status))
+            assert not wrong, (len(wrong), wrong[:5])
+            await nothing_open(db)
+            assert not await books(db)
+    await db.close()

@@ -30,6 +30,9 @@ UNDER_WAY = 256
 
 ERROR_BYTES = 1_000_000
 
+UNREADABLE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError)
+"""What a count that has not the form of its protocol may raise when it is read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Means:
@@ -95,6 +98,8 @@ class Exchange:
         self._reader: Reader = call.wire.reader(call.demand, call.body)
         self.sent = False
         self._settled = False
+        self._unreadable = False
+        """Whether the answer has a form that its protocol does not have: it is passed on, and what it counts is not known."""
 
     async def run(self) -> web.StreamResponse | No:
         note: str | None = None
@@ -143,6 +148,8 @@ class Exchange:
             return No(
                 Refusal.UNAVAILABLE, f"service {self._service.name}: {trouble.reason}", service=self._service.name
             )
+        if trouble:
+            self._tell(trouble)
         if trouble and trouble.kind == "key":
             message = f"the provider of service {self._service.name} does not accept its key; set another with"
             return refuse(
@@ -153,7 +160,6 @@ class Exchange:
 
     async def _pass(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         """Pass the answer on, part by part, as it comes."""
-        reader = self._reader
         response = web.StreamResponse(
             status=answer.status, headers=headers.back(answer.headers, self._service.name, self._quoted.model)
         )
@@ -169,7 +175,7 @@ class Exchange:
                 silence.reschedule(loop.time() + longest)
                 async for chunk in answer.content.iter_any():
                     silence.reschedule(None)  # how long the client takes is no silence of the provider
-                    passed = reader.feed(chunk)
+                    passed = self._read(chunk)
                     if passed:
                         await _to_client(response, response.write(passed))
                     journal.passed(self._quoted.ask.id, chunk)
@@ -181,7 +187,7 @@ class Exchange:
             TimeoutError,
         ) as error:
             broken = f"the provider broke off ({type(error).__name__})"
-        tail = reader.close()
+        tail = self._close()
         self._finish(broken)
         if broken is not None:
             # The client must see that the answer is not whole, as it would have seen it without us.
@@ -193,6 +199,30 @@ class Exchange:
         await _to_client(response, response.write_eof())
         return response
 
+    def _read(self, chunk: bytes) -> bytes:
+        """What of a part of the answer goes on to the client."""
+        if self._unreadable:
+            return chunk
+        try:
+            return self._reader.feed(chunk)
+        except UNREADABLE:
+            self._unreadable = True
+            return chunk
+
+    def _close(self) -> bytes:
+        try:
+            return b"" if self._unreadable else self._reader.close()
+        except UNREADABLE:
+            self._unreadable = True
+            return b""
+
+    def _tell(self, trouble: Trouble) -> None:
+        """The client hears of trouble of the provider's: an attempt that ends with it has not failed by its own fault."""
+        data = {"service": self._service.name, "model": self._quoted.model, "retry_seconds": trouble.seconds}
+        self._means.books.notice(
+            self._call.bearer.run, "provider", f"service {self._service.name}: {storable(trouble.reason)}", data
+        )
+
     def _finish(self, broken: str | None) -> None:
         """The answer is over: settle before the client can see it, so that its next call finds the room."""
         trouble = trouble_in_stream(self._reader.fault)
@@ -200,6 +230,8 @@ class Exchange:
         self._settle(broken or (f"error in the stream: {storable(fault.kind)}" if fault else None))
         if broken:
             trouble = Trouble("server", broken)
+        if trouble:
+            self._tell(trouble)
         self._means.services.report(self._service, self._passage, trouble)
 
     def _failed(self, note: str) -> No:
@@ -208,17 +240,19 @@ class Exchange:
         return No(Refusal.UNAVAILABLE, f"service {self._service.name}: {note}", 5, service=self._service.name)
 
     def _settle(self, note: str | None, *, released: bool = False) -> None:
-        self._settled = True
         settlement = self._settlement(note, released=released)
-        self._means.journal.settled(self._call.bearer.run, settlement)
         self._means.books.settle(settlement)
+        self._settled = True
+        self._means.journal.settled(self._call.bearer.run, settlement)
 
     def _settlement(self, note: str | None, *, released: bool) -> Settlement:
         charge, reader, quoted = self._quoted.ask.id, self._reader, self._quoted
         if released or not self.sent:
             return Settlement(charge, "released", note=note)
         if not reader.complete:
-            reader.close()
+            self._close()
+        if self._unreadable:
+            return self._at_reserve("what the provider has counted cannot be read")
         used, model = reader.used, reader.model and storable(reader.model)
         if used is not None:  # what the answer does not say of its price is as it was asked for
             used = replace(used, choices={**self._call.demand.options, **used.choices})
@@ -226,16 +260,14 @@ class Exchange:
             basis: Basis = "measured" if quoted.card.knows(used) and not quoted.free else "imputed"
             return Settlement(charge, "settled", quoted.cost(used), used.tokens, basis, note, model)
         note = note or "the provider gave no count"
-        reserved, most = self._grant.reserved or 0, (self._terms.output or self._output) * quoted.ask.choices
+        reserved, most = self._grant.reserved or 0, self._most_output
         demand = self._call.demand
         rounds = demand.rounds or demand.opaque  # tools of the provider's own: the prompt may be read once more
         if not demand.stream or demand.unseen or rounds or (used is None and not reader.text):
-            # Nothing bounds what the provider has done but the bound that was reserved.
-            bound = Tokens(input=quoted.ask.input_tokens, output=most)
-            return Settlement(charge, "settled", reserved, bound, "imputed", note, model)
+            return self._at_reserve(note)
         # At most a token for each byte that was seen since the provider's last count.
         counted = used.tokens.output if used else 0
-        output = min(counted + reader.text + UNDER_WAY, most)
+        output = min(counted + reader.text + UNDER_WAY * quoted.ask.choices, most)
         if used is None:
             cost = quoted.ask.input_micro + -(-output * quoted.ask.output_rate // 1_000_000)
             tokens = Tokens(input=quoted.ask.input_tokens, output=output)
@@ -243,6 +275,16 @@ class Exchange:
             tokens = replace(used.tokens, output=output)
             cost = quoted.cost(replace(used, tokens=tokens, shares=()))
         return Settlement(charge, "settled", min(cost, reserved), tokens, "estimated", note, model)
+
+    @property
+    def _most_output(self) -> int:
+        return (self._terms.output or self._output) * self._quoted.ask.choices
+
+    def _at_reserve(self, note: str) -> Settlement:
+        """Nothing bounds what the provider has done but the bound that was reserved."""
+        bound = Tokens(input=self._quoted.ask.input_tokens, output=self._most_output)
+        model = self._reader.model and storable(self._reader.model)
+        return Settlement(self._quoted.ask.id, "settled", self._grant.reserved or 0, bound, "imputed", note, model)
 
 
 def written(asked: Mapping[str, Any], raw: bytes, adapted: Mapping[str, Any]) -> bytes:

@@ -1,6 +1,7 @@
 """What is written of the traffic: nothing, unless ``gateway.log`` asks for it; never a key or a token."""
 
 import json
+import logging
 import os
 import re
 from collections import OrderedDict
@@ -12,6 +13,8 @@ from uuid import UUID
 
 from core.knowledge.secrets import redact
 from storage.queries.budget import Settlement
+
+log = logging.getLogger(__name__)
 
 MOST = 1_000_000
 """Bytes of a body that are written."""
@@ -29,6 +32,8 @@ class Journal:
         self._level = level
         self._secrets = secrets
         self._bodies: OrderedDict[UUID, bytearray] = OrderedDict()
+        self._trouble = ""
+        """Why it could not be written last, which is said once."""
 
     def sent(self, run: int, service: str, model: str, body: bytes) -> None:
         """A request leaves."""
@@ -72,6 +77,11 @@ class Journal:
         for secret in self._secrets():
             for form in (secret, json.dumps(secret)[1:-1], json.dumps(json.dumps(secret)[1:-1])[1:-1]):
                 line = line.replace(form, "***")
-        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(handle, "a", encoding="utf-8", errors="replace") as file:
-            file.write(_TOKEN.sub("***", redact(line)) + "\n")
+        try:
+            handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(handle, "a", encoding="utf-8", errors="replace") as file:
+                file.write(_TOKEN.sub("***", redact(line)) + "\n")
+        except OSError as error:  # no call fails, and none goes unpaid, for what is written of it
+            if str(error) != self._trouble:
+                log.warning("the traffic cannot be written down: %s", error)
+                self._trouble = str(error)

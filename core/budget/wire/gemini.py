@@ -130,10 +130,10 @@ def read_usage(usage: Mapping[str, Any], searches: int = 0) -> Used:
     thinking = count(usage.get("thoughtsTokenCount"))
     parts: dict[str, int] = {}
     for name, side in (("promptTokensDetails", "input"), ("candidatesTokensDetails", "output")):
-        for entry in usage.get(name) or []:
-            kind = f"{side}_{str(table(entry).get('modality', '')).lower()}"
+        for entry in objects_in(usage.get(name)):
+            kind = f"{side}_{str(entry.get('modality', '')).lower()}"
             if kind in ("input_audio", "input_image", "output_audio", "output_image"):
-                parts[kind] = parts.get(kind, 0) + count(table(entry).get("tokenCount"))
+                parts[kind] = parts.get(kind, 0) + count(entry.get("tokenCount"))
     tokens = Tokens(
         input=prompt - read,
         cache_read=read,

@@ -1,0 +1,13 @@
+"""Trouble that a client was passed is told of its run."""
+
+from storage.migrations.script import run_sql
+
+revision = "0030"
+down_revision = "0029"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Allow the kind."""
+    run_sql("0030_notice.sql")
