@@ -115,7 +115,15 @@ async def override_budget(connection: asyncpg.Connection, rule: int, key: str, e
 
 
 async def remove_budget(connection: asyncpg.Connection, rule: int) -> bool:
-    """Remove a rule and its books; the ledger stays."""
+    """Remove a rule and its books; the ledger stays. A service that had used it up has not any more."""
+    await connection.execute(
+        "select pg_advisory_xact_lock(hashtext('qd.budget'))"
+    )  # before the rows, as a reserve does
+    await connection.execute(
+        """update service s set exhausted_until = null from budget b
+            where b.id = $1 and b.scope = 'service' and b.key in (s.name, '*') and s.exhausted_until is not null""",
+        rule,
+    )
     return bool(await connection.execute("delete from budget where id = $1", rule) == "DELETE 1")
 
 

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from storage.queries import limits
+from storage.queries.services import list_services
 from tests.budget.gate import add_runs, add_service, books, connect, set_budget
 
 
@@ -118,3 +119,14 @@ async def test_a_limit_of_nothing_is_no_threshold_that_was_passed(db: asyncpg.Co
     await set_budget(db, "project", "shop", 0)
     await set_budget(db, "day", "", 0, period="day")
     assert await told(db) == []
+
+
+@pytest.mark.parametrize("key", ["main", "*"])
+async def test_a_service_whose_budget_is_removed_is_not_exhausted_any_more(db: asyncpg.Connection, key: str) -> None:
+    await db.execute("delete from budget where scope = 'service'")
+    rule = await set_budget(db, "service", key, 1)
+    await spend(db, 1_000_000)
+    assert await spend(db, 1) == "limit"
+    assert [row.exhausted for row in await list_services(db)] == [True]
+    assert await limits.remove_budget(db, rule)
+    assert [row.exhausted for row in await list_services(db)] == [False]

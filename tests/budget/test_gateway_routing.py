@@ -1,6 +1,7 @@
 """Services as a gateway knows them: what it has found out itself is not forgotten when it reads them anew."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -91,3 +92,29 @@ async def test_a_service_that_stays_down_is_told_once_though_its_first_pauses_ar
         await until(lambda: not known.services._books.unsaid())
         assert await known.db.fetchval(down) == outage
         known.finds(None)
+
+
+class SlowStore(FileStore):
+    """A store in which a look takes as long as ``go`` is not set."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.looked, self.go = threading.Event(), threading.Event()
+
+    def get(self, name: str, project: str = "") -> str | None:
+        found = super().get(name, project)
+        self.looked.set()
+        self.go.wait(30)
+        return found
+
+
+async def test_a_key_that_is_set_while_it_is_looked_for_is_the_one_that_counts(known: Known, tmp_path: Path) -> None:
+    (service,) = known.services._services.values()
+    slow = known.services._secrets = SlowStore(tmp_path)
+    looking = asyncio.create_task(known.services.key(service, ""))
+    await until(slow.looked.is_set)
+    known.store.put("service.main", "sk-new")
+    await known.services.load()
+    slow.go.set()
+    assert await looking is None
+    assert await known.services.key(service, "") == "sk-new"

@@ -133,3 +133,22 @@ async def test_a_run_that_begins_waits_for_nothing(waiting: Waiting) -> None:
         waiting.db, id=uuid4(), work=work, engine=engine, mark="m", folder="/f", branch="b", worktree="/w"
     )
     assert await waiting.db.fetchval("select count(*) from budget_wait") == 0
+
+
+async def test_a_limit_of_its_own_wakes_what_the_limit_for_each_was_too_small_for(waiting: Waiting) -> None:
+    each = await set_budget(waiting.db, "project", "*", 1)
+    await waiting.refused("budget", "main", budget=each, key="shop", need=3_000_000)
+    await set_budget(waiting.db, "project", "shop", 2)
+    assert not await waiting.wakes()
+    await set_budget(waiting.db, "project", "shop", 4)
+    assert await waiting.wakes()
+
+
+async def test_a_limit_that_is_raised_wakes_where_another_of_the_chain_may_answer(waiting: Waiting) -> None:
+    rule = await set_budget(waiting.db, "project", "shop", 1)
+    await waiting.refused("budget", "main", budget=rule, key="shop", need=3_000_000)
+    await set_budget(waiting.db, "project", "shop", 4)
+    await waiting.db.execute("update service set suspended = true")
+    assert not await waiting.wakes()
+    await waiting.db.execute("update service set suspended = false where name = 'cheap'")
+    assert await waiting.wakes()

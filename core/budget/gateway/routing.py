@@ -121,7 +121,7 @@ class Services:
             protocol: sorted((s for s in found if s.provider in providers), key=lambda s: s.name in stand_ins)
             for protocol, providers in PROTOCOLS.items()
         }
-        self._keys.clear()
+        self._keys = {}
         for name in set(self._circuits) - set(self._services):
             del self._circuits[name]
 
@@ -133,15 +133,15 @@ class Services:
         """The project's own key for a service, else the shared one. Raises UnavailableError when the store does
         not open. A person is told once of a service that has none.
         """
-        at = (service.name, project)
-        if at not in self._keys:
+        at, keys = (service.name, project), self._keys  # what is read while they are forgotten is forgotten with them
+        if at not in keys:
             found = await asyncio.to_thread(find, self._secrets, service_key(service.name), project)
             if found is None:
                 await self._tell_keyless(service)
             else:
                 self._used_keys.add(found)
-            self._keys[at] = found
-        return self._keys[at]
+            keys[at] = found
+        return keys[at]
 
     async def _tell_keyless(self, service: Service) -> None:
         try:
