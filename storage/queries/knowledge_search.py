@@ -174,7 +174,8 @@ async def match_vectors(
                order by distance limit $4) near""",  # noqa: S608 - numbers of ours
         *arguments,
     )
-    return [(row["memory"], row["similarity"]) for row in rows]
+    # An index that is read on brings what it finds later behind what it has found, however near that is.
+    return sorted(((row["memory"], row["similarity"]) for row in rows), key=lambda near: -near[1])
 
 
 async def active_embedder(connection: asyncpg.Connection) -> Embedder | None:

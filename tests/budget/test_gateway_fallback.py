@@ -165,6 +165,7 @@ async def test_a_service_without_a_key_is_told_once_and_its_task_waits_for_a_per
     for _ in range(2):
         await pair.reload()
         await until(says_so)
+    assert (await pair.ask())[1]["x-should-retry"] == "false"
     assert [row["text"] for row in await pair.db.fetch("select text from alert where kind = 'key'")] == [sentence]
     await until(lambda: pair.db.fetchval("select exists (select 1 from run_notice where kind = 'service')"))
     refused = await engine_side.why_refused(pair.db, pair.run)

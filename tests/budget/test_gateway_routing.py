@@ -11,13 +11,16 @@ import pytest
 
 from core.budget.gateway.books import Books
 from core.budget.gateway.circuit import WRONG_KEY, Circuit, Trouble
-from core.budget.gateway.routing import Services
+from core.budget.gateway.routing import Key, Services
 from core.budget.prices import PriceBook
 from core.secrets import FileStore
 from storage.queries import budget
 from tests.budget.gate import add_service, connect, open_pool, until
 
 WAITS = "select count(*) > 0 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+
+
+SHARED_KEY = Key("sk-shared")
 
 
 class Known:
@@ -29,7 +32,7 @@ class Known:
     @property
     def circuit(self) -> Circuit:
         (service,) = self.services._services.values()
-        return self.services.circuit(service)
+        return self.services.circuit(service, SHARED_KEY)
 
     def finds(self, trouble: Trouble | None) -> None:
         (service,) = self.services._services.values()
@@ -37,7 +40,7 @@ class Known:
             self.circuit.until = datetime.now(UTC)
         passage = self.circuit.enter(datetime.now(UTC))
         assert passage is not None
-        self.services.report(service, passage, trouble)
+        self.services.report(service, SHARED_KEY, passage, trouble)
 
 
 @pytest.fixture
@@ -117,4 +120,22 @@ async def test_a_key_that_is_set_while_it_is_looked_for_is_the_one_that_counts(k
     await known.services.load()
     slow.go.set()
     assert await looking is None
-    assert await known.services.key(service, "") == "sk-new"
+    assert await known.services.key(service, "") == Key("sk-new")
+
+
+async def test_a_wrong_key_of_one_project_says_nothing_to_the_others(known: Known) -> None:
+    (service,) = known.services._services.values()
+    known.store.put("service.main", "sk-wrong", "shop")
+    known.store.put("service.main", "sk-shared")
+    await known.services.load()
+    own, shared = [await known.services.key(service, project) for project in ("shop", "quay")]
+    assert own == Key("sk-wrong", "shop")
+    assert shared == Key("sk-shared")
+    passage = known.services.circuit(service, own).enter(datetime.now(UTC))
+    assert known.services.report(service, own, passage, Trouble("key", "401", 600.0))
+    assert known.services.circuit(service, own).enter(datetime.now(UTC)) is None
+    assert known.services.circuit(service, shared).enter(datetime.now(UTC)) is not None
+    assert known.services.circuit(service, Key("sk-right", "shop")).enter(datetime.now(UTC)) is not None
+    await known.services.load()
+    assert known.services.circuit(service, own).enter(datetime.now(UTC)) is None
+    assert await known.db.fetchval("select state from circuit") == "closed"

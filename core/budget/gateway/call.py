@@ -10,7 +10,7 @@ from config.errors import UnavailableError
 from core.budget.gateway.circuit import Passage
 from core.budget.gateway.exchange import Call, Exchange, Means
 from core.budget.gateway.refusing import No, graver, no_service, not_granted, refuse
-from core.budget.gateway.routing import UnpricedError, keyless, serves
+from core.budget.gateway.routing import Key, UnpricedError, keyless, serves
 from core.budget.wire import Refusal
 from storage.queries.budget import Service
 
@@ -51,7 +51,7 @@ class Calls:
         """Let one service answer; why not, where another may."""
         key = await self._services.key(service, call.bearer.project)
         if key is None:
-            return No(Refusal.UNAVAILABLE, keyless(service), 30, service=service.name, keyless=True)
+            return No(Refusal.UNAVAILABLE, keyless(service), service=service.name, keyless=True)
         try:
             quoted = self._services.quote(service, call.wire, call.demand, len(call.raw), uuid7(), instead)
         except UnpricedError as error:
@@ -60,7 +60,7 @@ class Calls:
             hint = f"declare with `qd service edit {service.name} --map GLOB=MODEL` what it speaks instead"
             text = f"service {service.name} does not take the model {quoted.model[:100]!r}; {hint}"
             return No(Refusal.UNAVAILABLE, text, service=service.name)
-        entered = await self._enter(service, last=last)
+        entered = await self._enter(service, key, last=last)
         if isinstance(entered, No):
             return entered
         try:
@@ -77,13 +77,13 @@ class Calls:
                 self._tell(call, "fallback", service, text)
             return await Exchange(self._means, call, service, entered, quoted, grant, key, last=last).run()
         finally:
-            self._services.circuit(service).leave(entered)
+            self._services.circuit(service, key).leave(entered)
 
-    async def _enter(self, service: Service, *, last: bool) -> Passage | No:
+    async def _enter(self, service: Service, key: Key, *, last: bool) -> Passage | No:
         """Pass the circuit: wait for the service to come back if that is near and nobody else can answer."""
         deadline = asyncio.get_running_loop().time() + (self._settings.wait_seconds if last else 0)
         while True:
-            circuit = self._services.circuit(service)
+            circuit = self._services.circuit(service, key)
             passage = circuit.enter(datetime.now(UTC))
             if passage is not None:
                 return passage

@@ -20,7 +20,7 @@ from core.budget.gateway.books import Books
 from core.budget.gateway.circuit import Passage, Trouble, trouble_in_stream, trouble_of
 from core.budget.gateway.journal import Journal
 from core.budget.gateway.refusing import No, refuse
-from core.budget.gateway.routing import Quote, Services
+from core.budget.gateway.routing import Key, Quote, Services
 from core.budget.wire import Demand, Reader, Refusal, Wire
 from core.budget.wire.base import dump
 from storage.queries.budget import Basis, Bearer, Grant, Service, Settlement, Tokens
@@ -81,7 +81,7 @@ class Exchange:
         passage: Passage,
         quoted: Quote,
         grant: Grant,
-        key: str,
+        key: Key,
         *,
         last: bool,
     ) -> None:
@@ -124,7 +124,7 @@ class Exchange:
         sent = written(call.asked, call.raw, adapted)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=settings.first_byte_seconds)
         address = upstream(self._service, call.wire, call.request, self._quoted.model)
-        carried = {**headers.onward(call.request.headers), **call.wire.auth(self._key)}
+        carried = {**headers.onward(call.request.headers), **call.wire.auth(self._key.value)}
         self._means.journal.sent(call.bearer.run, self._service.name, self._quoted.model, sent)
         async with self._means.http.post(
             address,
@@ -143,18 +143,18 @@ class Exchange:
         body = await _start_of(answer.content, ERROR_BYTES)
         self._settle(f"the provider answered {answer.status}", released=True)
         trouble = trouble_of(answer.status, answer.headers, body, datetime.now(UTC))
-        is_open = self._means.services.report(self._service, self._passage, trouble) if trouble else False
+        is_open = self._means.services.report(self._service, self._key, self._passage, trouble) if trouble else False
         if is_open and trouble and not self._last:
-            return No(
-                Refusal.UNAVAILABLE, f"service {self._service.name}: {trouble.reason}", service=self._service.name
-            )
+            again = None if trouble.kind == "key" else trouble.seconds or 5
+            text = f"service {self._service.name}: {trouble.reason}"
+            return No(Refusal.UNAVAILABLE, text, again, service=self._service.name)
         if trouble:
             self._tell(trouble)
         if trouble and trouble.kind == "key":
+            whose = f" --project {self._key.project}" if self._key.project else ""
             message = f"the provider of service {self._service.name} does not accept its key; set another with"
-            return refuse(
-                self._call.wire, Refusal.UNAVAILABLE, f"{message} `qd secret set service.{self._service.name}`", 600
-            )
+            command = f"`qd secret set service.{self._service.name}{whose}`"
+            return refuse(self._call.wire, Refusal.UNAVAILABLE, f"{message} {command}")
         kept = headers.back(answer.headers, self._service.name, self._quoted.model)
         return web.Response(status=answer.status, body=body, headers=kept)
 
@@ -232,11 +232,11 @@ class Exchange:
             trouble = Trouble("server", broken)
         if trouble:
             self._tell(trouble)
-        self._means.services.report(self._service, self._passage, trouble)
+        self._means.services.report(self._service, self._key, self._passage, trouble)
 
     def _failed(self, note: str) -> No:
         self._settle(note)
-        self._means.services.report(self._service, self._passage, Trouble("server", note))
+        self._means.services.report(self._service, self._key, self._passage, Trouble("server", note))
         return No(Refusal.UNAVAILABLE, f"service {self._service.name}: {note}", 5, service=self._service.name)
 
     def _settle(self, note: str | None, *, released: bool = False) -> None:

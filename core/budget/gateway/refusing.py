@@ -22,10 +22,13 @@ class No:
 
 
 def refuse(wire: Wire, kind: Refusal, message: str, retry: float | None = None) -> web.Response:
-    """The provider's own error for this; told once, clients of a budget at its end stop."""
+    """The provider's own error for this; told once, clients of a budget at its end stop. So do those of a service that only a person can
+    mend: what is unavailable and has no time to ``retry`` after, in seconds.
+    """
     status, body = wire.refusal(kind, message)
-    told = {"x-should-retry": "true" if kind is Refusal.UNAVAILABLE else "false"}
-    if retry is not None and kind is Refusal.UNAVAILABLE:
+    again = retry is not None and kind is Refusal.UNAVAILABLE
+    told = {"x-should-retry": "true" if again else "false"}
+    if retry is not None and again:
         told["retry-after"] = str(max(round(retry), 1))
     return web.json_response(body, status=status, headers=told)
 

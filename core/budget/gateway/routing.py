@@ -14,7 +14,7 @@ from core.budget.outputs import CAUTIOUS, most_output
 from core.budget.patterns import closest
 from core.budget.prices import CATALOGUES, LONG_WINDOW, Card, PriceBook, Rates, Used, read_catalogue
 from core.budget.wire.base import Demand, Terms, Wire, input_bound
-from core.secrets.store import SecretStore, find, service_key
+from core.secrets.store import SHARED, SecretStore, service_key
 from storage.database import Database
 from storage.queries import budget
 from storage.queries.budget import Ask, Service, Tokens
@@ -30,6 +30,19 @@ TOLD_SECONDS = 60
 """A service that is left alone for as long as this is something that a person is told."""
 
 _FREE = Rates(0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a provider lets a call in with. ``project``: whose own it is; empty: everybody's."""
+
+    value: str = field(repr=False)
+    project: str = SHARED
+
+    @property
+    def owner(self) -> str:
+        """What trouble with it concerns: nobody but those who have it. Another key is another matter."""
+        return self.value if self.project else SHARED
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +108,23 @@ class Services:
         self._book = book or PriceBook({})
         self._catalogues: set[str] | None = set() if book is None else None
         self._services: dict[str, Service] = {}
-        self._keys: dict[tuple[str, str], str | None] = {}
+        self._keys: dict[tuple[str, str], Key | None] = {}
         self._used_keys: set[str] = set()
-        self._circuits: dict[str, Circuit] = {}
+        self._circuits: dict[tuple[str, str], Circuit] = {}
+        """By service and owner of the key. Those of a project's own keys live here alone: nobody else meets them."""
         self._heads: dict[str, list[Service]] = {}
 
     async def load(self) -> None:
         """Read services, circuits and the price lists that they need; forget the keys, to be read again. Raises
         UnavailableError.
         """
-        unsaid, epochs = self._books.unsaid(), {name: circuit.epoch for name, circuit in self._circuits.items()}
+        unsaid, epochs = self._books.unsaid(), {at: circuit.epoch for at, circuit in self._circuits.items()}
         async with self._db.connection() as connection:
             found = await budget.services(connection)
         for service in found:
-            circuit = self._circuits.setdefault(service.name, Circuit())
-            if service.name not in unsaid and circuit.epoch == epochs.get(service.name, circuit.epoch):
+            at = (service.name, SHARED)
+            circuit = self._circuits.setdefault(at, Circuit())
+            if service.name not in unsaid and circuit.epoch == epochs.get(at, circuit.epoch):
                 _take_circuit(circuit, service)
         catalogues = {service.catalogue or CATALOGUES[service.provider] for service in found}
         if self._catalogues is not None and not catalogues <= self._catalogues:
@@ -122,24 +137,23 @@ class Services:
             for protocol, providers in PROTOCOLS.items()
         }
         self._keys = {}
-        for name in set(self._circuits) - set(self._services):
-            del self._circuits[name]
+        self._circuits = {at: circuit for at, circuit in self._circuits.items() if at[0] in self._services}
 
-    def circuit(self, service: Service) -> Circuit:
-        """The circuit of a service."""
-        return self._circuits.setdefault(service.name, Circuit())
+    def circuit(self, service: Service, key: Key) -> Circuit:
+        """The circuit of a service for who has this key: a wrong or used up key of one project says nothing to the others."""
+        return self._circuits.setdefault((service.name, key.owner), Circuit())
 
-    async def key(self, service: Service, project: str) -> str | None:
+    async def key(self, service: Service, project: str) -> Key | None:
         """The project's own key for a service, else the shared one. Raises UnavailableError when the store does
         not open. A person is told once of a service that has none.
         """
         at, keys = (service.name, project), self._keys  # what is read while they are forgotten is forgotten with them
         if at not in keys:
-            found = await asyncio.to_thread(find, self._secrets, service_key(service.name), project)
+            found = await asyncio.to_thread(_key, self._secrets, service_key(service.name), project)
             if found is None:
                 await self._tell_keyless(service)
             else:
-                self._used_keys.add(found)
+                self._used_keys.add(found.value)
             keys[at] = found
         return keys[at]
 
@@ -222,20 +236,28 @@ class Services:
             raise UnpricedError(unpriced(service, model))
         return Card(((0, _FREE),), most_output=most_output(model))
 
-    def report(self, service: Service, passage: Passage, trouble: Trouble | None) -> bool:
-        """An answer said something about the health of its service; True when it is out of order now."""
-        circuit = self.circuit(service)
+    def report(self, service: Service, key: Key, passage: Passage, trouble: Trouble | None) -> bool:
+        """An answer said something about the health of its service; True when it is out of order now for who has this key."""
+        circuit = self.circuit(service, key)
         before = circuit.state
         if trouble is None:
             is_open, changed = False, circuit.succeed(passage)
         else:
             is_open = circuit.fail(trouble, datetime.now(UTC), passage)
             changed = is_open or before != circuit.state
-        if changed:
+        if changed and not key.project:
             news = is_open and not circuit.told and circuit.opens_in(datetime.now(UTC)) >= TOLD_SECONDS
             circuit.told = circuit.told or news
             self._books.health(service.name, circuit, tell=news)
         return is_open
+
+
+def _key(store: SecretStore, name: str, project: str) -> Key | None:
+    """The project's own, else the shared one."""
+    for owner in dict.fromkeys((project, SHARED)):
+        if value := store.get(name, owner):
+            return Key(value, owner)
+    return None
 
 
 def _take_circuit(known: Circuit, service: Service) -> None:

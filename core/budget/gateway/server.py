@@ -126,7 +126,7 @@ class Doors:
             key = await self._services.key(service, bearer.project)
             if key is None or service.suspended:
                 continue
-            carried = {**headers.onward(request.headers), **wire.auth(key)}
+            carried = {**headers.onward(request.headers), **wire.auth(key.value)}
             if content is not None:
                 carried["content-type"] = "application/json"
             address = upstream(service, wire, request, model)

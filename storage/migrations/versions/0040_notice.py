@@ -2,12 +2,12 @@
 
 from storage.migrations.script import run_sql
 
-revision = "0030"
-down_revision = "0029"
+revision = "0040"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
     """Allow the kind."""
-    run_sql("0030_notice.sql")
+    run_sql("0040_notice.sql")
