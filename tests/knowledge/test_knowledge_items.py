@@ -128,6 +128,18 @@ async def test_the_same_error_is_one_lesson_whatever_the_numbers_in_it(quay: Qua
     assert signature("test", "a 1") == signature("test", "a  2") != signature("lint", "a 1")
 
 
+@pytest.mark.parametrize(
+    ("once", "again"),
+    [
+        ("1 failed, 3 passed in 0.53s", "1 failed, 3 passed in 12.07s"),
+        ("--- FAIL: TestMoor (0.02s)", "--- FAIL: TestMoor (1.10s)"),
+        ("error: out of memory at 512MB after 340ms", "error: out of memory at 1.5GB after 9s"),
+    ],
+)
+def test_how_long_and_how_large_something_was_makes_no_other_error_of_it(once: str, again: str) -> None:
+    assert signature("test", once) == signature("test", again)
+
+
 def test_the_lines_that_tell_what_is_wrong_are_taken_from_the_output() -> None:
     output = (
         "collected 3 items\n....\n\x1b[31mE   AssertionError: 2 != 3\x1b[0m\nsomething else\nFAILED test_a.py::test_b\n"
