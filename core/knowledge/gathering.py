@@ -23,7 +23,7 @@ CLOSE = 0.5
 """Cosine from which a hit of meaning alone is near enough to be told."""
 MAP_SHARE = 0.2
 """How much of the budget the map of the repository may take."""
-_TRUSTED = ("person", "consolidation")
+_TRUSTED = ("person",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ async def gather(
             continue
         if not hit.memory.cold and _is_near(hit, work):
             found.append(_said(hit))
-    found += await _lessons_of_checks(connection, corpora, {one.memory.number for one in found if one.memory})
+    found += await _lessons_of_checks(connection, work.project, {one.memory.number for one in found if one.memory})
     near = await _search(connection, work, ("code", "documentation"), 10, vector, now)
     alike = [hit for hit in near if not hit.memory.cold and _is_near(hit, work)]
     found += [_similar(hit) for hit in alike]
@@ -194,11 +194,9 @@ def _said(hit: Hit) -> Candidate:
     )
 
 
-async def _lessons_of_checks(
-    connection: asyncpg.Connection, corpora: Sequence[int], known: set[int]
-) -> list[Candidate]:
+async def _lessons_of_checks(connection: asyncpg.Connection, project: str, known: set[int]) -> list[Candidate]:
     """Lessons from checks that every change of the project must pass, whatever it is about."""
-    numbers = [number for number in await rows.proven_lessons(connection, corpora, 6) if number not in known]
+    numbers = [number for number in await rows.proven_lessons(connection, project, 6) if number not in known]
     found = await items.by_number(connection, numbers)
     return [
         Candidate(

@@ -12,6 +12,7 @@ import asyncpg
 from core.knowledge.kinds import lesson_text, mould, pattern_text
 from storage.queries import knowledge as items
 from storage.queries import knowledge_learning as rows
+from storage.queries import knowledge_states as states
 from storage.queries.knowledge import Draft, Memory
 from storage.queries.knowledge_context import ENOUGH_USES
 from storage.queries.knowledge_learning import Promotable
@@ -42,6 +43,7 @@ async def take_over(connection: asyncpg.Connection, memory: Memory) -> None:
                 if row.project is not None and row.state == "active":
                     note = f"superseded by item {memory.number}, which holds for all projects"
                     await items.set_state(connection, row.memory, "superseded", note=note, by=memory.number)
+                    await states.copy_sightings(connection, row.memory, memory.number)
 
 
 def _groups(known: Sequence[Promotable]) -> dict[object, list[Promotable]]:

@@ -62,16 +62,18 @@ async def standards(connection: asyncpg.Connection, corpora: Sequence[int]) -> l
     return [found[row["number"]] for row in rows]
 
 
-async def proven_lessons(connection: asyncpg.Connection, corpora: Sequence[int], limit: int = 20) -> list[int]:
-    """Lessons with a fix that worked: met most often, and lately. Their checks are those of every task of the
-    project.
+async def proven_lessons(connection: asyncpg.Connection, project: str, limit: int = 20) -> list[int]:
+    """Lessons of failed checks with a fix that worked: met most often, and lately. Their checks are those of every task of the
+    project; one that holds for all counts where a run of the project has met its trouble. Served by the key of sighting.
     """
     rows = await connection.fetch(
-        """select l.memory from lesson l join memory m on m.number = l.memory
+        """select l.memory from lesson l join memory m on m.number = l.memory join corpus c on c.id = l.corpus
              left join lateral (select count(distinct s.task) as tasks, max(s.at) as last from sighting s where s.lesson = l.memory) s on true
-            where m.corpus = any($1::smallint[]) and m.state = 'active' and not m.cold and l.worked and m.origin = 'gate'
+            where m.state = 'active' and not m.cold and l.worked and l.command is not null
+              and (c.project = $1 or c.project is null and exists (
+                     select 1 from sighting s join run r on r.number = s.run where s.lesson = l.memory and r.project = $1))
             order by s.tasks desc, s.last desc nulls last limit $2""",
-        list(corpora),
+        project,
         limit,
     )
     return [row["memory"] for row in rows]
