@@ -116,6 +116,22 @@ async def reverted_by(connection: asyncpg.Connection, project: str, commit: str)
     return (row["task"], row["undoes"]) if row else None
 
 
+async def is_taken_back(connection: asyncpg.Connection, project: str, task: int) -> bool:
+    """Whether the base has, as far as was seen, taken back a task's work: by a revert that no other has taken back in turn."""
+    found = await connection.fetchval(
+        """with recursive chain as (
+             select s.commit, true as back from seen_revert s where s.project = $1 and s.task = $2
+                and not exists (select 1 from seen_revert b where b.project = s.project and b.commit = s.undoes)
+             union
+             select s.commit, not c.back from chain c join seen_revert s on s.project = $1 and s.undoes = c.commit)
+           select exists (select 1 from chain c where c.back
+                             and not exists (select 1 from seen_revert s where s.project = $1 and s.undoes = c.commit))""",
+        project,
+        task,
+    )
+    return bool(found)
+
+
 async def task_of_commit(connection: asyncpg.Connection, project: str, commit: str, pull: int | None) -> int | None:
     """The task whose work a commit is: by what landed of its run, its review, or its pull request."""
     task: int | None = await connection.fetchval(

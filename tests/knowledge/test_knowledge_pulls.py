@@ -282,6 +282,26 @@ async def test_a_revert_of_a_pull_request_counts_also_where_it_was_seen_before_t
     assert (shown.uses, shown.wins) == (1, 0)
 
 
+@pytest.mark.parametrize(("reverts", "wins"), [(1, 0), (2, 1), (3, 0)])
+async def test_work_that_was_taken_back_gets_no_credit_from_its_pull_request_that_is_read_later(
+    quay: Quay, hub: Hub, reverts: int, wins: int
+) -> None:
+    repo = await harbour(quay, hub)
+    lesson = await quay.do("lesson.add", error="berth overflow", fix="delete the berth", project="app")
+    task = await quay.task("Fix the berth overflow")
+    run = await quay.run(task, "running")
+    await tell(quay, task, run)
+    await quay.end(run, "succeeded")
+    merge = repo.commit({"src/berths.py": "x = 1\n"}, message=f"Fix it (#9)\n\nqd task #{task}")
+    for _ in range(reverts):
+        repo.git("-c", "user.name=p", "-c", "user.email=p@x", "revert", "--no-edit", "HEAD")
+    assert (await quay.do("learn")).reverted == reverts
+    hub.pull(9, "Fix it", merged=RECENT, branch=f"qd/{task}-fix", merge_commit_sha=merge)
+    [pull] = (await quay.do("learn", project="app", from_prs=True)).pulls
+    assert (pull.task, pull.credited) == (task, 0)
+    assert (await quay.do("lesson.show", id=lesson.number)).wins == wins
+
+
 async def test_what_comes_round_is_done_once_in_its_time(quay: Quay) -> None:
     assert await knowledge_pulls.due(quay.sql, "x", 7, NOW)
     assert not await knowledge_pulls.due(quay.sql, "x", 7, NOW.replace(hour=5))
