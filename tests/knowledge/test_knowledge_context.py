@@ -14,7 +14,7 @@ from core.knowledge.hidden import look, visible
 from core.knowledge.maps import pagerank
 from core.knowledge.recent import read_repository
 from core.knowledge.rules import _folders
-from core.knowledge.told import Told
+from core.knowledge.told import SECTIONS, Told
 from tests.knowledge.knowledge_kit import WHO, Quay
 
 
@@ -229,6 +229,24 @@ def test_the_budget_is_kept_and_near_duplicates_are_told_once() -> None:
     )
 
 
+@pytest.mark.parametrize("budget", [0, 100, 700, 3000])
+def test_the_prompt_keeps_the_budget_with_all_that_stands_around_what_is_told(budget: int) -> None:
+    offered = [
+        Candidate(
+            section, f"a title {n}", f"word{n} " * 9, f"src/place{n}.py:{n}", f"reason {n}", 1.0, trusted=n % 2 == 0
+        )
+        for section in SECTIONS
+        for n in range(40)
+    ]
+    items, left_out = choose(offered, budget)
+    told = Told("app", 1, budget, len(offered), tuple(items))
+    assert told.tokens <= tokens_of(told.markdown("0123456789ab")) <= budget
+    assert tokens_of(replace(told, left_out=tuple(left_out)).markdown("0123456789ab")) <= budget + (
+        250 if budget else 0
+    )
+    assert len(items) >= budget // 150, "and uses it"
+
+
 async def test_a_standard_is_held_back_by_no_record_and_no_share_and_what_had_no_room_is_said(quay: Quay) -> None:
     repo = await quay.project()
     long = " ".join(f"clause{n}" for n in range(500))
@@ -257,7 +275,7 @@ async def test_of_rule_files_the_higher_is_told_before_the_shorter(quay: Quay) -
         ".cursor/rules/a.mdc", ".github/copilot-instructions.md", "memory-bank/a.md", "memory-bank/b.md",
     )  # fmt: skip
     front = {".cursor/rules/a.mdc": "---\nalwaysApply: true\n---\n"}
-    repo.commit({name: front.get(name, "") + f"{name} says {'so ' * 40 * (12 - at)}" for at, name in enumerate(names)})
+    repo.commit({name: front.get(name, "") + f"{name} says {'so ' * 36 * (12 - at)}" for at, name in enumerate(names)})
     found = await told(quay, await quay.task("Anything at all"))
     assert found["rules of the repository"] == list(names)
 
