@@ -70,20 +70,14 @@ async def gather(
 ) -> list[Candidate]:
     """All candidates for a task; ``room``: the tokens that there are for all of them, ``vector``: that of the work's query."""
     corpora = await items.known_corpora(connection, work.project)
-    stack = await rows.stack_of(connection, work.project)
-    found = [_standard(one) for one in await rows.standards(connection, corpora) if _fits_stack(one.tags, stack)]
+    found = [_standard(one) for one in await rows.standards(connection, work.project)]
     if repo:
         found += _rules(repo)
     said = await _search(connection, work, ("pattern", "decision", "lesson", "requirement"), 24, vector, now)
-    known = await rows.applicability(connection, [hit.memory.number for hit in said])
-    for hit in said:
-        where = known.get(hit.memory.number, rows.Applicability())
-        if not where.repeat or (where.projects and work.project not in where.projects):
-            continue
-        if where.stacks and (stack or "") not in where.stacks:
-            continue
-        if not hit.memory.cold and _is_near(hit, work):
-            found.append(_said(hit))
+    not_again = await rows.not_again(connection, [hit.memory.number for hit in said])
+    found += [
+        _said(hit) for hit in said if hit.memory.number not in not_again and not hit.memory.cold and _is_near(hit, work)
+    ]
     found += await _lessons_of_checks(connection, work.project, {one.memory.number for one in found if one.memory})
     near = await _search(connection, work, ("code", "documentation"), 10, vector, now)
     alike = [hit for hit in near if not hit.memory.cold and _is_near(hit, work)]
@@ -148,12 +142,6 @@ def _standard(memory: Memory) -> Candidate:
         trusted=True,
         memory=memory,
     )
-
-
-def _fits_stack(tags: Sequence[str], stack: str | None) -> bool:
-    """Whether a standard holds here: one that is tagged ``stack.NAME`` holds for that stack alone."""
-    stacks = [tag.removeprefix("stack.") for tag in tags if tag.startswith("stack.")]
-    return not stacks or (stack or "").lower() in stacks
 
 
 def _rules(repo: Repo) -> list[Candidate]:

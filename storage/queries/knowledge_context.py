@@ -30,33 +30,19 @@ class ContextRow:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Applicability:
-    """Of a pattern: where it may be told; empty: anywhere. Of a decision: whether it should be made so again."""
-
-    projects: tuple[str, ...] = ()
-    stacks: tuple[str, ...] = ()
-    repeat: bool = True
-
-
-async def stack_of(connection: asyncpg.Connection, project: str) -> str | None:
-    """What a project is built with."""
-    stack: str | None = await connection.fetchval("select stack from project where id = $1", project)
-    return stack
-
-
 async def paths_of(connection: asyncpg.Connection, task: int) -> tuple[str, ...]:
     """The declared paths of a task."""
     return tuple(await connection.fetchval("select paths from task_body where task = $1", task) or ())
 
 
-async def standards(connection: asyncpg.Connection, corpora: Sequence[int]) -> list[Memory]:
-    """Every standard in force, those of the project first. Served by the index memory_list."""
+async def standards(connection: asyncpg.Connection, project: str) -> list[Memory]:
+    """Every standard in force that applies to a project, its own first. Served by the index memory_list."""
     rows = await connection.fetch(
-        """select m.number from memory m join corpus c on c.id = m.corpus
-            where m.corpus = any($1::smallint[]) and m.kind = 'standard' and m.state = 'active' and m.origin <> 'file' and not m.cold
+        """select m.number from memory m join corpus c on c.id = m.corpus left join project p on p.id = $1
+            where (c.project = $1 or c.project is null) and m.kind = 'standard' and m.state = 'active' and m.origin <> 'file' and not m.cold
+              and knowledge_applies(m.kind, m.tags, null, null, $1, p.stack)
             order by c.project nulls last, m.number limit 200""",
-        list(corpora),
+        project,
     )
     found = await by_number(connection, [row["number"] for row in rows])
     return [found[row["number"]] for row in rows]
@@ -79,15 +65,12 @@ async def proven_lessons(connection: asyncpg.Connection, project: str, limit: in
     return [row["memory"] for row in rows]
 
 
-async def applicability(connection: asyncpg.Connection, numbers: Sequence[int]) -> dict[int, Applicability]:
-    """Where patterns apply, and which decisions are not to be repeated, by number."""
+async def not_again(connection: asyncpg.Connection, numbers: Sequence[int]) -> set[int]:
+    """Those of some items that are decisions which should not be made so again."""
     rows = await connection.fetch(
-        """select m.number, coalesce(p.projects, '{}') as projects, coalesce(p.stacks, '{}') as stacks, coalesce(d.repeat, true) as repeat
-             from memory m left join pattern p on p.memory = m.number left join decision d on d.memory = m.number
-            where m.number = any($1::int[])""",
-        list(numbers),
+        "select memory from decision where memory = any($1::int[]) and not repeat", list(numbers)
     )
-    return {row["number"]: Applicability(tuple(row["projects"]), tuple(row["stacks"]), row["repeat"]) for row in rows}
+    return {row["memory"] for row in rows}
 
 
 async def poor(connection: asyncpg.Connection, project: str, numbers: Sequence[int]) -> set[int]:

@@ -74,6 +74,20 @@ async def test_a_pattern_of_another_stack_or_project_is_not_told(quay: Quay) -> 
     ]
 
 
+async def test_what_is_for_one_part_of_a_stack_is_for_a_project_that_is_built_with_it_among_others(quay: Quay) -> None:
+    await quay.project()
+    await quay.sql.execute("update project set stack = 'nextjs-supabase' where id = 'app'")
+    await quay.do("pattern.add", title="Supabase admin page", template="a", stack=("sveltekit", "Supabase"))
+    await quay.do("pattern.add", title="Svelte admin page", template="b", stack=("svelte", "next"))
+    for name in ("nextjs", "nextjs-supabase", "django"):
+        await quay.do("knowledge.add", text=(f"As {name} does.",), category="standard", tag=(f"stack.{name}",))
+    found = await told(quay, await quay.task("Add an admin page"))
+    assert found["patterns that hold across projects"] == ["Supabase admin page"]
+    assert found["standards"] == ["As nextjs does.", "As nextjs-supabase does."]
+    rows = await quay.sql.fetch("select title from get_task_context('app', 'admin page')")
+    assert {row["title"] for row in rows} == {*found["standards"], "Supabase admin page"}
+
+
 async def test_rule_files_are_told_by_precedence_and_each_text_once(quay: Quay) -> None:
     repo = await quay.project()
     repo.commit(
@@ -179,6 +193,23 @@ async def test_a_rejected_change_takes_the_credit_back(quay: Quay) -> None:
     await quay.sql.execute("update review set status = 'rejected' where number = $1", review)
     shown = await quay.do("lesson.show", id=lesson.number)
     assert (shown.uses, shown.wins) == (1, 0)
+
+
+async def test_a_record_that_was_begun_anew_wins_nothing_for_runs_from_before(quay: Quay) -> None:
+    await quay.project()
+    lesson = await quay.do("lesson.add", error="berth overflow", fix="check the length", project="app")
+    task = await quay.task("Fix the berth overflow")
+    run = await quay.run(task, "running")
+    await tell(quay, task, run)
+    await quay.end(run, "failed")
+    await quay.sql.execute("update memory set state = 'deprecated', invalid_at = now()")
+    await quay.do("knowledge.restore", id=lesson.number)
+    review = await quay.sql.fetchval("insert into review (task, run) values ($1, $2) returning number", task, run)
+    await quay.sql.execute("update review set status = 'merged' where number = $1", review)
+    shown = await quay.do("lesson.show", id=lesson.number)
+    assert (shown.uses, shown.wins) == (0, 0)
+    await quay.do("knowledge.export", file=quay.folder / "all.jsonl")
+    assert (await quay.do("knowledge.import", file=str(quay.folder / "all.jsonl"))).known == 1
 
 
 async def test_a_poisoned_item_is_told_to_nobody_after_a_few_failures(quay: Quay) -> None:

@@ -137,6 +137,24 @@ async def test_what_took_whose_place_is_kept_and_not_overruled_by_an_older_expor
     assert gone.superseded_by == new.id
 
 
+async def test_what_came_back_into_its_place_elsewhere_is_superseded_here_no_longer(quay: Quay) -> None:
+    old = await quay.do("knowledge.add", text=("berths from the north",))
+    new = await quay.do("knowledge.add", text=("berths from the south",))
+    await quay.do("knowledge.supersede", id=old.number, by=new.number)
+    superseded, restored = quay.folder / "1.jsonl", quay.folder / "2.jsonl"
+    await quay.do("knowledge.export", file=superseded)
+    await quay.do("knowledge.restore", id=old.number)
+    await quay.do("knowledge.export", file=restored)
+    await quay.sql.execute("delete from memory")
+    for exported in (superseded, restored):
+        await quay.do("knowledge.import", file=str(exported))
+    back = await quay.do("knowledge.show", id=old.id)
+    assert (back.state, back.superseded_by) == ("active", None)
+    again = quay.folder / "3.jsonl"
+    await quay.do("knowledge.export", file=again)
+    assert again.read_text() == restored.read_text()
+
+
 async def test_what_was_read_from_a_file_is_not_written_over(quay: Quay) -> None:
     await quay.project()
     await quay.do("knowledge.index", project="app")
