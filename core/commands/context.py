@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from config.errors import NotFoundError
+from core.commands.checks import Within
 from core.commands.shown import Column
 from core.commands.table import Context, Tool, command
 from core.commands.values import TaskRef
@@ -97,7 +98,7 @@ async def context(
     task: Annotated[TaskRef, "Number (42, #42) or id"],
     *,
     now: Annotated[bool, "what a run would be told that begins now, not what the latest was told"] = False,
-    budget: Annotated[int | None, "tokens that there is room for"] = None,
+    budget: Annotated[int | None, Within(ge=0, le=200_000), "tokens that there is room for"] = None,
 ) -> ContextView:
     """Show what the agent of a task is told, item by item: where it comes from and why it was chosen.
 

@@ -9,11 +9,12 @@ from typing import Annotated, Any, ClassVar, Literal
 import asyncpg
 
 from config.errors import ConflictError, UsageError
-from core.commands.checks import Before, Within
+from core.commands.checks import Before
 from core.commands.knowledge_views import (
     HitView,
     ItemRef,
     ItemView,
+    Limit,
     check_project,
     find_item,
     hit_views,
@@ -50,7 +51,6 @@ def _category(value: Any) -> Any:
 
 Category = Annotated[Kind, Before(_category), Metavar("C")]
 Tags = tuple[Slug, ...]
-Limit = Annotated[int, Within(ge=1, le=1000)]
 State = Literal["proposed", "active", "deprecated", "superseded", "removed", "refused", "deleted"]
 
 

@@ -70,6 +70,17 @@ async def test_the_same_is_not_known_twice(quay: Quay) -> None:
         await quay.do("knowledge.add", text=("one truth",))
 
 
+@pytest.mark.parametrize(
+    "command", ["knowledge.list", "knowledge.status", "pattern.list", "decision.list", "lesson.list"]
+)
+async def test_of_a_project_that_is_not_there_nothing_is_listed_and_it_is_said(quay: Quay, command: str) -> None:
+    with pytest.raises(NotFoundError, match="no project nosuch"):
+        await quay.do(command, project="nosuch")
+    if command != "knowledge.status":
+        with pytest.raises(UsageError):
+            await quay.do(command, limit=10**20)
+
+
 async def test_secrets_are_left_out(quay: Quay) -> None:
     item = await quay.do("knowledge.add", text=("the key is AKIAABCDEFGHIJKLMNOP, use it",))
     assert "AKIA" not in item.content
