@@ -12,11 +12,12 @@ import pytest
 from config.errors import ForbiddenError, NotFoundError, UnavailableError, UsageError
 from config.settings import GitHubSettings, Settings
 from core.integrations.github import GitHub, pull_of, repository_of
+from core.knowledge.merges import propose_pattern
 from core.knowledge.patterns import proposals
 from core.secrets import open_store
 from storage.queries import knowledge_pulls
 from tests.knowledge.github_mock import Hub, github
-from tests.knowledge.knowledge_kit import HARBOUR, Checkout, Quay
+from tests.knowledge.knowledge_kit import HARBOUR, WHO, Checkout, Quay
 from tests.knowledge.test_knowledge_context import tell
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -228,6 +229,20 @@ def test_a_file_that_is_like_no_other_is_no_pattern() -> None:
     assert proposals({"src/pilots.py": "x = 1\n" * 40}, tree, "#1") == [], "nothing says what it is called"
     assert proposals({"src/vendor/pilots.py": text}, ["src/vendor/a.py", "src/vendor/b.py"], "#1") == []
     assert len(proposals({"src/pilots.py": text, "src/tides.py": text}, tree, "#1")) == 1, "one per folder"
+
+
+async def test_patterns_of_deep_folders_are_each_proposed_once(quay: Quay) -> None:
+    await quay.project()
+    deep = "services/harbour-administration/src/main/kotlin/org/example/harbour"
+    text = ROUTE.format(name="pilots", Name="Pilots")
+    made = []
+    for _ in range(2):
+        for folder in (f"{deep}/routes", f"{deep}/models"):
+            tree = [f"{folder}/{name}.kt" for name in ("berths", "ships")]
+            [proposal] = proposals({f"{folder}/pilots.kt": text}, tree, "#1")
+            async with quay.db.transaction(WHO) as connection:
+                made.append(await propose_pattern(connection, "app", proposal, "#1", "pull_request"))
+    assert made == [1, 2, None, None]
 
 
 # ── reverts ──
