@@ -122,7 +122,8 @@ async def context(
         project = await projects.find_project(connection, found.project)
         if project is None:
             raise NotFoundError(f"there is no project {found.project}", "see `qd project list`")
-        work = Work(found.project, found.number, found.title, found.description, tuple(found.paths))
+        feedback = await rows.feedback_of(connection, found.number)
+        work = Work(found.project, found.number, found.title, found.description, tuple(found.paths), feedback)
         room = ctx.settings.knowledge.context_tokens if budget is None else budget
     repo = await read_repository(project.path, project.base, work.paths)
     vector = await queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)).vector(work.query, found.project)

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 import asyncpg
 
+from core.knowledge.kinds import telling_lines
 from core.knowledge.maps import map_around, seeds_of
 from core.knowledge.recent import MOST_CHANGES, Change, Repo
 from core.knowledge.search import Hit, QueryVector, search
@@ -19,6 +20,8 @@ from storage.queries.knowledge_search import Filters
 
 LONGEST_EXCERPT = 1600
 """Characters of one piece of code or of a document that are told."""
+LONGEST_FAILURE = 1000
+"""Characters of what went wrong before that lessons are looked for by."""
 CLOSE = 0.5
 """Cosine from which a hit of meaning alone is near enough to be told."""
 MAP_SHARE = 0.2
@@ -28,7 +31,7 @@ _TRUSTED = ("person",)
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be done, as far as knowledge is looked for."""
+    """What is to be done, as far as knowledge is looked for. ``feedback``: what went wrong with the attempt before."""
 
     project: str
     task: int | None
@@ -78,6 +81,7 @@ async def gather(
     found += [
         _said(hit) for hit in said if hit.memory.number not in not_again and not hit.memory.cold and _is_near(hit, work)
     ]
+    found += await _lessons_of_failure(connection, work, {one.memory.number for one in found if one.memory}, now)
     found += await _lessons_of_checks(connection, work.project, {one.memory.number for one in found if one.memory})
     near = await _search(connection, work, ("code", "documentation"), 10, vector, now)
     alike = [hit for hit in near if not hit.memory.cold and _is_near(hit, work)]
@@ -164,7 +168,7 @@ def _rules(repo: Repo) -> list[Candidate]:
     return found
 
 
-def _said(hit: Hit) -> Candidate:
+def _said(hit: Hit, words: str = "the task's words") -> Candidate:
     memory = hit.memory
     section = {
         "lesson": LESSONS,
@@ -173,13 +177,26 @@ def _said(hit: Hit) -> Candidate:
         "pattern": "patterns of the project" if memory.project else "patterns that hold across projects",
     }[memory.category]
     share = round(100 * (hit.coverage or 0.0))
-    why = f"holds {share} % of the task's words"
+    why = f"holds {share} % of {words}"
     if memory.uses:
         why += f"; {memory.wins} of {memory.uses} runs with it succeeded"
     value = (1.0 + hit.score) * (0.5 + memory.worth)
     return Candidate(
         section, memory.title, memory.content, memory.source, why, value, memory.origin in _TRUSTED, memory
     )
+
+
+async def _lessons_of_failure(
+    connection: asyncpg.Connection, work: Work, known: set[int], now: datetime
+) -> list[Candidate]:
+    """Lessons about what went wrong with the attempt before, found by its own words."""
+    failure = Work(work.project, work.task, telling_lines(work.feedback or "")[:LONGEST_FAILURE])
+    hits = await _search(connection, failure, ("lesson",), 6, None, now) if failure.title else ()
+    return [
+        _said(hit, "the words of what went wrong before")
+        for hit in hits
+        if hit.memory.number not in known and not hit.memory.cold and _is_near(hit, failure)
+    ]
 
 
 async def _lessons_of_checks(connection: asyncpg.Connection, project: str, known: set[int]) -> list[Candidate]:

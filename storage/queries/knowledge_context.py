@@ -35,6 +35,12 @@ async def paths_of(connection: asyncpg.Connection, task: int) -> tuple[str, ...]
     return tuple(await connection.fetchval("select paths from task_body where task = $1", task) or ())
 
 
+async def feedback_of(connection: asyncpg.Connection, task: int) -> str | None:
+    """What came of the attempt before at a task, in words."""
+    words: str | None = await connection.fetchval("select feedback from task_body where task = $1", task)
+    return words
+
+
 async def standards(connection: asyncpg.Connection, project: str) -> list[Memory]:
     """Every standard in force that applies to a project, its own first. Served by the index memory_list."""
     rows = await connection.fetch(

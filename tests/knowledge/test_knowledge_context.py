@@ -53,6 +53,21 @@ async def test_each_kind_has_its_section_and_says_why(quay: Quay) -> None:
     assert shown.tokens <= shown.budget
 
 
+async def test_the_next_attempt_is_told_the_lessons_about_what_went_wrong_with_the_one_before(quay: Quay) -> None:
+    await quay.project()
+    await quay.do(
+        "lesson.add", error="AlmanacError: no tide for a day beyond the almanac", rule="Clamp the day.", project="app"
+    )
+    task = await quay.task("Paint the invoices green")
+    assert await told(quay, task) == {}
+    failed = "The check `make` failed:\n\n...\nE   AlmanacError: no tide for a day beyond the almanac (day 400)\n"
+    await quay.sql.execute("update task_body set feedback = $2 where task = $1", task, failed)
+    shown = await quay.do("context", task=task, now=True)
+    [item] = shown.items
+    assert (item.section, item.title) == ("errors to avoid", "Clamp the day.")
+    assert "what went wrong before" in item.why
+
+
 async def test_a_decision_not_to_be_repeated_is_not_told(quay: Quay) -> None:
     await quay.project()
     made = await quay.do("decision.add", question="Which berth first?", chosen="the largest", project="app")
