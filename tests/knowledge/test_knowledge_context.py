@@ -111,6 +111,7 @@ async def test_rule_files_are_told_by_precedence_and_each_text_once(quay: Quay) 
             "CLAUDE.md": "Use tabs.\n",
             "src/AGENTS.md": "In src use spaces.\n",
             ".cursor/rules/always.mdc": "---\nalwaysApply: true\n---\nBe brief.\n",
+            ".cursor/rules/listed.mdc": '---\nglobs:\n  - "web/**/*.ts"\n  - "src/**/*.py"\n---\nFor Python.\n',
             ".cursor/rules/web.mdc": "---\nglobs: *.tsx\n---\nOnly for the web.\n",
             "memory-bank/brief.md": "A harbour.\n",
         }
@@ -120,6 +121,7 @@ async def test_rule_files_are_told_by_precedence_and_each_text_once(quay: Quay) 
         "src/AGENTS.md",
         "AGENTS.md",
         ".cursor/rules/always.mdc",
+        ".cursor/rules/listed.mdc",
         "memory-bank/brief.md",
     ]
     assert _folders(("a/b/c.py", "../etc/*")) == ["a/b", "a"]
