@@ -6,6 +6,7 @@ else they say (of which task, from which file) differs from project to project.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 
 import asyncpg
 
@@ -73,6 +74,9 @@ async def _propose(connection: asyncpg.Connection, proved: Sequence[Promotable])
             columns["context"] = f"`{columns['command']}`, in {projects}"
         text = lesson_text(columns)
     else:
+        stacks = [(await items.details(connection, "pattern", row.memory))["stacks"] for row in proved]
+        columns["stacks"] = list(dict.fromkeys(chain.from_iterable(stacks))) if all(stacks) else []
+        columns["projects"] = []
         columns["slug"] = await rows.free_slug(connection, f"{columns['slug'][:50]}-all")
         if columns["description"].startswith(rows.TEMPLATED_USE.rstrip("%")):
             columns["description"] = f"How such a file is made, in {projects}."

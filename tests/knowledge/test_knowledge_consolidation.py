@@ -123,6 +123,19 @@ async def test_patterns_are_the_same_by_what_they_make_whatever_their_placeholde
     assert (await consolidated(quay)).promoted == (), "what was refused is not proposed again"
 
 
+async def test_a_pattern_of_all_applies_in_every_project_and_to_every_stack_that_it_has_proved_good_for(
+    quay: Quay,
+) -> None:
+    for name, stack in (("app", "django"), ("other", "flask")):
+        await quay.project(name)
+        given = {"template": "x {{y}}", "project": name, "for_project": (name,), "stack": (stack,), "name": name}
+        made = await quay.do("pattern.add", title=f"Endpoint of {name}", **given)
+        await tried(quay, made.number, "+++", name)
+    [number] = (await consolidated(quay)).promoted
+    details = (await quay.do("pattern.show", id=number)).details
+    assert (details["projects"], sorted(details["stacks"])) == ([], ["django", "flask"])
+
+
 async def test_a_name_that_is_taken_stands_in_nobody_s_way(quay: Quay) -> None:
     await quay.do("pattern.add", title="Other", template="quite another", name="endpoint-all")
     for name in ("app", "other"):
