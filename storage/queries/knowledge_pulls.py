@@ -69,12 +69,15 @@ async def credit(connection: asyncpg.Connection, run: int, word: Literal["won", 
 async def close_decisions(
     connection: asyncpg.Connection, project: str, task: int | None, pull: int, feedback: str | None
 ) -> list[int]:
-    """Decisions made in a task, or for a pull request, that was merged: a success; which. Served by decision_task."""
+    """Decisions made in a task, or for a pull request, that was merged: a success; which. So are those that its task, completed by that,
+    has closed already. Served by decision_task.
+    """
     rows = await connection.fetch(
         """update decision d set outcome = 'success', outcome_note = 'pull request #' || $3::int || ' was merged', pull_request = $3,
                   feedback = coalesce($4, d.feedback), resolved_at = clock_timestamp()
              from memory m join corpus c on c.id = m.corpus
-            where m.number = d.memory and c.project = $1 and (d.task = $2 or d.pull_request = $3) and d.outcome is null
+            where m.number = d.memory and c.project = $1 and (d.task = $2 or d.pull_request = $3)
+              and (d.outcome is null or d.outcome_note = 'task #' || d.task || ' is completed')
               and m.state = 'active' returning d.memory""",
         project,
         task,

@@ -147,6 +147,21 @@ async def test_what_people_changed_of_a_run_s_result_is_a_lesson(quay: Quay, hub
     assert shown.path == "tariff.py"
 
 
+async def test_a_decision_that_its_task_has_closed_learns_of_its_pull_request_too(quay: Quay, hub: Hub) -> None:
+    await harbour(quay, hub)
+    task = await quay.task("Write the tariff")
+    made = await quay.do("decision.add", question="Which money?", chosen="Decimal", task=task)
+    await quay.run(task, "succeeded")
+    await quay.sql.execute("update task set status = 'completed' where number = $1", task)
+    assert (await quay.do("learn")).decisions == 1
+    hub.pull(4, "Write the tariff", merged=RECENT, branch=f"qd/{task}-write-the-tariff")
+    hub.reviews[4] = [{"id": 1, "state": "APPROVED", "body": "Cents are right.", "user": {"login": "mate"}}]
+    assert (await quay.do("learn", project="app", from_prs=True)).pulls[0].decisions == 1
+    details = (await quay.do("decision.show", id=made.number)).details
+    assert (details["outcome"], details["pull_request"], details["feedback"]) == ("success", 4, "Cents are right.")
+    assert (await quay.do("learn")).decisions == 0
+
+
 async def test_orders_in_a_review_are_told_to_nobody(quay: Quay, hub: Hub) -> None:
     await harbour(quay, hub)
     hub.pull(6, "x", merged=RECENT)
