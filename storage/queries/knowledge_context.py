@@ -84,19 +84,7 @@ async def poor(connection: asyncpg.Connection, project: str, numbers: Sequence[i
     run, and says nothing about which: it is never one.
     """
     rows = await connection.fetch(
-        """
-        with asked as (select number, uses, wins from memory where number = any($2::int[]) and kind <> 'standard'),
-        base as (
-          select (count(*) filter (where r.status = 'succeeded') + 1)::real / (count(*) + 2) as share
-            from (select number, status from run where project = $1 and status in ('succeeded', 'failed') order by number desc limit 100) r
-           where not exists (select 1 from injection i where i.run = r.number and i.memory in (select number from asked)))
-        select m.number from asked m, base b
-         where m.uses >= $3 and (m.wins + 1)::real / (m.uses + 2) < $4 * b.share
-        """,
-        project,
-        list(numbers),
-        ENOUGH_USES,
-        POOR,
+        "select number from knowledge_harmful($1, $2, $3, $4) number", project, list(numbers), ENOUGH_USES, POOR
     )
     return {row["number"] for row in rows}
 

@@ -243,6 +243,9 @@ async def test_a_poisoned_item_is_told_to_nobody_after_a_few_failures(quay: Quay
         await tell(quay, task, run)
         await quay.end(run, "failed")
     assert told_in == 3
+    assert await quay.sql.fetch("select * from get_task_context('app', 'berth overflow')") == [], (
+        "nor to outside callers"
+    )
     for _ in range(2):
         await quay.do("knowledge.vote", id=1, word="down")
     weighed = await quay.do("learn", consolidate=True)
