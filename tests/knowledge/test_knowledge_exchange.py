@@ -103,7 +103,7 @@ async def test_secrets_in_the_columns_of_a_kind_are_left_out(quay: Quay) -> None
 async def test_a_name_that_is_taken_leaves_its_line_out_and_not_the_others(quay: Quay) -> None:
     await take(quay, pattern(1, "aa"), pattern(2, "bb"))
     later = {"updated_at": "2026-02-01T00:00:00+00:00"}
-    taken = await take(quay, pattern(2, "aa") | later, pattern(3, "aa"), pattern(4, "cc"))
+    taken = await take(quay, pattern(2, "aa") | later, pattern(3, "aa", title="else"), pattern(4, "cc"))
     assert (taken.added, taken.updated, taken.skipped) == (1, 0, 2)
     assert [one.details["slug"] for one in await quay.do("pattern.list")] == ["cc", "bb", "aa"]
 
@@ -120,6 +120,16 @@ async def test_of_two_installations_the_longer_record_and_the_later_words_stay_i
         assert item.last_used_at.month == 3
         assert item.updated_at.month == 2
         assert (await take(quay, *order)).known == 2, "and to do it again changes nothing"
+
+
+async def test_what_both_installations_have_said_is_one_item_after_an_exchange(quay: Quay) -> None:
+    kept = await quay.do("knowledge.add", text=("Write tests.",), category="standard")
+    same = ITEM | {"category": "standard", "title": "Write tests.", "content": "Write tests."}
+    assert (await take(quay, same)).known == 1
+    assert [one.number for one in await quay.do("knowledge.list")] == [kept.number]
+    assert (await take(quay, same | {"state": "deleted"})).added == 1, "what was put away takes nobody's place"
+    await quay.do("knowledge.delete", id=kept.number)
+    assert (await take(quay, same | {"id": ID.format(2)})).added == 1
 
 
 async def test_what_took_whose_place_is_kept_and_not_overruled_by_an_older_export(quay: Quay) -> None:
