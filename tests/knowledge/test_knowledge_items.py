@@ -81,6 +81,18 @@ async def test_of_a_project_that_is_not_there_nothing_is_listed_and_it_is_said(q
             await quay.do(command, limit=10**20)
 
 
+async def test_of_a_file_that_is_taken_in_again_only_what_is_new_is_added(quay: Quay) -> None:
+    sections = [f"# Part {n}\n\n" + f"The berth number {n} is long. " * 100 for n in range(4)]
+    file = quay.folder / "guide.md"
+    file.write_text("\n".join(sections))
+    assert len(await quay.do("knowledge.add", file=(file, file))) == 4, "each once"
+    with pytest.raises(ConflictError, match="all 4 pieces are known already"):
+        await quay.do("knowledge.add", file=(file,))
+    file.write_text("\n".join([*sections[:3], "# Part 3\n\n" + "The berth is gone. " * 100]))
+    assert (await quay.do("knowledge.add", file=(file,))).title.endswith("Part 3")
+    assert len(await quay.do("knowledge.list")) == 5
+
+
 async def test_secrets_are_left_out(quay: Quay) -> None:
     item = await quay.do("knowledge.add", text=("the key is AKIAABCDEFGHIJKLMNOP, use it",))
     assert "AKIA" not in item.content
