@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from config.errors import NotFoundError
+from core.commands.checks import Within
 from core.commands.shown import Column
 from core.commands.table import Context, Tool, command
 from core.commands.values import TaskRef
@@ -97,7 +98,7 @@ async def context(
     task: Annotated[TaskRef, "Number (42, #42) or id"],
     *,
     now: Annotated[bool, "what a run would be told that begins now, not what the latest was told"] = False,
-    budget: Annotated[int | None, "tokens that there is room for"] = None,
+    budget: Annotated[int | None, Within(ge=0, le=200_000), "tokens that there is room for"] = None,
 ) -> ContextView:
     """Show what the agent of a task is told, item by item: where it comes from and why it was chosen.
 
@@ -121,7 +122,8 @@ async def context(
         project = await projects.find_project(connection, found.project)
         if project is None:
             raise NotFoundError(f"there is no project {found.project}", "see `qd project list`")
-        work = Work(found.project, found.number, found.title, found.description, tuple(found.paths))
+        feedback = await rows.feedback_of(connection, found.number)
+        work = Work(found.project, found.number, found.title, found.description, tuple(found.paths), feedback)
         room = ctx.settings.knowledge.context_tokens if budget is None else budget
     repo = await read_repository(project.path, project.base, work.paths)
     vector = await queries_of(Reach(ctx.db, ctx.paths, ctx.environ, ctx.who.actor)).vector(work.query, found.project)

@@ -9,11 +9,12 @@ from typing import Annotated, Any, ClassVar, Literal
 import asyncpg
 
 from config.errors import ConflictError, UsageError
-from core.commands.checks import Before, Within
+from core.commands.checks import Before
 from core.commands.knowledge_views import (
     HitView,
     ItemRef,
     ItemView,
+    Limit,
     check_project,
     find_item,
     hit_views,
@@ -50,7 +51,6 @@ def _category(value: Any) -> Any:
 
 Category = Annotated[Kind, Before(_category), Metavar("C")]
 Tags = tuple[Slug, ...]
-Limit = Annotated[int, Within(ge=1, le=1000)]
 State = Literal["proposed", "active", "deprecated", "superseded", "removed", "refused", "deleted"]
 
 
@@ -102,7 +102,8 @@ async def add(
 ) -> ItemView | list[ItemView]:
     """Remember something.
 
-    What looks like a key or a password in it is left out. A long file is taken in section by section.
+    What looks like a key or a password in it is left out. A long file is taken in section by section; of several pieces those that
+    are known already are passed over.
     """
     pieces = _pieces(ctx, text, file, title)
 
@@ -110,8 +111,15 @@ async def add(
         added = []
         for name, content, source in pieces:
             draft = Draft(category, name, content, project, source or ctx.who.actor, tags=tuple(dict.fromkeys(tag)))
-            number = await store(connection, draft, _details(category, name, content))
+            try:
+                number = await store(connection, draft, _details(category, name, content))
+            except ConflictError:
+                if len(pieces) == 1:
+                    raise
+                continue
             added.append(await shown_item(connection, number))
+        if not added:
+            raise ConflictError(f"all {len(pieces)} pieces are known already", "see `qd knowledge search`")
         return added
 
     added = await transact(ctx.db, ctx.who, work)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import asyncpg
 
 from config.errors import NotFoundError, QuarterdeckError, UsageError
+from core.commands.knowledge_views import check_project
 from core.commands.shown import Column
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line, Slug
@@ -145,6 +146,7 @@ async def status(
     from core.knowledge.embedding import is_here
 
     async with ctx.db.transaction(ctx.who) as connection:
+        await check_project(connection, project)
         found = await rows.corpora(connection, project)
         model = await knowledge_search.active_embedder(connection)
         share = await knowledge_search.embedded_share(connection, model.id) if model else None

@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from config.errors import ConflictError, NotFoundError
-from core.commands.checks import Before
+from core.commands.checks import Before, Within
 from core.commands.shown import Column
 from core.knowledge.hidden import look
 from core.knowledge.search import Found, Hit
@@ -36,6 +36,8 @@ def _item(value: Any) -> Any:
 
 ItemRef = Annotated[int | UUID | str, Before(_item)]
 """An item by its number or id; a pattern by its name too."""
+Limit = Annotated[int, Within(ge=1, le=1000)]
+"""How many items a list holds at most."""
 
 
 @dataclass(frozen=True, slots=True)

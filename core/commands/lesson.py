@@ -6,14 +6,13 @@ import asyncpg
 
 from core.commands.checks import Within
 from core.commands.knowledge_states import put_away
-from core.commands.knowledge_views import ItemRef, ItemView, find_item, item_view, said_by, shown_item, store
-from core.commands.pattern import edit_structured
+from core.commands.knowledge_views import ItemRef, ItemView, Limit, find_item, said_by, shown_item, store
+from core.commands.pattern import edit_structured, list_structured
 from core.commands.table import Context, Metavar, Tool, command
 from core.commands.values import Line, Slug, Text
 from core.knowledge.kinds import lesson_text, signature
 from core.knowledge.secrets import redact
 from storage.database import Role
-from storage.queries import knowledge as rows
 from storage.queries.guard import transact
 from storage.queries.knowledge import Draft
 
@@ -74,12 +73,10 @@ async def list_lessons(
     *,
     project: Annotated[Slug | None, "of this project and of all", Metavar("ID")] = None,
     tag: Annotated[tuple[Slug, ...], "only with this tag"] = (),
-    limit: Annotated[int, "at most so many"] = 100,
+    limit: Annotated[Limit, "at most so many"] = 100,
 ) -> list[ItemView]:
     """List the lessons, the newest first."""
-    async with ctx.db.transaction(ctx.who) as connection:
-        found = await rows.list_items(connection, project=project, kinds=("lesson",), tags=tag, limit=max(1, limit))
-        return [item_view(one, await rows.details(connection, "lesson", one.number)) for one in found]
+    return await list_structured(ctx, "lesson", project, tag, limit)
 
 
 @command("lesson.show", role=Role.VIEWER)

@@ -8,7 +8,16 @@ import asyncpg
 
 from config.errors import UsageError
 from core.commands.knowledge_states import put_away
-from core.commands.knowledge_views import ItemRef, ItemView, check_project, find_item, item_view, shown_item, store
+from core.commands.knowledge_views import (
+    ItemRef,
+    ItemView,
+    Limit,
+    check_project,
+    find_item,
+    item_view,
+    shown_item,
+    store,
+)
 from core.commands.table import Context, Metavar, command
 from core.commands.values import Line, Slug, Text
 from core.knowledge.kinds import pattern_text, render
@@ -80,12 +89,10 @@ async def list_patterns(
     *,
     project: Annotated[Slug | None, "of this project and of all", Metavar("ID")] = None,
     tag: Annotated[tuple[Slug, ...], "only with this tag"] = (),
-    limit: Annotated[int, "at most so many"] = 100,
+    limit: Annotated[Limit, "at most so many"] = 100,
 ) -> list[ItemView]:
     """List the patterns, the newest first."""
-    async with ctx.db.transaction(ctx.who) as connection:
-        found = await rows.list_items(connection, project=project, kinds=("pattern",), tags=tag, limit=max(1, limit))
-        return [item_view(one, await rows.details(connection, "pattern", one.number)) for one in found]
+    return await list_structured(ctx, "pattern", project, tag, limit)
 
 
 @command("pattern.show", role=Role.VIEWER)
@@ -147,6 +154,16 @@ async def render_pattern(
         memory = await find_item(connection, id, kind="pattern")
         columns = await rows.details(connection, "pattern", memory.number)
     return Rendered(columns["slug"], render(columns["template"], values))
+
+
+async def list_structured(
+    ctx: Context, kind: str, project: str | None, tags: tuple[str, ...], limit: int
+) -> list[ItemView]:
+    """Items of a structured kind with their columns, the newest first. Raises NotFoundError for a project that is not there."""
+    async with ctx.db.transaction(ctx.who) as connection:
+        await check_project(connection, project)
+        found = await rows.list_items(connection, project=project, kinds=(kind,), tags=tags, limit=limit)
+        return [item_view(one, await rows.details(connection, kind, one.number)) for one in found]
 
 
 async def edit_structured(

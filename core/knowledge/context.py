@@ -7,7 +7,7 @@ but the standards and the rules of the repository, which come first and are held
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import asyncpg
@@ -16,7 +16,7 @@ from core.knowledge.gathering import Candidate, Work, gather, tokens_of
 from core.knowledge.hidden import Finding, look, visible
 from core.knowledge.recent import Repo
 from core.knowledge.search import QueryVector
-from core.knowledge.told import RULES, SECTIONS, STANDARDS, Item, LeftOut, Told
+from core.knowledge.told import RULES, SECTIONS, STANDARDS, Item, LeftOut, Told, frame_of, shown_item
 from storage.queries import knowledge_context as rows
 
 BUDGET = 3000
@@ -25,6 +25,8 @@ _HELD = (STANDARDS, RULES)
 """What holds for all work of a project, whatever became of runs that were told of it."""
 _SHARES = {"similar work": 0.4, "map of the repository": 0.25, "recent changes": 0.1}
 """How much of the budget a section may take at most; the others a third, what is held all of it."""
+_MARK = "0" * 12
+"""As long as the marks of prompts: what an item takes is reckoned as it will stand there."""
 
 
 async def context_for(
@@ -74,9 +76,11 @@ def choose(candidates: Sequence[Candidate], budget: int) -> tuple[list[Item], li
     """The best for the budget, and what there was no room for.
 
     Standards first, then the rules of the repository by their precedence: where one has no room, none of a lower one is told in its
-    place. Then the others by value per token, without near-duplicates, no section beyond its share.
+    place. Then the others by value per token, without near-duplicates, no section beyond its share. An item takes what it does in the
+    prompt, with its place, reason and marks; so do, once, the words that introduce it.
     """
     left = budget
+    standing: set[str] = set()
     spent: dict[str, int] = {}
     full: set[str] = set()
     chosen: list[Item] = []
@@ -84,21 +88,25 @@ def choose(candidates: Sequence[Candidate], budget: int) -> tuple[list[Item], li
     shingles: list[frozenset[str]] = []
     for one in sorted(candidates, key=_turn):
         text = one.text.strip() if one.trusted else visible(one.text).strip()
-        size = tokens_of(text) + tokens_of(one.title) + 12
+        number, name = (one.memory.number, str(one.memory.id)) if one.memory else (None, None)
+        item = Item(one.section, one.title, text, one.source, one.why, 0, one.trusted, number, name)
+        frame = set(frame_of(item, _MARK)) - standing
+        size = tokens_of(shown_item(item, _MARK)) + 1
+        needed = size + sum(tokens_of(text) + 1 for text in frame)
         words = _shingles(text)
         if not text or any(_alike(words, other, 1.0 if one.section in _HELD else 0.8) for other in shingles):
             continue
         share = budget if one.section in _HELD else int(budget * _SHARES.get(one.section, 1 / 3))
-        if size > left or spent.get(one.section, 0) + size > share or one.section in full:
+        if needed > left or spent.get(one.section, 0) + size > share or one.section in full:
             left_out.append(LeftOut(one.section, one.title, one.source, size))
             if one.section == RULES:
                 full.add(one.section)
             continue
-        left -= size
+        left -= needed
+        standing |= frame
         spent[one.section] = spent.get(one.section, 0) + size
         shingles.append(words)
-        number, name = (one.memory.number, str(one.memory.id)) if one.memory else (None, None)
-        chosen.append(Item(one.section, one.title, text, one.source, one.why, size, one.trusted, number, name))
+        chosen.append(replace(item, tokens=size))
     return sorted(chosen, key=lambda item: SECTIONS.index(item.section)), left_out
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import md5
@@ -17,9 +16,9 @@ from config.errors import QuarterdeckError, UnavailableError
 from config.paths import Paths
 from core.knowledge import models
 from core.knowledge.onnx import OnnxModel
-from core.knowledge.remote import PREFIX, RemoteModel, identity, of_identity
+from core.knowledge.remote import PREFIX, RemoteModel, books, identity, of_identity
 from core.knowledge.search import QueryVector
-from storage.database import Database, Principal, Role
+from storage.database import Database
 from storage.queries import knowledge_search as rows
 from storage.queries.knowledge_search import Embedder
 
@@ -88,10 +87,6 @@ class Reach:
     environ: Mapping[str, str]
     actor: str
 
-    def transaction(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
-        """A transaction in the engine's right, which alone may write what calls to services cost."""
-        return self.db.transaction(Principal(self.actor, Role.ENGINE))
-
     async def open(self, embedder: Embedder) -> Model:
         """The model of an embedder. Raises what says that it cannot be reached from here."""
         if not embedder.name.startswith(PREFIX):
@@ -123,7 +118,7 @@ class Queries:
 
     async def _vector(self, text: str, project: str | None) -> QueryVector | None:
         digest = UUID(md5(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest())
-        async with self._reach.transaction() as connection:
+        async with books(self._reach.db, self._reach.actor) as connection:
             embedder = await rows.active_embedder(connection)
             if embedder is None:
                 return None
@@ -132,7 +127,7 @@ class Queries:
         [vector] = await paid(await self._model(embedder), project).embed([text], asked=True)
         if len(vector) != embedder.dims:
             raise UnavailableError(f"{embedder.name} gives vectors of another length", "set the model again")
-        async with self._reach.transaction() as connection:
+        async with books(self._reach.db, self._reach.actor) as connection:
             await rows.cache_query(connection, embedder.id, digest, vector)
         return QueryVector(embedder, vector)
 

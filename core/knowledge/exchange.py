@@ -17,7 +17,7 @@ from config.errors import UsageError
 from core.knowledge.exchange_lines import FORMAT, PARTS, read
 from core.knowledge.kinds import signature
 from storage.queries import knowledge as rows
-from storage.queries.knowledge import Memory, State
+from storage.queries.knowledge import Draft, Kind, Memory, State
 
 MOST_TOLD = 5
 """Bad lines that are told one by one."""
@@ -31,7 +31,7 @@ class Entry:
 
     line: int
     id: UUID
-    kind: str
+    kind: Kind
     project: str | None
     columns: Mapping[str, Any]
     updated_at: datetime
@@ -73,8 +73,8 @@ def parse_lines(text: str, name: str) -> list[Entry]:
 
 
 async def take_in(connection: asyncpg.Connection, entry: Entry) -> str:
-    """Store one item: ``added``, ``updated``, ``known`` (nothing to do) or ``skipped`` (its project is not here, a name is taken,
-    or what has its id is something else). Raises UsageError for a line that the database does not take.
+    """Store one item: ``added``, ``updated``, ``known`` (nothing to do, or another item says the same) or ``skipped`` (its project is not
+    here, a name is taken, or what has its id is something else). Raises UsageError for a line that the database does not take.
     """
     if entry.project is not None and not await rows.project_exists(connection, entry.project):
         return "skipped"
@@ -85,7 +85,10 @@ async def take_in(connection: asyncpg.Connection, entry: Entry) -> str:
     savepoint = connection.transaction()
     await savepoint.start()
     try:
-        outcome = await (_change(connection, known, entry, columns) if known else _add(connection, entry, columns))
+        if known is None and await _says_the_same(connection, entry):
+            outcome = "known"
+        else:
+            outcome = await (_change(connection, known, entry, columns) if known else _add(connection, entry, columns))
     except asyncpg.UniqueViolationError:
         outcome = "skipped"
     except asyncpg.PostgresError as error:
@@ -105,6 +108,13 @@ async def link(connection: asyncpg.Connection, entry: Entry) -> None:
                 other,
                 entry.updated_at,
             )
+
+
+async def _says_the_same(connection: asyncpg.Connection, entry: Entry) -> bool:
+    """Whether an item that holds here says what this one would, under an id of its own."""
+    title, content, state = (entry.columns[name] for name in ("title", "content", "state"))
+    draft = Draft(entry.kind, title, content, entry.project)
+    return state in ("active", "proposed") and await rows.twin(connection, draft) is not None
 
 
 async def _add(connection: asyncpg.Connection, entry: Entry, columns: Mapping[str, Any]) -> str:
@@ -127,7 +137,8 @@ async def _change(connection: asyncpg.Connection, known: Memory, entry: Entry, c
         await rows.update(connection, known.number, changed)
         await _date(connection, known.number, known.updated_at)
         return "updated"
-    await rows.update(connection, known.number, {**columns, **kept, "last_used_at": used})
+    unlinked = {"superseded_by": None, "replaces": None}  # what it names instead is linked once all are there
+    await rows.update(connection, known.number, {**columns, **kept, **unlinked, "last_used_at": used})
     await _date(connection, known.number, entry.updated_at)
     if entry.details is not None:
         await rows.update_details(connection, entry.kind, known.number, _placed(entry, columns["corpus"]))

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 import asyncpg
 
+from core.knowledge.kinds import telling_lines
 from core.knowledge.maps import map_around, seeds_of
 from core.knowledge.recent import MOST_CHANGES, Change, Repo
 from core.knowledge.search import Hit, QueryVector, search
@@ -19,16 +20,18 @@ from storage.queries.knowledge_search import Filters
 
 LONGEST_EXCERPT = 1600
 """Characters of one piece of code or of a document that are told."""
+LONGEST_FAILURE = 1000
+"""Characters of what went wrong before that lessons are looked for by."""
 CLOSE = 0.5
 """Cosine from which a hit of meaning alone is near enough to be told."""
 MAP_SHARE = 0.2
 """How much of the budget the map of the repository may take."""
-_TRUSTED = ("person", "consolidation")
+_TRUSTED = ("person",)
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be done, as far as knowledge is looked for."""
+    """What is to be done, as far as knowledge is looked for. ``feedback``: what went wrong with the attempt before."""
 
     project: str
     task: int | None
@@ -70,21 +73,16 @@ async def gather(
 ) -> list[Candidate]:
     """All candidates for a task; ``room``: the tokens that there are for all of them, ``vector``: that of the work's query."""
     corpora = await items.known_corpora(connection, work.project)
-    stack = await rows.stack_of(connection, work.project)
-    found = [_standard(one) for one in await rows.standards(connection, corpora) if _fits_stack(one.tags, stack)]
+    found = [_standard(one) for one in await rows.standards(connection, work.project)]
     if repo:
         found += _rules(repo)
     said = await _search(connection, work, ("pattern", "decision", "lesson", "requirement"), 24, vector, now)
-    known = await rows.applicability(connection, [hit.memory.number for hit in said])
-    for hit in said:
-        where = known.get(hit.memory.number, rows.Applicability())
-        if not where.repeat or (where.projects and work.project not in where.projects):
-            continue
-        if where.stacks and (stack or "") not in where.stacks:
-            continue
-        if not hit.memory.cold and _is_near(hit, work):
-            found.append(_said(hit))
-    found += await _lessons_of_checks(connection, corpora, {one.memory.number for one in found if one.memory})
+    not_again = await rows.not_again(connection, [hit.memory.number for hit in said])
+    found += [
+        _said(hit) for hit in said if hit.memory.number not in not_again and not hit.memory.cold and _is_near(hit, work)
+    ]
+    found += await _lessons_of_failure(connection, work, {one.memory.number for one in found if one.memory}, now)
+    found += await _lessons_of_checks(connection, work.project, {one.memory.number for one in found if one.memory})
     near = await _search(connection, work, ("code", "documentation"), 10, vector, now)
     alike = [hit for hit in near if not hit.memory.cold and _is_near(hit, work)]
     found += [_similar(hit) for hit in alike]
@@ -150,12 +148,6 @@ def _standard(memory: Memory) -> Candidate:
     )
 
 
-def _fits_stack(tags: Sequence[str], stack: str | None) -> bool:
-    """Whether a standard holds here: one that is tagged ``stack.NAME`` holds for that stack alone."""
-    stacks = [tag.removeprefix("stack.") for tag in tags if tag.startswith("stack.")]
-    return not stacks or (stack or "").lower() in stacks
-
-
 def _rules(repo: Repo) -> list[Candidate]:
     found = []
     for place, file in enumerate(repo.rules):
@@ -176,7 +168,7 @@ def _rules(repo: Repo) -> list[Candidate]:
     return found
 
 
-def _said(hit: Hit) -> Candidate:
+def _said(hit: Hit, words: str = "the task's words") -> Candidate:
     memory = hit.memory
     section = {
         "lesson": LESSONS,
@@ -185,7 +177,7 @@ def _said(hit: Hit) -> Candidate:
         "pattern": "patterns of the project" if memory.project else "patterns that hold across projects",
     }[memory.category]
     share = round(100 * (hit.coverage or 0.0))
-    why = f"holds {share} % of the task's words"
+    why = f"holds {share} % of {words}"
     if memory.uses:
         why += f"; {memory.wins} of {memory.uses} runs with it succeeded"
     value = (1.0 + hit.score) * (0.5 + memory.worth)
@@ -194,11 +186,22 @@ def _said(hit: Hit) -> Candidate:
     )
 
 
-async def _lessons_of_checks(
-    connection: asyncpg.Connection, corpora: Sequence[int], known: set[int]
+async def _lessons_of_failure(
+    connection: asyncpg.Connection, work: Work, known: set[int], now: datetime
 ) -> list[Candidate]:
+    """Lessons about what went wrong with the attempt before, found by its own words."""
+    failure = Work(work.project, work.task, telling_lines(work.feedback or "")[:LONGEST_FAILURE])
+    hits = await _search(connection, failure, ("lesson",), 6, None, now) if failure.title else ()
+    return [
+        _said(hit, "the words of what went wrong before")
+        for hit in hits
+        if hit.memory.number not in known and not hit.memory.cold and _is_near(hit, failure)
+    ]
+
+
+async def _lessons_of_checks(connection: asyncpg.Connection, project: str, known: set[int]) -> list[Candidate]:
     """Lessons from checks that every change of the project must pass, whatever it is about."""
-    numbers = [number for number in await rows.proven_lessons(connection, corpora, 6) if number not in known]
+    numbers = [number for number in await rows.proven_lessons(connection, project, 6) if number not in known]
     found = await items.by_number(connection, numbers)
     return [
         Candidate(

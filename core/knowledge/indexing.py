@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+import asyncpg
+
 from config.errors import ConflictError, NotFoundError
 from core.knowledge.chunks import chunk_file
 from core.knowledge.reading import Entry, changed_paths, list_files, read_blobs, text_of, why_not
@@ -23,7 +25,7 @@ from core.workspace.repository import Repository
 from storage.database import Database, Principal
 from storage.queries import knowledge as items
 from storage.queries import knowledge_index as rows
-from storage.queries.knowledge_index import Piece
+from storage.queries.knowledge_index import CorpusRow, Piece
 
 FEW = 400
 """Up to so many changed files are asked for by name; for more the whole tree is listed."""
@@ -63,22 +65,30 @@ async def index_project(
     Raises NotFoundError without such a project, ConflictError while another process indexes it.
     """
     async with db.transaction(who) as connection:
-        found = [row for row in await rows.corpora(connection, project) if row.path is not None]
-        if not found:
-            raise NotFoundError(f"there is no project {project}", "see `qd project list`")
+        row = await _corpus(connection, project)
         corpus = await items.corpus_of(connection, project)
-        row = found[0]
     assert row.path is not None
     repo = await repository.open_repository(Path(row.path))
     base = row.base or await repository.default_base(repo)
     if fetch_older_than is not None:
         await repository.fetch(repo, if_older_than=fetch_older_than, base=base)
-    commit = await repository.base_commit(repo, base)
     async with db.connection() as held, rows.indexing(held, corpus) as ours:
         if not ours:
             raise ConflictError(f"project {project} is being indexed already", "see `qd knowledge status`")
+        async with db.transaction(
+            who
+        ) as connection:  # how far it is, and the commit, as they are while nobody else is at it
+            row = await _corpus(connection, project)
+        commit = await repository.base_commit(repo, base)
         async for progress in _index(db, who, Indexed(project, corpus, repo, base, commit, row.head, row.target)):
             yield progress
+
+
+async def _corpus(connection: asyncpg.Connection, project: str) -> CorpusRow:
+    found = [row for row in await rows.corpora(connection, project) if row.path is not None]
+    if not found:
+        raise NotFoundError(f"there is no project {project}", "see `qd project list`")
+    return found[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asyncpg
+
 from config.errors import ConflictError, QuarterdeckError
 from core.knowledge.embedding import Queries, Reach
 from core.knowledge.indexing import index_project
@@ -83,10 +85,11 @@ class Keeping:
                 self._said.pop(one.project, None)
             except ConflictError:
                 continue  # another engine, or a person, is at it
-            except QuarterdeckError as error:
-                if self._said.get(one.project) != error.message:
-                    self._said[one.project] = error.message
-                    log.warning("project %s is not indexed: %s", one.project, error.sentence())
+            except (QuarterdeckError, asyncpg.PostgresError) as error:  # the others are indexed all the same
+                words = error.sentence() if isinstance(error, QuarterdeckError) else repr(error)
+                if self._said.get(one.project) != words:
+                    self._said[one.project] = words
+                    log.warning("project %s is not indexed: %s", one.project, words)
 
     async def _index(self, one: CorpusRow) -> None:
         assert one.path is not None

@@ -14,6 +14,7 @@ _NORMAL: Sequence[tuple[re.Pattern[str], str]] = (
     (re.compile(r"\b[0-9a-f]{12,64}\b", re.IGNORECASE), "<hash>"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?"), "<time>"),
     (re.compile(r"(?:[A-Za-z]:)?(?:[\w.~-]*/)+([\w.-]+)"), r"\1"),
+    (re.compile(r"\b\d+(?:\.\d+)?(?:[nuµm]?s|secs?|mins?|[mh]|[kmgt]?i?b)\b", re.IGNORECASE), "<amount>"),
     (re.compile(r"\b\d+(?:\.\d+)?\b"), "<n>"),
 )
 _TYPES: Sequence[tuple[str, re.Pattern[str]]] = (

@@ -5,6 +5,7 @@ A change is looked at once, after its merge or, where an engine died in between,
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,8 @@ from storage.queries.knowledge_merges import Merge
 
 MOST_FILES = 40
 """New files of one change that are looked at."""
+LONGEST_SLUG = 62
+"""Characters of a pattern's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ async def propose_pattern(
     origin: Literal["run", "pull_request"],
 ) -> int | None:
     """Propose a pattern to the person; None where it was before. Must run in a transaction."""
-    slug = f"{project}-{proposal.slug}"[:62].strip("-.")
+    slug = _short(f"{project}-{proposal.slug}")
     if await items.pattern_by_slug(connection, slug) is not None:
         return None
     template = redact(proposal.template).replace("\0", "\ufffd")
@@ -97,6 +100,13 @@ async def propose_pattern(
         "template": template,
     }
     return await items.insert_structured(connection, draft, columns)
+
+
+def _short(name: str) -> str:
+    """A name of a pattern; of a longer one the beginning and a digest, since deep folders often differ in their end alone."""
+    if len(name) <= LONGEST_SLUG:
+        return name
+    return f"{name[: LONGEST_SLUG - 8].strip('-.')}-{sha256(name.encode()).hexdigest()[:7]}"
 
 
 async def _propose_all(connection: asyncpg.Connection, merge: Merge, found: Sequence[Proposal]) -> list[int]:

@@ -44,7 +44,7 @@ def proposals(added: Mapping[str, str], tree: Sequence[str], source: str) -> lis
         template, times = _templated(text, _words(place))
         if times < 2:
             continue  # nothing in it says what it is called, so it is no mould
-        slug = re.sub(r"[^a-z0-9]+", "-", f"{place.parent}-{place.suffix}".lower()).strip("-")[:60].strip("-")
+        slug = re.sub(r"[^a-z0-9]+", "-", f"{place.parent}-{place.suffix}".lower()).strip("-")
         folder = str(place.parent)
         title = f"A {_noun(place)} in {folder}"
         description = f"How a file in `{folder}` is made; taken from `{path}` ({source})."

@@ -6,12 +6,14 @@ else they say (of which task, from which file) differs from project to project.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 
 import asyncpg
 
 from core.knowledge.kinds import lesson_text, mould, pattern_text
 from storage.queries import knowledge as items
 from storage.queries import knowledge_learning as rows
+from storage.queries import knowledge_states as states
 from storage.queries.knowledge import Draft, Memory
 from storage.queries.knowledge_context import ENOUGH_USES
 from storage.queries.knowledge_learning import Promotable
@@ -42,6 +44,7 @@ async def take_over(connection: asyncpg.Connection, memory: Memory) -> None:
                 if row.project is not None and row.state == "active":
                     note = f"superseded by item {memory.number}, which holds for all projects"
                     await items.set_state(connection, row.memory, "superseded", note=note, by=memory.number)
+                    await states.copy_sightings(connection, row.memory, memory.number)
 
 
 def _groups(known: Sequence[Promotable]) -> dict[object, list[Promotable]]:
@@ -71,6 +74,9 @@ async def _propose(connection: asyncpg.Connection, proved: Sequence[Promotable])
             columns["context"] = f"`{columns['command']}`, in {projects}"
         text = lesson_text(columns)
     else:
+        stacks = [(await items.details(connection, "pattern", row.memory))["stacks"] for row in proved]
+        columns["stacks"] = list(dict.fromkeys(chain.from_iterable(stacks))) if all(stacks) else []
+        columns["projects"] = []
         columns["slug"] = await rows.free_slug(connection, f"{columns['slug'][:50]}-all")
         if columns["description"].startswith(rows.TEMPLATED_USE.rstrip("%")):
             columns["description"] = f"How such a file is made, in {projects}."

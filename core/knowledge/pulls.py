@@ -124,7 +124,7 @@ async def learn_from_pull(connection: asyncpg.Connection, material: Material) ->
         details = await items.details(connection, "decision", memory)
         await items.update(connection, memory, {"content": decision_text(details)})
         learned.decisions += 1
-    if run:
+    if run and task and not await pulls.is_taken_back(connection, project, task):
         learned.credited = await pulls.credit(connection, run, "won")
     return learned
 

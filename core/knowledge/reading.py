@@ -22,6 +22,8 @@ BATCH_BYTES = 600_000
 """Of the files that are cut and stored at a time: while one batch is cut, others are stored."""
 BATCH_FILES = 512
 MOST_FILES = 300_000
+LONGEST_NAME = 1024
+"""Bytes of a path. A longer one can be in a tree, but hardly on a disk, and in no index of the database."""
 
 _FOREIGN = re.compile(
     r"(^|/)(node_modules|vendor|third_party|bower_components|dist|build|out|target|\.venv|venv|site-packages"
@@ -62,8 +64,8 @@ async def list_files(repo: Repository, commit: str, paths: Sequence[str] = ()) -
     )  # fmt: skip
     entries = []
     for field in listed.stdout.split(b"\0"):
-        if field:
-            about, _, name = field.partition(b"\t")
+        about, _, name = field.partition(b"\t")
+        if 0 < len(name) <= LONGEST_NAME:
             mode, _, blob, size = about.decode("ascii").split()
             entries.append(Entry(shown(name), mode, blob, int(size) if size.isdigit() else 0))
     return entries[:MOST_FILES]

@@ -60,6 +60,13 @@ def style_of(service: Service) -> Style:
     return "ollama" if parts.port == 11434 or parts.path.rstrip("/").endswith("/api") else "openai"
 
 
+def books(db: Database, actor: str) -> AbstractAsyncContextManager[asyncpg.Connection]:
+    """A transaction in the engine's right, which alone may write what calls to services cost: whoever asks for a vector needs none of his
+    own.
+    """
+    return db.transaction(Principal(actor, Role.ENGINE))
+
+
 class RefusedError(UnavailableError):
     """The service has done nothing, and bills nothing."""
 
@@ -99,7 +106,7 @@ class RemoteModel:
 
         Raises NotFoundError without such a service, ConflictError where nobody knows what the model costs.
         """
-        async with db.transaction(Principal(actor, Role.ENGINE)) as connection:
+        async with books(db, actor) as connection:
             found = {one.name: one for one in await budget.services(connection)}.get(service)
             if found is None:
                 raise NotFoundError(f"there is no service {service}", "see `qd service list`")
@@ -127,7 +134,7 @@ class RemoteModel:
         after anything else all of it, since it may have been answered, and billed.
         """
         worst = Worst(uuid4(), self.service.name, self.model, bound.total, self._cost(bound), self.project, self.actor)
-        async with self._books() as connection:
+        async with books(self.db, self.actor) as connection:
             lease = self.lease.number
             if lease is None:
                 name = f"knowledge@{socket.gethostname()}:{worst.charge}"
@@ -145,7 +152,7 @@ class RemoteModel:
         try:
             answer, used = await post()
         except RefusedError as error:
-            async with self._books() as connection:
+            async with books(self.db, self.actor) as connection:
                 await knowledge_remote.release(connection, worst.charge, error.message)
             raise
         except BaseException:
@@ -154,12 +161,8 @@ class RemoteModel:
         await self._settle(worst.charge, used)
         return answer
 
-    def _books(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
-        """The ledger, in the engine's right: whoever asks for a vector needs no right of his own to write there."""
-        return self.db.transaction(Principal(self.actor, Role.ENGINE))
-
     async def _settle(self, charge: UUID, used: Tokens) -> None:
-        async with self._books() as connection:
+        async with books(self.db, self.actor) as connection:
             await budget.settle(connection, charge, "settled", self._cost(used), used)
 
     async def _call(self, texts: list[str], asked: bool) -> list[list[float]]:

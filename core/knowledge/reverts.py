@@ -65,9 +65,10 @@ async def learn_from_reverts(connection: asyncpg.Connection, project: str, rever
         if run is None:
             continue
         taken_back += 1
-        debited += await rows.credit(connection, run, "won" if back else "lost")
-        words = f"its change is back since {revert.commit[:12]}" if back else f"reverted by {revert.commit[:12]}"
-        for memory in await rows.turn_decisions(connection, task, "success" if back else "reverted", words):
+        gone = await rows.is_taken_back(connection, project, task)
+        debited += await rows.credit(connection, run, "lost" if gone else "won")
+        words = f"reverted by {revert.commit[:12]}" if gone else f"its change is back since {revert.commit[:12]}"
+        for memory in await rows.turn_decisions(connection, task, "reverted" if gone else "success", words):
             details = await items.details(connection, "decision", memory)
             await items.update(connection, memory, {"content": decision_text(details)})
     return taken_back, debited

@@ -83,9 +83,9 @@ def _applying(text: str, path: str, paths: Sequence[str]) -> str:
     head, body = front[1], text[front.end() :].strip()
     if re.search(r"^alwaysApply:\s*true", head, re.MULTILINE):
         return body
-    globs = re.search(r"^globs:\s*(.+)$", head, re.MULTILINE)
+    globs = re.search(r"^globs:[ \t]*(.*(?:\n[ \t]*-.*)*)", head, re.MULTILINE)
     if globs is None:
         return ""
-    wanted = [glob.strip(" \"'[]") for glob in globs[1].split(",")]
+    wanted = [glob.strip(" \t-\"'[]") for glob in re.split(r"[,\n]", globs[1])]
     fits = any(PurePosixPath(one).match(glob.replace("**/", "")) for glob in wanted if glob for one in paths)
     return body if fits else ""

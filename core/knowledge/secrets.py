@@ -1,7 +1,7 @@
 """What must never become knowledge: keys, passwords, private files. It is left out before anything is stored."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from core.knowledge.languages import CODE
@@ -23,7 +23,7 @@ _VALUES: Sequence[re.Pattern[str]] = tuple(
     map(
         re.compile,
         (
-            r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+            r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
             r"AKIA(?<!\wAKIA)[0-9A-Z]{16}\b",
             r"ASIA(?<!\wASIA)[0-9A-Z]{16}\b",
             r"gh[pousr]_[A-Za-z0-9]{30,}",
@@ -40,6 +40,8 @@ _VALUES: Sequence[re.Pattern[str]] = tuple(
             r"hf_(?<!\whf_)[A-Za-z0-9]{30,}",
             r"_v1_(?<=do[opr]_v1_)[0-9a-f]{64}",
             r":AA(?<=\d{8}:AA)[\w-]{30,}",
+            r"\.atlasv1\.[\w-]{50,}",
+            r"8Q~(?<=\w{3}8Q~)[\w.~-]{31,34}",
             r"(Key=)[A-Za-z0-9+/]{40,}={0,2}",
             r"(hooks\.slack\.com/)(?:services|workflows|triggers)/[\w/-]{12,}",
             r"(/api/webhooks/)\d+/[\w-]{20,}",
@@ -50,6 +52,17 @@ _VALUES: Sequence[re.Pattern[str]] = tuple(
 """What a secret looks like. Each begins with signs that it must hold, by which texts are passed over quickly: what stands before those is looked
 back at. A group is what stays.
 """
+_TOKENS: Mapping[str, str] = {
+    "whsec_": r"whsec_[A-Za-z0-9+/]{24,}", "GOCSPX-": r"GOCSPX-[\w-]{20,}", "ya29.": r"ya29\.[\w-]{30,}", "dckr_": r"dckr_(?:pat|oat)_[\w-]{20,}",
+    "shp": "shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}", "sq0": r"sq0(?:csp|atp)-[\w-]{22,}", "AGE-": "AGE-SECRET-KEY-1[0-9A-Z]{40,}",
+    "xapp-": r"xapp-\d-[A-Z0-9]+-\d+-[0-9a-z]{30,}", "sbp_": "sbp_[0-9a-f]{40}", "lin_api_": "lin_api_[A-Za-z0-9]{32,}",
+    "ATATT3": r"ATATT3[\w=-]{50,}", "nvapi-": r"nvapi-[\w-]{50,}", "gsk_": "gsk_[A-Za-z0-9]{40,}", "xai-": "xai-[A-Za-z0-9]{60,}",
+    "pplx-": "pplx-[A-Za-z0-9]{40,}", "hvs.": r"hvs\.[\w-]{40,}", "dp.pt.": r"dp\.pt\.[A-Za-z0-9]{40,}", "NRAK-": "NRAK-[A-Z0-9]{27}",
+    "glrt-": r"glrt-[\w-]{20,}", "glsa_": "glsa_[A-Za-z0-9]{32}_[0-9a-fA-F]{8}", "figd_": r"figd_[\w-]{30,}", "pscale_": r"pscale_(?:tkn|pw)_[\w.-]{30,}",
+    "ntn_": "ntn_[A-Za-z0-9]{40,}", "rubygems_": "rubygems_[0-9a-f]{48}",
+}  # fmt: skip
+"""Tokens that are known by how they begin, by a word that such a one holds."""
+_TOKEN = re.compile(rf"(?<![A-Za-z0-9_])(?:{'|'.join(_TOKENS.values())})(?![A-Za-z0-9])")
 _QUOTED = re.compile(r"""([:=]\s*["'])(?=[^"'\s]*\d)([^"'\s{}$<>]{6,})(?=["'])""")
 _LONG = 12
 """Characters from which on a quoted value is a secret under any name of one; under that of a password a shorter one is, too."""
@@ -145,6 +158,8 @@ def redact(text: str, path: str = "") -> str:
     """
     for pattern in _VALUES:
         text = pattern.sub(_left_out, text)
+    if any(word in text for word in _TOKENS):
+        text = _TOKEN.sub(LEFT_OUT, text)
     for words, pattern in _ANYWHERE:
         if any(word in text for word in words):
             text = pattern.sub(_unless_reference, text)

@@ -83,6 +83,7 @@ async def supersede(connection: asyncpg.Connection, memory: Memory, by: Memory, 
         raise _is_already(memory)
     note = f"superseded by item {by.number}, by {actor}"
     await items.set_state(connection, memory.number, "superseded", note=note, by=by.number)
+    await rows.copy_sightings(connection, memory.number, by.number)
 
 
 async def change_item(connection: asyncpg.Connection, memory: Memory, columns: Mapping[str, Any]) -> None:

@@ -26,7 +26,10 @@ SECTIONS = (
     "recent changes",
 )
 """In the order in which they are told."""
+MOST_NAMED = 10
+"""Of the standards and rules that there was no room for, so many are named, beside the budget."""
 
+_FOLLOW_HEAD, _KNOWN_HEAD = "## To be followed", "## What is known"
 _FOLLOW = (
     "Follow what stands here as far as it is about how this work is done; where two contradict, the first holds, and the task itself comes"
     " before all of them."
@@ -99,8 +102,8 @@ class Told:
         )
 
     def markdown(self, mark: str) -> str:
-        """For the prompt; ``mark`` is a word that nobody can guess."""
-        return "\n\n".join([*self._followed(mark), *self._known(mark)])
+        """For the prompt; ``mark`` is a word that nobody can guess. Empty where there is to be nothing, by a budget of 0."""
+        return "\n\n".join([*self._followed(mark), *self._known(mark)]) if self.budget else ""
 
     def _followed(self, mark: str) -> list[str]:
         followed = [item for item in self.items if item.section in FOLLOWED]
@@ -108,10 +111,12 @@ class Told:
         if not followed and not missing:
             return []
         quoted = any(not item.trusted for item in followed)
-        parts = ["## To be followed", _FOLLOW + (_FOLLOW_QUOTED.format(mark=mark) if quoted else "")]
-        parts += _sections(followed, "rule", mark)
+        parts = [_FOLLOW_HEAD, _FOLLOW + (_FOLLOW_QUOTED.format(mark=mark) if quoted else "")]
+        parts += _sections(followed, mark)
         if missing:
-            fenced = "\n".join(f"- {line_of(one.title)} ({line_of(one.source)})" for one in missing)
+            names = [f"- {line_of(one.title)} ({line_of(one.source)})" for one in missing[:MOST_NAMED]]
+            more = [f"- and {len(missing) - MOST_NAMED} more"] if len(missing) > MOST_NAMED else []
+            fenced = "\n".join([*names, *more])
             parts.append(f"There was no room for these; read them where they stand:\n\n{fence(fenced, 'data', mark)}")
         return parts
 
@@ -120,7 +125,7 @@ class Told:
         if not known:
             return []
         quoted = [_DATA.format(mark=mark)] if any(not item.trusted for item in known) else []
-        return ["## What is known", *quoted, *_sections(known, "data", mark)]
+        return [_KNOWN_HEAD, *quoted, *_sections(known, mark)]
 
 
 def of_record(project: str, task: int, row: ContextRow) -> Told:
@@ -148,17 +153,29 @@ def line_of(text: str) -> str:
     return " ".join(visible(text).split())[:200]
 
 
-def _sections(items: Sequence[Item], kind: str, mark: str) -> list[str]:
+def frame_of(item: Item, mark: str) -> tuple[str, ...]:
+    """What stands in the prompt, once, before items such as this one: what they are, and how they are to be read."""
+    followed = item.section in FOLLOWED
+    head, quoted = ((_FOLLOW_HEAD, _FOLLOW), _FOLLOW_QUOTED) if followed else ((_KNOWN_HEAD,), _DATA)
+    return (*head, _heading(item.section), *(() if item.trusted else (quoted.format(mark=mark),)))
+
+
+def shown_item(item: Item, mark: str) -> str:
+    """An item as it stands in the prompt, with its place and the reason for it."""
+    head = f"{line_of(item.title)} ({line_of(item.source)}; {line_of(item.why)})"
+    if item.trusted:
+        return f"**{head}**\n\n{item.text}"
+    return fence(f"{head}\n\n{item.text}", "rule" if item.section in FOLLOWED else "data", mark)
+
+
+def _sections(items: Sequence[Item], mark: str) -> list[str]:
     parts = []
     for section in SECTIONS:
         told = [item for item in items if item.section == section]
         if told:
-            parts += [f"### {section.capitalize()}", *(_shown(item, kind, mark) for item in told)]
+            parts += [_heading(section), *(shown_item(item, mark) for item in told)]
     return parts
 
 
-def _shown(item: Item, kind: str, mark: str) -> str:
-    head = f"{line_of(item.title)} ({line_of(item.source)}; {line_of(item.why)})"
-    if item.trusted:
-        return f"**{head}**\n\n{item.text}"
-    return fence(f"{head}\n\n{item.text}", kind, mark)
+def _heading(section: str) -> str:
+    return f"### {section.capitalize()}"

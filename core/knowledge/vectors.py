@@ -10,6 +10,8 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+import asyncpg
+
 from config.errors import ConflictError, QuarterdeckError
 from core.knowledge.embedding import Chosen, Model, Reach, paid
 from core.knowledge.remote import RemoteModel, SpentError
@@ -38,7 +40,7 @@ async def embed_all(db: Database, who: Principal, chosen: Chosen) -> AsyncIterat
     """Make the vectors that are missing, then let search use them; the vectors of another model go only then, and its index.
 
     It can be interrupted and goes on where it stopped, by the same call or by an engine (:class:`Vectors`). Raises ConflictError while the
-    model is changed by somebody else.
+    model is changed by somebody else, and when somebody says meanwhile that search is to use none.
     """
     async with db.owner() as owner, rows.alone(owner, "change") as ours:
         if not ours:
@@ -49,16 +51,25 @@ async def embed_all(db: Database, who: Principal, chosen: Chosen) -> AsyncIterat
             embedder = await rows.ensure_embedder(connection, chosen.identity, chosen.dims)
             await rows.want(connection, embedder.id)
         async for done, items in _fill(db, who, embedder, chosen.model):
+            await _check_wanted(owner, embedder)
             yield Embedded(chosen.name, done, items)
         if await rows.wants_index(owner, embedder):
             await rows.build_index(owner, embedder)
         async with db.transaction(who) as connection:
+            await _check_wanted(connection, embedder)
             await rows.activate(connection, embedder.id)
         async for done, items in _fill(db, who, embedder, chosen.model):  # what came while it was changed over
             yield Embedded(chosen.name, done, items)
         await rows.drop_other_indexes(owner, embedder)
         done, items = await rows.embedded_share(owner, embedder.id)
     yield Embedded(chosen.name, done, items)
+
+
+async def _check_wanted(connection: asyncpg.Connection, embedder: Embedder) -> None:
+    if not await rows.is_wanted(connection, embedder):
+        raise ConflictError(
+            f"{embedder.name} is not wanted any more: search is to go by words alone", "see `qd knowledge status`"
+        )
 
 
 async def embed_new(reach: Reach, who: Principal) -> int:

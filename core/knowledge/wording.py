@@ -145,9 +145,9 @@ async def _store_rule(connection: asyncpg.Connection, memory: int, rule: str) ->
 
 async def _store_use(connection: asyncpg.Connection, memory: int, use: str) -> int:
     found = await items.find(connection, memory, lock=True)
-    if found is None:
-        return 0
     details = await items.details(connection, "pattern", memory)
+    if found is None or not details["description"].startswith(rows.TEMPLATED_USE.rstrip("%")):
+        return 0
     description = f"{use} ({details['description'].rstrip('.')}.)"
     await items.update_details(connection, "pattern", memory, {"description": description})
     text = pattern_text(description, details["template"], details["example"])

@@ -304,13 +304,8 @@ async def uses_of(
 
 
 async def vote(connection: asyncpg.Connection, number: int, *, up: bool) -> None:
-    """A person's word on an item counts as much as the outcome of a run."""
-    await connection.execute(
-        """update memory set uses = uses + 1, wins = wins + $2::int, last_used_at = clock_timestamp(), cold = false
-            where number = $1""",
-        number,
-        int(up),
-    )
+    """A person's word on an item counts as much as the outcome of a run, and takes it out of cold storage."""
+    await connection.execute("select knowledge_vote($1, $2)", number, up)
 
 
 async def chill(connection: asyncpg.Connection, days: int) -> int:

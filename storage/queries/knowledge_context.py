@@ -30,62 +30,53 @@ class ContextRow:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Applicability:
-    """Of a pattern: where it may be told; empty: anywhere. Of a decision: whether it should be made so again."""
-
-    projects: tuple[str, ...] = ()
-    stacks: tuple[str, ...] = ()
-    repeat: bool = True
-
-
-async def stack_of(connection: asyncpg.Connection, project: str) -> str | None:
-    """What a project is built with."""
-    stack: str | None = await connection.fetchval("select stack from project where id = $1", project)
-    return stack
-
-
 async def paths_of(connection: asyncpg.Connection, task: int) -> tuple[str, ...]:
     """The declared paths of a task."""
     return tuple(await connection.fetchval("select paths from task_body where task = $1", task) or ())
 
 
-async def standards(connection: asyncpg.Connection, corpora: Sequence[int]) -> list[Memory]:
-    """Every standard in force, those of the project first. Served by the index memory_list."""
+async def feedback_of(connection: asyncpg.Connection, task: int) -> str | None:
+    """What came of the attempt before at a task, in words."""
+    words: str | None = await connection.fetchval("select feedback from task_body where task = $1", task)
+    return words
+
+
+async def standards(connection: asyncpg.Connection, project: str) -> list[Memory]:
+    """Every standard in force that applies to a project, its own first. Served by the index memory_list."""
     rows = await connection.fetch(
-        """select m.number from memory m join corpus c on c.id = m.corpus
-            where m.corpus = any($1::smallint[]) and m.kind = 'standard' and m.state = 'active' and m.origin <> 'file' and not m.cold
+        """select m.number from memory m join corpus c on c.id = m.corpus left join project p on p.id = $1
+            where (c.project = $1 or c.project is null) and m.kind = 'standard' and m.state = 'active' and m.origin <> 'file' and not m.cold
+              and knowledge_applies(m.kind, m.tags, null, null, $1, p.stack)
             order by c.project nulls last, m.number limit 200""",
-        list(corpora),
+        project,
     )
     found = await by_number(connection, [row["number"] for row in rows])
     return [found[row["number"]] for row in rows]
 
 
-async def proven_lessons(connection: asyncpg.Connection, corpora: Sequence[int], limit: int = 20) -> list[int]:
-    """Lessons with a fix that worked: met most often, and lately. Their checks are those of every task of the
-    project.
+async def proven_lessons(connection: asyncpg.Connection, project: str, limit: int = 20) -> list[int]:
+    """Lessons of failed checks with a fix that worked: met most often, and lately. Their checks are those of every task of the
+    project; one that holds for all counts where a run of the project has met its trouble. Served by the key of sighting.
     """
     rows = await connection.fetch(
-        """select l.memory from lesson l join memory m on m.number = l.memory
+        """select l.memory from lesson l join memory m on m.number = l.memory join corpus c on c.id = l.corpus
              left join lateral (select count(distinct s.task) as tasks, max(s.at) as last from sighting s where s.lesson = l.memory) s on true
-            where m.corpus = any($1::smallint[]) and m.state = 'active' and not m.cold and l.worked and m.origin = 'gate'
+            where m.state = 'active' and not m.cold and l.worked and l.command is not null
+              and (c.project = $1 or c.project is null and exists (
+                     select 1 from sighting s join run r on r.number = s.run where s.lesson = l.memory and r.project = $1))
             order by s.tasks desc, s.last desc nulls last limit $2""",
-        list(corpora),
+        project,
         limit,
     )
     return [row["memory"] for row in rows]
 
 
-async def applicability(connection: asyncpg.Connection, numbers: Sequence[int]) -> dict[int, Applicability]:
-    """Where patterns apply, and which decisions are not to be repeated, by number."""
+async def not_again(connection: asyncpg.Connection, numbers: Sequence[int]) -> set[int]:
+    """Those of some items that are decisions which should not be made so again."""
     rows = await connection.fetch(
-        """select m.number, coalesce(p.projects, '{}') as projects, coalesce(p.stacks, '{}') as stacks, coalesce(d.repeat, true) as repeat
-             from memory m left join pattern p on p.memory = m.number left join decision d on d.memory = m.number
-            where m.number = any($1::int[])""",
-        list(numbers),
+        "select memory from decision where memory = any($1::int[]) and not repeat", list(numbers)
     )
-    return {row["number"]: Applicability(tuple(row["projects"]), tuple(row["stacks"]), row["repeat"]) for row in rows}
+    return {row["memory"] for row in rows}
 
 
 async def poor(connection: asyncpg.Connection, project: str, numbers: Sequence[int]) -> set[int]:
@@ -93,19 +84,7 @@ async def poor(connection: asyncpg.Connection, project: str, numbers: Sequence[i
     run, and says nothing about which: it is never one.
     """
     rows = await connection.fetch(
-        """
-        with asked as (select number, uses, wins from memory where number = any($2::int[]) and kind <> 'standard'),
-        base as (
-          select (count(*) filter (where r.status = 'succeeded') + 1)::real / (count(*) + 2) as share
-            from (select number, status from run where project = $1 and status in ('succeeded', 'failed') order by number desc limit 100) r
-           where not exists (select 1 from injection i where i.run = r.number and i.memory in (select number from asked)))
-        select m.number from asked m, base b
-         where m.uses >= $3 and (m.wins + 1)::real / (m.uses + 2) < $4 * b.share
-        """,
-        project,
-        list(numbers),
-        ENOUGH_USES,
-        POOR,
+        "select number from knowledge_harmful($1, $2, $3, $4) number", project, list(numbers), ENOUGH_USES, POOR
     )
     return {row["number"] for row in rows}
 

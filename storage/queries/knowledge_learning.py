@@ -206,12 +206,14 @@ async def close_decisions(
     connection: asyncpg.Connection, project: str | None = None, task: int | None = None
 ) -> list[int]:
     """Decisions made in tasks that are over get their outcome: success where the work was completed, failed where
-    it was not; which.
+    it was not; which. What was said so of a task that was tried again since is said anew.
     """
     rows = await connection.fetch(
         """update decision d set outcome = case when t.status = 'completed' then 'success' else 'failed' end, resolved_at = clock_timestamp(),
                   outcome_note = 'task #' || t.number || ' is ' || t.status
-             from task t where t.number = d.task and t.status in ('completed', 'failed') and d.outcome is null
+             from task t where t.number = d.task and t.status in ('completed', 'failed')
+              and (d.outcome is null or d.outcome_note in ('task #' || t.number || ' is completed', 'task #' || t.number || ' is failed')
+                                        and d.outcome_note <> 'task #' || t.number || ' is ' || t.status)
               and ($1::text is null or t.project = $1) and ($2::bigint is null or d.task = $2) returning d.memory""",
         project,
         task,

@@ -69,12 +69,15 @@ async def credit(connection: asyncpg.Connection, run: int, word: Literal["won", 
 async def close_decisions(
     connection: asyncpg.Connection, project: str, task: int | None, pull: int, feedback: str | None
 ) -> list[int]:
-    """Decisions made in a task, or for a pull request, that was merged: a success; which. Served by decision_task."""
+    """Decisions made in a task, or for a pull request, that was merged: a success; which. So are those that its task, completed by that,
+    has closed already. Served by decision_task.
+    """
     rows = await connection.fetch(
         """update decision d set outcome = 'success', outcome_note = 'pull request #' || $3::int || ' was merged', pull_request = $3,
                   feedback = coalesce($4, d.feedback), resolved_at = clock_timestamp()
              from memory m join corpus c on c.id = m.corpus
-            where m.number = d.memory and c.project = $1 and (d.task = $2 or d.pull_request = $3) and d.outcome is null
+            where m.number = d.memory and c.project = $1 and (d.task = $2 or d.pull_request = $3)
+              and (d.outcome is null or d.outcome_note = 'task #' || d.task || ' is completed')
               and m.state = 'active' returning d.memory""",
         project,
         task,
@@ -114,6 +117,22 @@ async def reverted_by(connection: asyncpg.Connection, project: str, commit: str)
         "select task, undoes from seen_revert where project = $1 and commit = $2", project, commit
     )
     return (row["task"], row["undoes"]) if row else None
+
+
+async def is_taken_back(connection: asyncpg.Connection, project: str, task: int) -> bool:
+    """Whether the base has, as far as was seen, taken back a task's work: by a revert that no other has taken back in turn."""
+    found = await connection.fetchval(
+        """with recursive chain as (
+             select s.commit, true as back from seen_revert s where s.project = $1 and s.task = $2
+                and not exists (select 1 from seen_revert b where b.project = s.project and b.commit = s.undoes)
+             union
+             select s.commit, not c.back from chain c join seen_revert s on s.project = $1 and s.undoes = c.commit)
+           select exists (select 1 from chain c where c.back
+                             and not exists (select 1 from seen_revert s where s.project = $1 and s.undoes = c.commit))""",
+        project,
+        task,
+    )
+    return bool(found)
 
 
 async def task_of_commit(connection: asyncpg.Connection, project: str, commit: str, pull: int | None) -> int | None:

@@ -228,6 +228,11 @@ async def wanted_embedder(connection: asyncpg.Connection) -> Embedder | None:
     return Embedder(**row) if row else None
 
 
+async def is_wanted(connection: asyncpg.Connection, embedder: Embedder) -> bool:
+    """Whether search is to use this model still; in a transaction nobody says otherwise before its end."""
+    return bool(await connection.fetchval("select wanted from embedder where id = $1 for update", embedder.id))
+
+
 async def activate(connection: asyncpg.Connection, embedder: int | None) -> None:
     """Make search use this model and drop the vectors of others; None: use none, and keep them for the next time."""
     await connection.execute("update embedder set active = false where active and id is distinct from $1", embedder)

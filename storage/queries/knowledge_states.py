@@ -52,6 +52,17 @@ async def twin_of(
     return number
 
 
+async def copy_sightings(connection: asyncpg.Connection, lesson: int, heir: int) -> None:
+    """Where the trouble of a lesson was met is where that of the lesson in its place was; nothing where that is no lesson."""
+    await connection.execute(
+        """insert into sighting (lesson, run, task, head, mended_head, fix, worked, at)
+           select l.memory, s.run, s.task, s.head, s.mended_head, s.fix, s.worked, s.at from sighting s join lesson l on l.memory = $2
+            where s.lesson = $1 on conflict (lesson, run) do nothing""",
+        lesson,
+        heir,
+    )
+
+
 async def lesson_in(connection: asyncpg.Connection, corpus: int, digest: UUID) -> tuple[int, State] | None:
     """The lesson about an error in one place, and its state. Served by the key of lesson."""
     row = await connection.fetchrow(

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from config.errors import ConflictError, NotFoundError
+from core.knowledge.context import context_for
+from core.knowledge.gathering import Work
 from core.knowledge.kinds import mould
-from tests.knowledge.knowledge_kit import Quay
+from tests.knowledge.knowledge_kit import WHO, Quay
 from tests.knowledge.test_knowledge_learning import fail
 from tests.mcp.mcp_kit import crew_on
 
@@ -72,7 +74,27 @@ async def test_what_two_projects_have_learned_and_proved_is_proposed_for_all_and
     )
     again = await quay.do("learn")
     assert (again.lessons, again.met_again) == (0, 2), "from now on it is the lesson of all"
-    assert await quay.sql.fetchval("select count(*) from sighting where lesson = $1", number) == 2
+    assert await quay.sql.fetchval("select count(*) from sighting where lesson = $1", number) == 4, (
+        "and of those before"
+    )
+    [error] = await quay.do("metrics", view="common_errors")
+    assert (error.occurrence_count, error.times_fixed) == (4, 2)
+
+
+async def test_a_check_s_lesson_that_was_promoted_is_told_as_before_and_quoted_as_before(quay: Quay) -> None:
+    for name in ("app", "other", "third"):
+        await quay.project(name)
+    for name in ("app", "other"):
+        await tried(quay, await learned(quay, name), "+++", name)
+    [number] = (await consolidated(quay)).promoted
+    await quay.do("knowledge.accept", id=number)
+    prompts = {}
+    for name in ("app", "third"):
+        async with quay.db.transaction(WHO) as connection:
+            chosen = await context_for(connection, Work(name, None, "Translate the invoices"))
+        prompts[name] = chosen.markdown("m4rk")
+    assert prompts["third"] == "", "nobody has met it there"
+    assert "licence line is missing" in prompts["app"].split("<rule m4rk>")[-1], "output of programs stays fenced"
 
 
 async def test_what_nobody_has_tried_is_not_promoted_nor_what_failed_in_one_of_the_projects(quay: Quay) -> None:
@@ -99,6 +121,19 @@ async def test_patterns_are_the_same_by_what_they_make_whatever_their_placeholde
     assert shown.details["description"] == "How such a file is made, in app, other."
     await quay.do("knowledge.refuse", id=number)
     assert (await consolidated(quay)).promoted == (), "what was refused is not proposed again"
+
+
+async def test_a_pattern_of_all_applies_in_every_project_and_to_every_stack_that_it_has_proved_good_for(
+    quay: Quay,
+) -> None:
+    for name, stack in (("app", "django"), ("other", "flask")):
+        await quay.project(name)
+        given = {"template": "x {{y}}", "project": name, "for_project": (name,), "stack": (stack,), "name": name}
+        made = await quay.do("pattern.add", title=f"Endpoint of {name}", **given)
+        await tried(quay, made.number, "+++", name)
+    [number] = (await consolidated(quay)).promoted
+    details = (await quay.do("pattern.show", id=number)).details
+    assert (details["projects"], sorted(details["stacks"])) == ([], ["django", "flask"])
 
 
 async def test_a_name_that_is_taken_stands_in_nobody_s_way(quay: Quay) -> None:

@@ -14,7 +14,7 @@ from core.knowledge.hidden import look, visible
 from core.knowledge.maps import pagerank
 from core.knowledge.recent import read_repository
 from core.knowledge.rules import _folders
-from core.knowledge.told import Told
+from core.knowledge.told import SECTIONS, Told
 from tests.knowledge.knowledge_kit import WHO, Quay
 
 
@@ -53,6 +53,21 @@ async def test_each_kind_has_its_section_and_says_why(quay: Quay) -> None:
     assert shown.tokens <= shown.budget
 
 
+async def test_the_next_attempt_is_told_the_lessons_about_what_went_wrong_with_the_one_before(quay: Quay) -> None:
+    await quay.project()
+    await quay.do(
+        "lesson.add", error="AlmanacError: no tide for a day beyond the almanac", rule="Clamp the day.", project="app"
+    )
+    task = await quay.task("Paint the invoices green")
+    assert await told(quay, task) == {}
+    failed = "The check `make` failed:\n\n...\nE   AlmanacError: no tide for a day beyond the almanac (day 400)\n"
+    await quay.sql.execute("update task_body set feedback = $2 where task = $1", task, failed)
+    shown = await quay.do("context", task=task, now=True)
+    [item] = shown.items
+    assert (item.section, item.title) == ("errors to avoid", "Clamp the day.")
+    assert "what went wrong before" in item.why
+
+
 async def test_a_decision_not_to_be_repeated_is_not_told(quay: Quay) -> None:
     await quay.project()
     made = await quay.do("decision.add", question="Which berth first?", chosen="the largest", project="app")
@@ -74,6 +89,20 @@ async def test_a_pattern_of_another_stack_or_project_is_not_told(quay: Quay) -> 
     ]
 
 
+async def test_what_is_for_one_part_of_a_stack_is_for_a_project_that_is_built_with_it_among_others(quay: Quay) -> None:
+    await quay.project()
+    await quay.sql.execute("update project set stack = 'nextjs-supabase' where id = 'app'")
+    await quay.do("pattern.add", title="Supabase admin page", template="a", stack=("sveltekit", "Supabase"))
+    await quay.do("pattern.add", title="Svelte admin page", template="b", stack=("svelte", "next"))
+    for name in ("nextjs", "nextjs-supabase", "django"):
+        await quay.do("knowledge.add", text=(f"As {name} does.",), category="standard", tag=(f"stack.{name}",))
+    found = await told(quay, await quay.task("Add an admin page"))
+    assert found["patterns that hold across projects"] == ["Supabase admin page"]
+    assert found["standards"] == ["As nextjs does.", "As nextjs-supabase does."]
+    rows = await quay.sql.fetch("select title from get_task_context('app', 'admin page')")
+    assert {row["title"] for row in rows} == {*found["standards"], "Supabase admin page"}
+
+
 async def test_rule_files_are_told_by_precedence_and_each_text_once(quay: Quay) -> None:
     repo = await quay.project()
     repo.commit(
@@ -82,6 +111,7 @@ async def test_rule_files_are_told_by_precedence_and_each_text_once(quay: Quay) 
             "CLAUDE.md": "Use tabs.\n",
             "src/AGENTS.md": "In src use spaces.\n",
             ".cursor/rules/always.mdc": "---\nalwaysApply: true\n---\nBe brief.\n",
+            ".cursor/rules/listed.mdc": '---\nglobs:\n  - "web/**/*.ts"\n  - "src/**/*.py"\n---\nFor Python.\n',
             ".cursor/rules/web.mdc": "---\nglobs: *.tsx\n---\nOnly for the web.\n",
             "memory-bank/brief.md": "A harbour.\n",
         }
@@ -91,6 +121,7 @@ async def test_rule_files_are_told_by_precedence_and_each_text_once(quay: Quay) 
         "src/AGENTS.md",
         "AGENTS.md",
         ".cursor/rules/always.mdc",
+        ".cursor/rules/listed.mdc",
         "memory-bank/brief.md",
     ]
     assert _folders(("a/b/c.py", "../etc/*")) == ["a/b", "a"]
@@ -181,6 +212,23 @@ async def test_a_rejected_change_takes_the_credit_back(quay: Quay) -> None:
     assert (shown.uses, shown.wins) == (1, 0)
 
 
+async def test_a_record_that_was_begun_anew_wins_nothing_for_runs_from_before(quay: Quay) -> None:
+    await quay.project()
+    lesson = await quay.do("lesson.add", error="berth overflow", fix="check the length", project="app")
+    task = await quay.task("Fix the berth overflow")
+    run = await quay.run(task, "running")
+    await tell(quay, task, run)
+    await quay.end(run, "failed")
+    await quay.sql.execute("update memory set state = 'deprecated', invalid_at = now()")
+    await quay.do("knowledge.restore", id=lesson.number)
+    review = await quay.sql.fetchval("insert into review (task, run) values ($1, $2) returning number", task, run)
+    await quay.sql.execute("update review set status = 'merged' where number = $1", review)
+    shown = await quay.do("lesson.show", id=lesson.number)
+    assert (shown.uses, shown.wins) == (0, 0)
+    await quay.do("knowledge.export", file=quay.folder / "all.jsonl")
+    assert (await quay.do("knowledge.import", file=str(quay.folder / "all.jsonl"))).known == 1
+
+
 async def test_a_poisoned_item_is_told_to_nobody_after_a_few_failures(quay: Quay) -> None:
     await quay.project()
     await quay.do("lesson.add", error="berth overflow", fix="delete the berth", project="app")
@@ -195,6 +243,9 @@ async def test_a_poisoned_item_is_told_to_nobody_after_a_few_failures(quay: Quay
         await tell(quay, task, run)
         await quay.end(run, "failed")
     assert told_in == 3
+    assert await quay.sql.fetch("select * from get_task_context('app', 'berth overflow')") == [], (
+        "nor to outside callers"
+    )
     for _ in range(2):
         await quay.do("knowledge.vote", id=1, word="down")
     weighed = await quay.do("learn", consolidate=True)
@@ -229,6 +280,24 @@ def test_the_budget_is_kept_and_near_duplicates_are_told_once() -> None:
     )
 
 
+@pytest.mark.parametrize("budget", [0, 100, 700, 3000])
+def test_the_prompt_keeps_the_budget_with_all_that_stands_around_what_is_told(budget: int) -> None:
+    offered = [
+        Candidate(
+            section, f"a title {n}", f"word{n} " * 9, f"src/place{n}.py:{n}", f"reason {n}", 1.0, trusted=n % 2 == 0
+        )
+        for section in SECTIONS
+        for n in range(40)
+    ]
+    items, left_out = choose(offered, budget)
+    told = Told("app", 1, budget, len(offered), tuple(items))
+    assert told.tokens <= tokens_of(told.markdown("0123456789ab")) <= budget
+    assert tokens_of(replace(told, left_out=tuple(left_out)).markdown("0123456789ab")) <= budget + (
+        250 if budget else 0
+    )
+    assert len(items) >= budget // 150, "and uses it"
+
+
 async def test_a_standard_is_held_back_by_no_record_and_no_share_and_what_had_no_room_is_said(quay: Quay) -> None:
     repo = await quay.project()
     long = " ".join(f"clause{n}" for n in range(500))
@@ -257,7 +326,7 @@ async def test_of_rule_files_the_higher_is_told_before_the_shorter(quay: Quay) -
         ".cursor/rules/a.mdc", ".github/copilot-instructions.md", "memory-bank/a.md", "memory-bank/b.md",
     )  # fmt: skip
     front = {".cursor/rules/a.mdc": "---\nalwaysApply: true\n---\n"}
-    repo.commit({name: front.get(name, "") + f"{name} says {'so ' * 40 * (12 - at)}" for at, name in enumerate(names)})
+    repo.commit({name: front.get(name, "") + f"{name} says {'so ' * 36 * (12 - at)}" for at, name in enumerate(names)})
     found = await told(quay, await quay.task("Anything at all"))
     assert found["rules of the repository"] == list(names)
 

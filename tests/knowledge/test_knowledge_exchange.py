@@ -103,7 +103,7 @@ async def test_secrets_in_the_columns_of_a_kind_are_left_out(quay: Quay) -> None
 async def test_a_name_that_is_taken_leaves_its_line_out_and_not_the_others(quay: Quay) -> None:
     await take(quay, pattern(1, "aa"), pattern(2, "bb"))
     later = {"updated_at": "2026-02-01T00:00:00+00:00"}
-    taken = await take(quay, pattern(2, "aa") | later, pattern(3, "aa"), pattern(4, "cc"))
+    taken = await take(quay, pattern(2, "aa") | later, pattern(3, "aa", title="else"), pattern(4, "cc"))
     assert (taken.added, taken.updated, taken.skipped) == (1, 0, 2)
     assert [one.details["slug"] for one in await quay.do("pattern.list")] == ["cc", "bb", "aa"]
 
@@ -122,6 +122,16 @@ async def test_of_two_installations_the_longer_record_and_the_later_words_stay_i
         assert (await take(quay, *order)).known == 2, "and to do it again changes nothing"
 
 
+async def test_what_both_installations_have_said_is_one_item_after_an_exchange(quay: Quay) -> None:
+    kept = await quay.do("knowledge.add", text=("Write tests.",), category="standard")
+    same = ITEM | {"category": "standard", "title": "Write tests.", "content": "Write tests."}
+    assert (await take(quay, same)).known == 1
+    assert [one.number for one in await quay.do("knowledge.list")] == [kept.number]
+    assert (await take(quay, same | {"state": "deleted"})).added == 1, "what was put away takes nobody's place"
+    await quay.do("knowledge.delete", id=kept.number)
+    assert (await take(quay, same | {"id": ID.format(2)})).added == 1
+
+
 async def test_what_took_whose_place_is_kept_and_not_overruled_by_an_older_export(quay: Quay) -> None:
     old = await quay.do("knowledge.add", text=("berths from the north",))
     new = await quay.do("knowledge.add", text=("berths from the south",))
@@ -135,6 +145,24 @@ async def test_what_took_whose_place_is_kept_and_not_overruled_by_an_older_expor
     await quay.do("knowledge.import", file=str(exported))
     [gone] = await quay.do("knowledge.list", state=("superseded",))
     assert gone.superseded_by == new.id
+
+
+async def test_what_came_back_into_its_place_elsewhere_is_superseded_here_no_longer(quay: Quay) -> None:
+    old = await quay.do("knowledge.add", text=("berths from the north",))
+    new = await quay.do("knowledge.add", text=("berths from the south",))
+    await quay.do("knowledge.supersede", id=old.number, by=new.number)
+    superseded, restored = quay.folder / "1.jsonl", quay.folder / "2.jsonl"
+    await quay.do("knowledge.export", file=superseded)
+    await quay.do("knowledge.restore", id=old.number)
+    await quay.do("knowledge.export", file=restored)
+    await quay.sql.execute("delete from memory")
+    for exported in (superseded, restored):
+        await quay.do("knowledge.import", file=str(exported))
+    back = await quay.do("knowledge.show", id=old.id)
+    assert (back.state, back.superseded_by) == ("active", None)
+    again = quay.folder / "3.jsonl"
+    await quay.do("knowledge.export", file=again)
+    assert again.read_text() == restored.read_text()
 
 
 async def test_what_was_read_from_a_file_is_not_written_over(quay: Quay) -> None:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import time
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -150,6 +151,23 @@ async def test_a_file_of_many_megabytes_is_not_read(quay: Quay) -> None:
     made = await quay.do("knowledge.index", project="app")
     assert (made.files, made.skipped) == (2, 1)
     assert await quay.sql.fetchval("select skipped from indexed_file where path = 'huge.py'") == "too large"
+
+
+async def test_names_that_no_file_can_have_are_passed_over(quay: Quay) -> None:
+    repo = await quay.project(files={"a.py": "def needle():\n    pass\n"})
+    random = "".join(Random(1).choices("abcdefghijklmnopqrstuvwxyz", k=6000))
+    blob = repo.git("rev-parse", "HEAD:a.py")
+    tree = subprocess.run(
+        ["git", "mktree"], cwd=repo.path, input=f"100644 blob {blob}\ta.py\n100644 blob {blob}\t{random}.py\n",
+        text=True, check=True, capture_output=True,
+    ).stdout.strip()  # fmt: skip
+    commit = repo.git("-c", "user.name=p", "-c", "user.email=p@x", "commit-tree", tree, "-p", "HEAD", "-m", "x")
+    for start in (None, repo.git("rev-parse", "HEAD")):
+        await quay.sql.execute("update corpus set head = $1", start)
+        repo.git("update-ref", "refs/heads/main", commit)
+        await quay.do("knowledge.index", project="app")
+        assert await quay.found("needle") == ["needle (a.py)"]
+    assert [row["path"] for row in await quay.sql.fetch("select path from indexed_file")] == ["a.py"]
 
 
 @pytest.mark.chaos

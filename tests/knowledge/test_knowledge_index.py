@@ -1,7 +1,10 @@
 """The index of a repository: by structure, by what has changed, without what does not belong into it."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import asyncpg
 import pytest
 
 from config.errors import ConflictError
@@ -125,6 +128,31 @@ async def test_two_do_not_index_the_same_project_at_once(quay: Quay) -> None:
         with pytest.raises(ConflictError, match="being indexed already"):
             await quay.do("knowledge.index", project="app")
     await quay.do("knowledge.index", project="app")
+
+
+async def test_who_comes_to_it_late_does_not_put_what_is_older_over_what_is_newer(
+    quay: Quay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = await quay.project()
+    await quay.do("knowledge.index", project="app")
+    repo.commit({"src/tides.py": "def needle():\n    pass\n"})
+    quick = [quay]
+
+    @asynccontextmanager
+    async def late(connection: asyncpg.Connection, corpus: int) -> AsyncIterator[bool]:
+        if quick:
+            quick.pop()
+            repo.commit({"src/tides.py": "def thimble():\n    pass\n"})
+            await quay.do("knowledge.index", project="app")
+        async with locked(connection, corpus) as ours:
+            yield ours
+
+    locked = rows.indexing
+    monkeypatch.setattr(rows, "indexing", late)
+    await quay.do("knowledge.index", project="app")
+    assert await quay.found("needle") == []
+    assert await quay.found("thimble") == ["thimble (tides.py)"]
+    assert (await quay.do("knowledge.status", project="app"))[0].status == "fresh"
 
 
 async def test_search_goes_on_while_the_index_changes(quay: Quay) -> None:

@@ -70,6 +70,29 @@ async def test_the_same_is_not_known_twice(quay: Quay) -> None:
         await quay.do("knowledge.add", text=("one truth",))
 
 
+@pytest.mark.parametrize(
+    "command", ["knowledge.list", "knowledge.status", "pattern.list", "decision.list", "lesson.list"]
+)
+async def test_of_a_project_that_is_not_there_nothing_is_listed_and_it_is_said(quay: Quay, command: str) -> None:
+    with pytest.raises(NotFoundError, match="no project nosuch"):
+        await quay.do(command, project="nosuch")
+    if command != "knowledge.status":
+        with pytest.raises(UsageError):
+            await quay.do(command, limit=10**20)
+
+
+async def test_of_a_file_that_is_taken_in_again_only_what_is_new_is_added(quay: Quay) -> None:
+    sections = [f"# Part {n}\n\n" + f"The berth number {n} is long. " * 100 for n in range(4)]
+    file = quay.folder / "guide.md"
+    file.write_text("\n".join(sections))
+    assert len(await quay.do("knowledge.add", file=(file, file))) == 4, "each once"
+    with pytest.raises(ConflictError, match="all 4 pieces are known already"):
+        await quay.do("knowledge.add", file=(file,))
+    file.write_text("\n".join([*sections[:3], "# Part 3\n\n" + "The berth is gone. " * 100]))
+    assert (await quay.do("knowledge.add", file=(file,))).title.endswith("Part 3")
+    assert len(await quay.do("knowledge.list")) == 5
+
+
 async def test_secrets_are_left_out(quay: Quay) -> None:
     item = await quay.do("knowledge.add", text=("the key is AKIAABCDEFGHIJKLMNOP, use it",))
     assert "AKIA" not in item.content
@@ -126,6 +149,18 @@ async def test_the_same_error_is_one_lesson_whatever_the_numbers_in_it(quay: Qua
         await quay.do("lesson.add", error="TypeError at 0x7f99 in /tmp/b/x.py line 40")
     assert normalise("took 12.5 s on 2026-01-02T03:04:05Z") == "took <n> s on <time>"
     assert signature("test", "a 1") == signature("test", "a  2") != signature("lint", "a 1")
+
+
+@pytest.mark.parametrize(
+    ("once", "again"),
+    [
+        ("1 failed, 3 passed in 0.53s", "1 failed, 3 passed in 12.07s"),
+        ("--- FAIL: TestMoor (0.02s)", "--- FAIL: TestMoor (1.10s)"),
+        ("error: out of memory at 512MB after 340ms", "error: out of memory at 1.5GB after 9s"),
+    ],
+)
+def test_how_long_and_how_large_something_was_makes_no_other_error_of_it(once: str, again: str) -> None:
+    assert signature("test", once) == signature("test", again)
 
 
 def test_the_lines_that_tell_what_is_wrong_are_taken_from_the_output() -> None:

@@ -47,6 +47,23 @@ async def test_it_can_be_switched_off(migrated_database: str) -> None:
             await db.close()
 
 
+async def test_a_project_that_cannot_be_stored_keeps_no_other_from_being_known(migrated_database: str) -> None:
+    async with site(migrated_database) as made:
+        for name in ("app", "other"):
+            await made.project(name, files={"a.py": f"def {name}_harbour():\n    pass\n"})
+        await made.sql.execute(
+            """create function refuse() returns trigger language plpgsql as 'begin raise exception ''no''; end';
+               create trigger refuse before insert on indexed_file for each row
+                 when (new.corpus = 1) execute function refuse()"""
+        )
+        db = await Database.open(migrated_database)
+        try:
+            await keeper_of(db, "auto").refresh(None)
+        finally:
+            await db.close()
+        assert await made.sql.fetchval("select count(*) from memory") == 1
+
+
 def keeper_of(db: Database, index: str) -> Keeping:
     """As an engine has one."""
     from types import SimpleNamespace

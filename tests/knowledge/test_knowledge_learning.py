@@ -133,6 +133,23 @@ async def test_decisions_get_the_outcome_of_their_task(quay: Quay) -> None:
     assert (await quay.do("decision.show", id=made.number)).details["outcome"] == "success"
 
 
+async def test_a_decision_of_a_task_that_failed_at_first_is_a_success_when_it_is_completed_after_all(
+    quay: Quay,
+) -> None:
+    await quay.project()
+    task = await quay.task("Choose")
+    made = [await quay.do("decision.add", question=f"Which way {n}?", chosen="left", task=task) for n in range(2)]
+    await quay.sql.execute("update task set status = 'failed' where number = $1", task)
+    assert (await quay.do("learn")).decisions == 2
+    await quay.do("decision.edit", id=made[1].number, outcome="failed", note="It was the wrong way.")
+    await quay.sql.execute("update task set status = 'completed' where number = $1", task)
+    assert (await quay.do("learn")).decisions == 1
+    first, second = [(await quay.do("decision.show", id=one.number)) for one in made]
+    assert (first.details["outcome"], second.details["outcome"]) == ("success", "failed"), "a person's word stands"
+    assert "Outcome: success" in first.content
+    assert (await quay.do("learn")).decisions == 0
+
+
 async def test_others_may_ask_the_database_itself(quay: Quay) -> None:
     await quay.project()
     await quay.do("knowledge.add", text=("Write tests first.",), category="standard")

@@ -295,6 +295,22 @@ async def test_of_two_changes_of_model_at_once_the_second_is_refused_and_the_fir
     assert await quay.sql.fetchval("select name from embedder") == "b"
 
 
+async def test_who_says_that_search_is_to_use_no_model_ends_a_change_of_it(
+    quay: Quay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "AT_ONCE", 1)
+    for number in range(3):
+        await quay.do("knowledge.add", text=(f"harbour pilot {number}",))
+    steps = embed_all(quay.db, WHO, Chosen("a", "a", DIMS, Words()))
+    await anext(steps)
+    await quay.do("knowledge.model", action="off", role=Role.ADMIN)
+    with pytest.raises(ConflictError, match="a is not wanted any more"):
+        async for _ in steps:
+            pass
+    assert await quay.sql.fetchval("select count(*) from embedder where active or wanted") == 0
+    assert await quay.sql.fetchval("select count(*) from embedding") < 3, "and no more is paid for"
+
+
 async def test_a_query_that_is_asked_again_is_remembered_longer(quay: Quay, service: VectorService) -> None:
     await enter(quay, f"{service.url}/v1")
     await quay.do("knowledge.add", text=("harbour pilot",))

@@ -12,11 +12,12 @@ import pytest
 from config.errors import ForbiddenError, NotFoundError, UnavailableError, UsageError
 from config.settings import GitHubSettings, Settings
 from core.integrations.github import GitHub, pull_of, repository_of
+from core.knowledge.merges import propose_pattern
 from core.knowledge.patterns import proposals
 from core.secrets import open_store
 from storage.queries import knowledge_pulls
 from tests.knowledge.github_mock import Hub, github
-from tests.knowledge.knowledge_kit import HARBOUR, Checkout, Quay
+from tests.knowledge.knowledge_kit import HARBOUR, WHO, Checkout, Quay
 from tests.knowledge.test_knowledge_context import tell
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -146,6 +147,21 @@ async def test_what_people_changed_of_a_run_s_result_is_a_lesson(quay: Quay, hub
     assert shown.path == "tariff.py"
 
 
+async def test_a_decision_that_its_task_has_closed_learns_of_its_pull_request_too(quay: Quay, hub: Hub) -> None:
+    await harbour(quay, hub)
+    task = await quay.task("Write the tariff")
+    made = await quay.do("decision.add", question="Which money?", chosen="Decimal", task=task)
+    await quay.run(task, "succeeded")
+    await quay.sql.execute("update task set status = 'completed' where number = $1", task)
+    assert (await quay.do("learn")).decisions == 1
+    hub.pull(4, "Write the tariff", merged=RECENT, branch=f"qd/{task}-write-the-tariff")
+    hub.reviews[4] = [{"id": 1, "state": "APPROVED", "body": "Cents are right.", "user": {"login": "mate"}}]
+    assert (await quay.do("learn", project="app", from_prs=True)).pulls[0].decisions == 1
+    details = (await quay.do("decision.show", id=made.number)).details
+    assert (details["outcome"], details["pull_request"], details["feedback"]) == ("success", 4, "Cents are right.")
+    assert (await quay.do("learn")).decisions == 0
+
+
 async def test_orders_in_a_review_are_told_to_nobody(quay: Quay, hub: Hub) -> None:
     await harbour(quay, hub)
     hub.pull(6, "x", merged=RECENT)
@@ -230,6 +246,20 @@ def test_a_file_that_is_like_no_other_is_no_pattern() -> None:
     assert len(proposals({"src/pilots.py": text, "src/tides.py": text}, tree, "#1")) == 1, "one per folder"
 
 
+async def test_patterns_of_deep_folders_are_each_proposed_once(quay: Quay) -> None:
+    await quay.project()
+    deep = "services/harbour-administration/src/main/kotlin/org/example/harbour"
+    text = ROUTE.format(name="pilots", Name="Pilots")
+    made = []
+    for _ in range(2):
+        for folder in (f"{deep}/routes", f"{deep}/models"):
+            tree = [f"{folder}/{name}.kt" for name in ("berths", "ships")]
+            [proposal] = proposals({f"{folder}/pilots.kt": text}, tree, "#1")
+            async with quay.db.transaction(WHO) as connection:
+                made.append(await propose_pattern(connection, "app", proposal, "#1", "pull_request"))
+    assert made == [1, 2, None, None]
+
+
 # ── reverts ──
 
 
@@ -280,6 +310,26 @@ async def test_a_revert_of_a_pull_request_counts_also_where_it_was_seen_before_t
     assert (await quay.do("learn", project="app", from_prs=True)).reverted == 1
     shown = await quay.do("lesson.show", id=lesson.number)
     assert (shown.uses, shown.wins) == (1, 0)
+
+
+@pytest.mark.parametrize(("reverts", "wins"), [(1, 0), (2, 1), (3, 0)])
+async def test_work_that_was_taken_back_gets_no_credit_from_its_pull_request_that_is_read_later(
+    quay: Quay, hub: Hub, reverts: int, wins: int
+) -> None:
+    repo = await harbour(quay, hub)
+    lesson = await quay.do("lesson.add", error="berth overflow", fix="delete the berth", project="app")
+    task = await quay.task("Fix the berth overflow")
+    run = await quay.run(task, "running")
+    await tell(quay, task, run)
+    await quay.end(run, "succeeded")
+    merge = repo.commit({"src/berths.py": "x = 1\n"}, message=f"Fix it (#9)\n\nqd task #{task}")
+    for _ in range(reverts):
+        repo.git("-c", "user.name=p", "-c", "user.email=p@x", "revert", "--no-edit", "HEAD")
+    assert (await quay.do("learn")).reverted == reverts
+    hub.pull(9, "Fix it", merged=RECENT, branch=f"qd/{task}-fix", merge_commit_sha=merge)
+    [pull] = (await quay.do("learn", project="app", from_prs=True)).pulls
+    assert (pull.task, pull.credited) == (task, 0)
+    assert (await quay.do("lesson.show", id=lesson.number)).wins == wins
 
 
 async def test_what_comes_round_is_done_once_in_its_time(quay: Quay) -> None:

@@ -204,6 +204,18 @@ async def test_the_history_of_a_pattern_goes_by_the_item_and_not_by_its_name(qua
     assert await templates(other.number) == ["zz"]
 
 
+async def test_votes_and_cold_storage_are_in_the_history(quay: Quay, cold: int) -> None:
+    await quay.do("knowledge.vote", id=cold, word="up")
+    await quay.do("knowledge.vote", id=cold, word="down")
+    changes = [one for one in await quay.do("knowledge.history", id=cold) if one.action == "update"]
+    said = [(one.actor, one.before, one.after) for one in changes if "uses" in one.after]
+    assert said == [
+        ("user:supervisor", {"uses": 0, "wins": 0}, {"uses": 1, "wins": 1}),
+        ("user:supervisor", {"uses": 1, "wins": 1}, {"uses": 2, "wins": 1}),
+    ]
+    assert [one.after["cold"] for one in changes if "cold" in one.after] == [True, False]
+
+
 async def test_a_proposal_is_accepted_and_not_brought_back(quay: Quay) -> None:
     item = await quay.do("knowledge.add", text=("words",))
     await quay.sql.execute("update memory set state = 'proposed' where number = $1", item.number)

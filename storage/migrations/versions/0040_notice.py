@@ -3,7 +3,7 @@
 from storage.migrations.script import run_sql
 
 revision = "0040"
-down_revision = "0030"
+down_revision = "0036"
 branch_labels = None
 depends_on = None
 
