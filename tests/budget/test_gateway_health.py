@@ -139,3 +139,27 @@ async def test_a_key_that_was_changed_is_still_kept_out_of_the_log(migrated_data
             assert old not in log
             assert new not in log
     await db.close()
+
+
+async def test_an_error_that_breaks_off_costs_nothing(migrated_database: str, tmp_path: Path) -> None:
+    async def torn(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"messages")
+        writer.write(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 100\r\n\r\n{")
+        await writer.drain()
+        writer.close()
+
+    db = await connect(migrated_database)
+    (run,) = await add_runs(db)
+    async with await asyncio.start_server(torn, "127.0.0.1", 0) as provider:
+        await add_service(db, "main", f"http://127.0.0.1:{provider.sockets[0].getsockname()[1]}", usd=10)
+        headers = {"x-api-key": await token_for(migrated_database, run)}
+        async with (
+            gateway(boot_for(migrated_database, tmp_path, wait_seconds=0), "main") as url,
+            aiohttp.ClientSession(headers=headers) as http,
+            http.post(f"{url}/anthropic/v1/messages", json=BODY) as answer,
+        ):
+            assert answer.status == 529
+            await nothing_open(db)
+    assert [tuple(row) for row in await db.fetch("select status, cost_micro from charge")] == [("released", 0)]
+    assert await books(db) == {}
+    await db.close()

@@ -135,8 +135,8 @@ class Exchange:
 
     async def _pass_error(self, answer: aiohttp.ClientResponse) -> web.StreamResponse | No:
         """The provider did nothing, so nothing is charged; another service may answer, if this one is in trouble."""
-        body = await _start_of(answer.content, ERROR_BYTES)
         self._settle(f"the provider answered {answer.status}", released=True)
+        body = await _start_of(answer.content, ERROR_BYTES)
         trouble = trouble_of(answer.status, answer.headers, body, datetime.now(UTC))
         is_open = self._means.services.report(self._service, self._passage, trouble) if trouble else False
         if is_open and trouble and not self._last:
@@ -203,7 +203,8 @@ class Exchange:
         self._means.services.report(self._service, self._passage, trouble)
 
     def _failed(self, note: str) -> No:
-        self._settle(note)
+        if not self._settled:
+            self._settle(note)
         self._means.services.report(self._service, self._passage, Trouble("server", note))
         return No(Refusal.UNAVAILABLE, f"service {self._service.name}: {note}", 5, service=self._service.name)
 
