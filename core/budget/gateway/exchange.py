@@ -170,6 +170,8 @@ class Exchange:
                 async for chunk in answer.content.iter_any():
                     silence.reschedule(None)  # how long the client takes is no silence of the provider
                     passed = reader.feed(chunk)
+                    if reader.fault is None and (reader.text or reader.used):
+                        self._means.services.speaks(self._service, self._passage)
                     if passed:
                         await _to_client(response, response.write(passed))
                     journal.passed(self._quoted.ask.id, chunk)
