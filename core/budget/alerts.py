@@ -45,8 +45,8 @@ async def deliver(db: Database, who: Principal, store: SecretStore) -> int:
     for alert in due:
         left = [url for url in urls if _mark(url) not in alert.told]
         took = await _send(left, f"Quarterdeck: {alert.kind}", alert.text) if left else []
-        told = [*alert.told, *(_mark(url) for url, good in zip(left, took, strict=False) if good)]
-        missing = len(left) - sum(took)
+        told = [*alert.told, *map(_mark, took)]
+        missing = len(left) - len(took)
         async with db.transaction(who) as connection:
             if not urls:
                 hint = f"no destination is set; `qd secret set {DESTINATIONS}`"
@@ -118,8 +118,8 @@ def groups(project: str, agent: str, before: Sequence[spending.TaskCost]) -> lis
     ]
 
 
-async def _send(urls: Sequence[str], title: str, body: str) -> list[bool]:
-    """Who took it; nobody, where it takes too long."""
+async def _send(urls: Sequence[str], title: str, body: str) -> list[str]:
+    """Who took it within the time that there is."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",
@@ -128,19 +128,20 @@ async def _send(urls: Sequence[str], title: str, body: str) -> list[bool]:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    output = b""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    took: list[str] = []
     try:
         async with asyncio.timeout(SECONDS):
-            output, _ = await process.communicate(
-                json.dumps({"urls": list(urls), "title": title, "body": body}).encode()
-            )
+            process.stdin.write(json.dumps({"urls": list(urls), "title": title, "body": body}).encode())
+            process.stdin.close()
+            async for place in process.stdout:
+                took.append(urls[int(place)])  # noqa: PERF401 - what has come by then counts when the time is up
+            await process.wait()
     except TimeoutError:
         pass
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    try:
-        return [bool(good) for good in json.loads(output)]
-    except ValueError:
-        return []
+    return took

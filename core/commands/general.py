@@ -44,7 +44,7 @@ class DatabaseStatus:
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What was spent, in USD, since midnight and since the first of the month (local time)."""
+    """What the ledger has as spent, in USD, since midnight and since the first of the month (local time)."""
 
     today_usd: Decimal
     month_usd: Decimal

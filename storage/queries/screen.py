@@ -330,7 +330,7 @@ async def charged(
     """USD in the ledger since ``day``, and since ``month`` for services other than those. Served by the index charge_at."""
     row = await connection.fetchrow(
         """select coalesce(sum(cost_micro) filter (where at >= $1), 0)::numeric / 1000000 as today,
-                  coalesce(sum(cost_micro) filter (where service <> all($3)), 0)::numeric / 1000000 as month
+                  coalesce(sum(cost_micro) filter (where service is null or service <> all($3)), 0)::numeric / 1000000 as month
              from charge where status <> 'released' and at >= $2""",
         day,
         month,

@@ -56,7 +56,8 @@ async def totals(
     """
     rows = await connection.fetch(
         f"""with d as (select date_trunc('{step}', c.at at time zone $2) as slot, {_AMOUNT[unit]} as n from charge c
-                       where {_OF[scope]} and c.status <> 'released' and c.at > clock_timestamp() - ($3 + 1) * interval '1 {step}'
+                       where {_OF[scope]} and c.status <> 'released'
+                         and c.at >= (date_trunc('{step}', clock_timestamp() at time zone $2) - $3 * interval '1 {step}') at time zone $2
                        group by 1)
            select coalesce(d.n, 0)::bigint as n
              from generate_series((select min(slot) from d), date_trunc('{step}', clock_timestamp() at time zone $2) - interval '1 {step}',

@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import asyncpg
 
+from storage.queries.charges import usd
+
 
 @dataclass(frozen=True, slots=True)
 class EngineRow:
@@ -71,19 +73,19 @@ async def task_counts(connection: asyncpg.Connection) -> dict[str, int]:
 
 
 async def counts(connection: asyncpg.Connection, day: datetime, month: datetime) -> Counts:
-    """The figures; ``day`` and ``month``: since when to add up what was spent, by the start of the run.
+    """The figures; ``day`` and ``month``: since when to add up what the ledger has as spent.
 
-    Served by the indexes task_status, run_live, run_recent and question_open.
+    Served by the indexes task_status, run_live, charge_at and question_open.
     """
     tasks = await task_counts(connection)
     runs = await connection.fetch("select status::text, count(*) as n from run group by status order by status")
     row = await connection.fetchrow(
         """select (select count(*) from question where status = 'open') as questions,
-                  coalesce(sum(cost_usd) filter (where started_at >= $1), 0) as today,
-                  coalesce(sum(cost_usd), 0) as month,
-                  budget_weakest(array_agg(cost_basis) filter (where started_at >= $1)) as today_basis,
-                  budget_weakest(array_agg(cost_basis)) as month_basis
-             from run where started_at >= $2""",
+                  coalesce(sum(cost_micro) filter (where at >= $1), 0)::bigint as today,
+                  coalesce(sum(cost_micro), 0)::bigint as month,
+                  budget_weakest(array_agg(distinct basis) filter (where at >= $1 and cost_micro > 0)) as today_basis,
+                  budget_weakest(array_agg(distinct basis) filter (where cost_micro > 0)) as month_basis
+             from charge where status <> 'released' and at >= $2""",
         day,
         month,
     )
@@ -91,8 +93,8 @@ async def counts(connection: asyncpg.Connection, day: datetime, month: datetime)
         tasks,
         {row["status"]: row["n"] for row in runs},
         row["questions"],
-        row["today"],
-        row["month"],
+        usd(row["today"]),
+        usd(row["month"]),
         row["today_basis"],
         row["month_basis"],
     )

@@ -139,3 +139,76 @@ async def test_a_key_that_was_changed_is_still_kept_out_of_the_log(migrated_data
             assert old not in log
             assert new not in log
     await db.close()
+
+
+async def test_an_error_that_breaks_off_costs_nothing(migrated_database: str, tmp_path: Path) -> None:
+    async def torn(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"messages")
+        writer.write(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 100\r\n\r\n{")
+        await writer.drain()
+        writer.close()
+
+    db = await connect(migrated_database)
+    (run,) = await add_runs(db)
+    async with await asyncio.start_server(torn, "127.0.0.1", 0) as provider:
+        await add_service(db, "main", f"http://127.0.0.1:{provider.sockets[0].getsockname()[1]}", usd=10)
+        headers = {"x-api-key": await token_for(migrated_database, run)}
+        async with (
+            gateway(boot_for(migrated_database, tmp_path, wait_seconds=0), "main") as url,
+            aiohttp.ClientSession(headers=headers) as http,
+            http.post(f"{url}/anthropic/v1/messages", json=BODY) as answer,
+        ):
+            assert answer.status == 529
+            await nothing_open(db)
+    assert [tuple(row) for row in await db.fetch("select status, cost_micro from charge")] == [("released", 0)]
+    assert await books(db) == {}
+    await db.close()
+
+
+async def test_a_service_that_speaks_again_takes_others_before_its_first_answer_is_over(
+    migrated_database: str, tmp_path: Path
+) -> None:
+    calls, over = 0, asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            return web.json_response(
+                {"error": {"type": "rate_limit_error"}}, status=429, headers={"retry-after-ms": "1"}
+            )
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        usage = {"input_tokens": 5, "output_tokens": 1}
+        await response.write(event({"type": "message_start", "message": {"model": "m", "usage": usage}}))
+        if calls == 2:
+            await over.wait()
+        end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}}
+        await response.write(event(end))
+        return response
+
+    app = web.Application()
+    app.router.add_post("/v1/messages", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    db = await connect(migrated_database)
+    (run,) = await add_runs(db)
+    await add_service(db, "main", f"http://127.0.0.1:{runner.addresses[0][1]}", usd=10)
+    headers = {"x-api-key": await token_for(migrated_database, run)}
+    async with (
+        gateway(boot_for(migrated_database, tmp_path, wait_seconds=3), "main") as url,
+        aiohttp.ClientSession(headers=headers) as http,
+    ):
+        path = f"{url}/anthropic/v1/messages"
+        async with http.post(path, json=BODY) as first:
+            assert first.status == 429
+        async with http.post(path, json=BODY) as tries:
+            await tries.content.readuntil(b"message_start")
+            async with http.post(path, json=BODY) as other:
+                assert other.status == 200
+            over.set()
+        await nothing_open(db)
+    await runner.cleanup()
+    assert await books(db) == {}
+    await db.close()

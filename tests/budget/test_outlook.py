@@ -13,6 +13,7 @@ from core.budget.forecast import exhaustion
 from core.budget.outlook import foresee
 from storage.queries.analytics import burns
 from storage.queries.limits import BudgetRow, list_budgets
+from storage.queries.spending import totals
 from tests.budget.gate import add_runs, connect, set_budget
 
 
@@ -134,3 +135,12 @@ def test_what_is_never_renewed_and_holds_for_a_year_does_not_run_out() -> None:
     assert exhaustion(0, None, [1] * 10) is None
     assert exhaustion(5, 5, []) == 0
     assert exhaustion(0, 5, [1, 1]) is None
+
+
+async def test_a_step_that_is_seen_in_part_alone_is_none_to_foretell_from(db: asyncpg.Connection) -> None:
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    await charge(db, hour - timedelta(hours=2, seconds=1), 5)
+    await charge(db, hour - timedelta(hours=2), 7)
+    await charge(db, hour - timedelta(seconds=1), 9)
+    await charge(db, datetime.now(UTC), 11)
+    assert await totals(db, "project", "shop", "usd", "UTC", "hour", 2) == [7, 9]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from core.engine.ending import stopped
 from core.engine.journal import Journal
 from core.events import Event, EventKind
 from storage.queries.budget import Tokens, services
+from storage.queries.screen import charged
 from storage.queries.status import counts
 from storage.queries.tasks import tasks_by_number
 from tests.budget.gate import account, add_service, books, set_budget
@@ -78,6 +80,9 @@ async def test_what_an_agent_tells_is_in_the_ledger_with_its_basis(desk: Till) -
     recently = datetime.now(UTC) - timedelta(hours=1)
     spend = await counts(desk.sql, recently, recently)
     assert (spend.today_basis, spend.month_basis) == ("estimated", "estimated")
+    in_the_ledger = Decimal(750_000 + listed) / 1_000_000
+    assert (spend.today_usd, spend.month_usd) == (in_the_ledger, in_the_ledger)
+    assert await charged(desk.sql, recently, recently, ["main"]) == (in_the_ledger, in_the_ledger)
 
 
 async def test_what_the_gateway_has_metered_is_not_counted_again(desk: Till) -> None:

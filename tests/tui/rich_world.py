@@ -76,6 +76,7 @@ async def _money(connection: asyncpg.Connection) -> None:
 
 async def _charges(connection: asyncpg.Connection, accounts: dict[str, int]) -> None:
     """A handful of calls each day since the month began, and some from the month before, from which the month is foretold."""
+    await connection.execute("delete from charge")  # those of a day that is less rich
     number = 0
     for day in range(-24, 6):
         moment = MONTH + timedelta(days=day, hours=10)

@@ -67,6 +67,7 @@ async def test_without_budgets_the_ledger_alone_speaks(day: str, tmp_path: Path)
     connection = await asyncpg.connect(day)
     await connection.execute("delete from account")
     await connection.execute("delete from budget")
+    await connection.execute("delete from charge")
     await connection.execute(
         """insert into charge (id, at, service, status, basis, cost_micro)
            values (gen_random_uuid(), $1, 'anthropic', 'settled', 'measured', 1230000)""",

@@ -143,6 +143,11 @@ async def _task(
             UUID(int=number * 100 + attempt), number, attempt, project, "claude" if number % 2 else "builtin", run_status, at(began),
             None if run_status == "running" else at(began - 6), 0.05 * number + 0.11 * attempt, number % 5 + 1, number * 7, number * 3,
         )  # fmt: skip
+        await connection.execute(
+            """insert into charge (id, at, service, kind, status, basis, cost_micro)
+               values (qd_uuid7(), $1, 'anthropic', 'call', 'settled', null, $2)""",
+            at(began), round((0.05 * number + 0.11 * attempt) * 1_000_000),
+        )  # fmt: skip
 
 
 async def _talk(connection: asyncpg.Connection) -> None:

@@ -252,6 +252,10 @@ class Circuit:
         self.put(until=max(until, again) if until else again, failures=failures, reason=trouble.reason)
         return True
 
+    def is_tried_by(self, passage: Passage) -> bool:
+        """Whether this is the call that tries."""
+        return passage is self._probe
+
     def leave(self, passage: Passage) -> None:
         """A call ended; if it was the one that tried and it said nothing about the service, the next may try."""
         if passage is self._probe:

@@ -140,8 +140,8 @@ class Exchange:
 
     async def _pass_error(self, answer: aiohttp.ClientResponse) -> web.StreamResponse | No:
         """The provider did nothing, so nothing is charged; another service may answer, if this one is in trouble."""
-        body = await _start_of(answer.content, ERROR_BYTES)
         self._settle(f"the provider answered {answer.status}", released=True)
+        body = await _start_of(answer.content, ERROR_BYTES)
         trouble = trouble_of(answer.status, answer.headers, body, datetime.now(UTC))
         is_open = self._means.services.report(self._service, self._key, self._passage, trouble) if trouble else False
         if is_open and trouble and not self._last:
@@ -176,6 +176,8 @@ class Exchange:
                 async for chunk in answer.content.iter_any():
                     silence.reschedule(None)  # how long the client takes is no silence of the provider
                     passed = self._read(chunk)
+                    if not self._unreadable and self._reader.fault is None and (self._reader.text or self._reader.used):
+                        self._means.services.speaks(self._service, self._key, self._passage)
                     if passed:
                         await _to_client(response, response.write(passed))
                     journal.passed(self._quoted.ask.id, chunk)
@@ -235,7 +237,8 @@ class Exchange:
         self._means.services.report(self._service, self._key, self._passage, trouble)
 
     def _failed(self, note: str) -> No:
-        self._settle(note)
+        if not self._settled:
+            self._settle(note)
         self._means.services.report(self._service, self._key, self._passage, Trouble("server", note))
         return No(Refusal.UNAVAILABLE, f"service {self._service.name}: {note}", 5, service=self._service.name)
 

@@ -236,6 +236,11 @@ class Services:
             raise UnpricedError(unpriced(service, model))
         return Card(((0, _FREE),), most_output=most_output(model))
 
+    def speaks(self, service: Service, key: Key, passage: Passage) -> None:
+        """A service that was out of order has begun to answer the call that tried it: the others need not wait for its end."""
+        if self.circuit(service, key).is_tried_by(passage):
+            self.report(service, key, passage, None)
+
     def report(self, service: Service, key: Key, passage: Passage, trouble: Trouble | None) -> bool:
         """An answer said something about the health of its service; True when it is out of order now for who has this key."""
         circuit = self.circuit(service, key)
