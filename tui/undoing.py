@@ -98,12 +98,12 @@ async def undo(app: "QuarterdeckApp") -> None:
     if not app.undos:
         app.say("there is nothing to take back", "note")
         return
-    last = app.undos[-1]
+    last = app.undos.pop()  # who asks again meanwhile means the change before
     for n, (name, arguments) in enumerate(last.commands):
         try:
             await app.do(name, arguments)
         except QuarterdeckError as error:
-            app.undos[-1] = replace(last, commands=last.commands[n:])
+            app.undos.append(replace(last, commands=last.commands[n:]))
             keys = app.registry.keys_of("undo")
             done = f", {n} of {len(last.commands)} are" if n else ""
             raise QuarterdeckError(
@@ -112,7 +112,6 @@ async def undo(app: "QuarterdeckApp") -> None:
             ) from error
     if last.here is not None:
         last.here()
-    app.undos.remove(last)
     app.say(f"taken back: {last.words}", "ok")
 
 

@@ -1,6 +1,8 @@
 """Taking back: the queue, the ``:`` line, forms and what was put aside; what cannot be taken back now is said, and kept."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,3 +122,27 @@ async def test_of_several_only_what_is_left_is_tried_again(day: str, tmp_path: P
         await says(pilot, "1 of 2 are")
         assert len(pilot.app.undos[-1].commands) == 1
         assert await value_of(day, "select priority from task where number = 14") == 4
+
+
+async def test_what_is_being_taken_back_is_not_taken_back_a_second_time(
+    day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.type_ahead.PATIENCE_SECONDS", 0.01)
+    async with at_the_screen(day, tmp_path) as pilot:
+        await pilot.press("P")
+        await until(lambda: bool(pilot.app.undos), pilot)
+        answer, given, do = asyncio.Event(), [], pilot.app.do
+
+        async def slow(name: str, arguments: Any) -> Any:
+            given.append(name)
+            await answer.wait()
+            return await do(name, arguments)
+
+        monkeypatch.setattr(pilot.app, "do", slow)
+        await pilot.press("u")
+        await until(lambda: bool(given), pilot)
+        await pilot.press("u")
+        await says(pilot, "there is nothing to take back")
+        answer.set()
+        await says(pilot, "taken back: queue: pause")
+        assert given == ["queue.resume"]
