@@ -48,7 +48,9 @@ _ORDERS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One field of a search: ``project`` and ``agent`` begin with a value, ``reason`` holds it, ``status`` is it; in any case of letters."""
+    """One field of a search: ``project`` and ``agent`` begin with a value, or are it where it ends with ``$``; ``reason`` holds it, ``status`` is it;
+    in any case of letters.
+    """
 
     field: Literal["project", "status", "agent", "reason"]
     values: tuple[str, ...]
@@ -166,7 +168,7 @@ async def task_numbers(connection: asyncpg.Connection, wanted: TaskSearch) -> tu
             where(f"{sense} (t.status = any({{}}::text[]::task_status[]))", list(term.values))
         else:
             condition, shape = _FIELDS[term.field]
-            where(f"{sense} ({condition})", [shape.format(literal(value)) for value in term.values])
+            where(f"{sense} ({condition})", [_like(shape, value) for value in term.values])
     if wanted.pattern is not None:
         sense = "not" if wanted.inverse else ""
         if re.search(r"[\\.^$*+?{}\[\]|()_%]", wanted.pattern):
@@ -337,6 +339,12 @@ async def charged(
         list(without),
     )
     return row["today"], row["month"]
+
+
+def _like(shape: str, value: str) -> str:
+    """What a field is compared with."""
+    whole = value.endswith("$") and not shape.startswith("%")
+    return literal(value[:-1]) if whole else shape.format(literal(value))
 
 
 def _in_dollars(row: dict[str, Any]) -> dict[str, Any]:

@@ -241,7 +241,7 @@ async def test_an_empty_table_says_that_there_is_nothing(seen_nothing: str, tmp_
     [
         ("reason:tests", {13}), ("!project:harbour status:pending", {16, 17, 18}), ("!status:completed,blocked,in_progress project:lantern", {5, 6, 13, 16, 19}),
         ("status: sitemap", {16}), ("!status:", set(range(1, 23))), ("project:har% status:pending", set()), ("agent:cl !reason:tests project:lan", {5, 7, 21}),
-        ("re:^upgrade", {13}), ("!re:^upgrade status:failed", set()),
+        ("project:quay$", {17, 18}), ("project:qu$", set()), ("!project:harbour$ !project:lantern$", {17, 18}), ("re:^upgrade", {13}), ("!re:^upgrade status:failed", set()),
     ],
 )  # fmt: skip
 async def test_fields_of_a_filter_look_where_they_say(day: str, tmp_path: Path, text: str, expected: set[int]) -> None:

@@ -65,4 +65,4 @@ def only(place: Place) -> None:
     deck = place.app.screen
     if isinstance(deck, DeckScreen):
         deck.focus_panel("queue")
-        deck.query_one("#queue").look_for(f"project:{subject['project']}")  # type: ignore[attr-defined]
+        deck.query_one("#queue").look_for(f"project:{subject['project']}$")  # type: ignore[attr-defined]
