@@ -125,6 +125,7 @@ async def _give_all(
         if n and n % _TELLING == 0:
             app.say(f"{entry.title}: {n:,} of {len(subjects):,}", "note")
         arguments = {**_filled(entry, subject), **more}
+        was = None if entry.undo is not None else await before(app.store, row, arguments)
         try:
             result = await app.do(row.name, arguments)
         except QuarterdeckError as error:
@@ -134,7 +135,7 @@ async def _give_all(
         if entry.undo is not None and subject is not None:
             taken = entry.undo(subject)
         else:
-            taken = await inverse(app.store, row, arguments, None)
+            taken = await inverse(app.store, row, arguments, was)
         if taken is not None:
             back.append(taken)
     if back:
@@ -164,7 +165,8 @@ async def give_undoably(app: "QuarterdeckApp", row: Command, arguments: Mapping[
     """Give one command; where it has an inverse it can be taken back. Its result. Raises the errors of :mod:`config.errors`."""
     was = await before(app.store, row, arguments)
     result = await app.do(row.name, arguments)
-    if (back := await inverse(app.store, row, arguments, was)) is not None:
+    nothing = getattr(result, "changed", True) is False
+    if not nothing and (back := await inverse(app.store, row, arguments, was)) is not None:
         app.undos.append(Undo(spoken(row.name, arguments), (back,)))
     return result
 
