@@ -16,7 +16,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from core.faces.plain import harmless, one_line
+from core.faces.plain import harmless, in_local_time, one_line
 from tui.themes import GROUNDS, Palette, legible
 
 Part = tuple[str, str]
@@ -151,6 +151,11 @@ class Ink:
 def plain(text: str) -> str:
     """A text of an agent or a repository as one harmless line: nothing that a terminal obeys, nothing that hides."""
     return one_line(_HIDDEN.sub("", harmless(text[:4000])))
+
+
+def told(text: str) -> str:
+    """As :func:`plain`, a reason that the database gives: its times are those of the person's clock."""
+    return plain(in_local_time(text[:4000]))
 
 
 def plain_lines(text: str) -> list[str]:

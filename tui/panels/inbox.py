@@ -8,7 +8,7 @@ from textual.strip import Strip
 from storage.queries.screen import Need
 from tui.actions import Subject
 from tui.answers import Asked
-from tui.ink import Part, age, plain, wrapped
+from tui.ink import Part, age, plain, told, wrapped
 from tui.memory import Memory
 from tui.pulse import TOPICS, load_needs
 from tui.widgets.panel import TablePanel
@@ -41,7 +41,7 @@ def _text(row: Need, at: Rows) -> Sequence[Part]:
     if row.kind in ("question", "approval"):
         parts: list[Part] = [(plain(row.text), "text")]
         return [*parts, *_answers(row)] if row.kind == "question" else parts
-    text = plain(row.text).replace("−", at.ink.glyph("minus"))
+    text = told(row.text).replace("−", at.ink.glyph("minus"))
     return [(plain(row.title), "text"), (f"  {text}" if text else "", "dim")]
 
 
@@ -140,7 +140,7 @@ class InboxPanel(TablePanel):
 def preview(row: Need, at: Rows) -> list[Part]:
     """What waits, in full."""
     if row.kind not in ("question", "approval"):
-        text = plain(row.text).replace("−", at.ink.glyph("minus"))
+        text = told(row.text).replace("−", at.ink.glyph("minus"))
         return [(plain(row.title), "text bold"), (f"  {text}", "dim")]
     parts: list[Part] = [(plain(row.text), "text bold")]
     return [*parts, *_answers(row), (f"  {at.ink.glyph('dot')} #{row.task} {plain(row.title)}", "dim")]
