@@ -26,6 +26,8 @@ APART = frozenset({"demo", "completion", "mcp", "serve", "replay"})
 """Commands that want a terminal, or a program, of their own."""
 _TELLING = 25
 """After so many of a bulk action it says how far it has come."""
+_TAIL = 1_000
+"""Lines of a log that are shown in a dialog where nobody says how many."""
 
 
 async def begin(app: "QuarterdeckApp") -> None:
@@ -292,18 +294,22 @@ async def _run_request(app: "QuarterdeckApp", row: Command, request: Request) ->
             app.say("nothing was done", "note")
             return
     if row.streams:
-        items = [item async for item in await app.do(row.name, {**request.arguments, **_bounded(row)})]
-        await show_result(app, row, items)
+        await show_stream(app, row, request.arguments)
         return
     held = len(app.undos)
     result = await give_undoably(app, row, request.arguments)
     await show_result(app, row, result, undoable=len(app.undos) > held)
 
 
-def _bounded(row: Command) -> dict[str, Any]:
-    """A stream that would go on for ever is looked at once."""
+async def show_stream(app: "QuarterdeckApp", row: Command, arguments: Mapping[str, Any]) -> None:
+    """Show what a command tells one after the other: what is there by now, and of very much its end."""
     names = {parameter.name for parameter in row.parameters}
-    return {"follow": False} if "follow" in names else {}
+    ends = {"tail": _TAIL} if "tail" in names and not arguments.keys() & {"tail", "limit"} else {}
+    once = {"follow": False} if "follow" in names else {}
+    items = await app.store.do_all(row.name, {**arguments, **ends, **once})
+    await show_result(app, row, items)
+    if ends and len(items) == _TAIL:
+        app.say(f"these are the last {_TAIL:,}; --tail says how many, and the page of the run has all of them", "note")
 
 
 def _action_named(app: "QuarterdeckApp", words: Sequence[str]) -> "Action | None":

@@ -293,6 +293,11 @@ class Store:
             await self.settings()
         return result
 
+    async def do_all(self, name: str, arguments: Mapping[str, Any]) -> list[Any]:
+        """As :meth:`do`, for a command that tells one thing after the other: all of them."""
+        items: AsyncIterator[Any] = await self.do(name, arguments)
+        return await self._guarded(_all(items))
+
     # ── behind the scenes ───────────────────────────────────────────────────────────────────────────────────────────
 
     def wake(self) -> None:
@@ -442,6 +447,10 @@ class Trouble:
 
     words: str
     at: float = field(default=0.0, compare=False)
+
+
+async def _all(items: AsyncIterator[T]) -> list[T]:
+    return [item async for item in items]
 
 
 async def _run(load: Callable[[], Awaitable[T]]) -> T:
