@@ -127,7 +127,8 @@ async def _change(connection: asyncpg.Connection, known: Memory, entry: Entry, c
         await rows.update(connection, known.number, changed)
         await _date(connection, known.number, known.updated_at)
         return "updated"
-    await rows.update(connection, known.number, {**columns, **kept, "last_used_at": used})
+    unlinked = {"superseded_by": None, "replaces": None}  # what it names instead is linked once all are there
+    await rows.update(connection, known.number, {**columns, **kept, **unlinked, "last_used_at": used})
     await _date(connection, known.number, entry.updated_at)
     if entry.details is not None:
         await rows.update_details(connection, entry.kind, known.number, _placed(entry, columns["corpus"]))
