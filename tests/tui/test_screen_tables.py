@@ -268,6 +268,20 @@ async def test_a_filter_that_is_still_being_typed_flashes_no_error(day: str, tmp
         assert 'there is no state "failedx"' in seen(pilot.app)
 
 
+async def test_a_filter_that_is_taken_up_again_holds(day: str, tmp_path: Path) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one("#queue", Rows)
+        pilot.app.screen.focus_panel("queue")
+        pilot.app.memory.set("filters", ["project:quay", "status:failed"])
+        await pilot.press("slash")
+        await until(lambda: isinstance(pilot.app.screen, Prompt), pilot)
+        await pilot.press("up")
+        await until(lambda: list(rows.keys) == [13], pilot)
+        await pilot.press("up", "enter")
+        await until(lambda: set(rows.keys) == {17, 18}, pilot)
+        assert rows.filter.text == "project:quay"
+
+
 async def test_the_edge_of_a_cell_is_one_in_every_table(day: str, tmp_path: Path) -> None:
     async with at_the_screen(day, tmp_path) as pilot:
         rows = pilot.app.screen.query_one("#projects", Rows)
