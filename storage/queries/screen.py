@@ -88,6 +88,8 @@ class Need:
     blocks: int
     state: str = ""
     """Of the task."""
+    agent: str | None = None
+    """Who works on it, or did."""
     rule: str | None = None
     """What an approval would allow for good; see :mod:`storage.queries.permissions`."""
 
@@ -255,12 +257,12 @@ below (root, child) as (
   select w.root, d.child from below w join task_after d on d.parent = w.child),
 blocked as (select w.root, count(*) as n from below w join task t on t.number = w.child where t.status = 'blocked' group by w.root)
 select b.kind, b.key, b.task, case when r.number is null then null else r.task || '.' || r.attempt end as run, t.project, t.priority, x.title,
-       b.text, b.options, b.data, b.at, coalesce(k.n, 0) as blocks, t.status::text as state
+       b.text, b.options, b.data, b.at, coalesce(k.n, 0) as blocks, t.status::text as state, coalesce(r.agent, nullif(t.agent, '')) as agent
   from base b join task t on t.number = b.task join task_body x on x.task = b.task
   left join run r on r.number = b.run left join blocked k on k.root = b.task
 union all
 select 'engine', e.name, null, null, null, 5, e.host, format('engine %s (pid %s) stopped answering', e.host, e.pid), '[]', '{{}}', e.lease_until,
-       (select count(*) from task t where t.engine = e.id and t.status = 'in_progress'), ''
+       (select count(*) from task t where t.engine = e.id and t.status = 'in_progress'), '', null
   from engine e where e.state in ('running', 'draining') and e.lease_until < clock_timestamp()
 """  # noqa: S608 - no value is in it
 

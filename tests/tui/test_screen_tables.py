@@ -268,6 +268,34 @@ async def test_a_filter_that_is_still_being_typed_flashes_no_error(day: str, tmp
         assert 'there is no state "failedx"' in seen(pilot.app)
 
 
+@pytest.mark.parametrize(
+    ("panel", "text", "expected"),
+    [
+        ("inbox", "status:review", {("review", "5"), ("review", "6")}),
+        ("inbox", "status:failed project:lantern", {("failed", "13")}),
+        ("inbox", "agent:builtin !status:review", {("question", "1")}),
+        ("projects", "project:qu", {"quay"}),
+        ("projects", "!status:paused project:la", {"lantern"}),
+    ],
+)
+async def test_every_table_of_the_deck_has_the_fields_of_a_filter(
+    seen_day: str, tmp_path: Path, panel: str, text: str, expected: set[object]
+) -> None:
+    async with at_the_screen(seen_day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one(f"#{panel}", Rows)
+        rows.look_for(text)
+        await until(lambda: set(rows.keys) == expected, pilot)
+
+
+async def test_the_live_log_is_narrowed_down_to_an_agent(seen_day: str, tmp_path: Path) -> None:
+    async with at_the_screen(seen_day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one("#log", Rows)
+        every = len(rows.keys)
+        rows.look_for("agent:claude status:in_progress")
+        await until(lambda: 0 < len(rows.keys) < every, pilot)
+        assert {row.agent for row in rows.rows.values()} == {"claude"}
+
+
 async def test_a_filter_that_is_taken_up_again_holds(day: str, tmp_path: Path) -> None:
     async with at_the_screen(day, tmp_path) as pilot:
         rows = pilot.app.screen.query_one("#queue", Rows)

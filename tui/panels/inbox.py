@@ -1,10 +1,11 @@
 """The inbox: everything that waits for the person, the most urgent first: by what it blocks × priority. Answered where it stands."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from textual.strip import Strip
 
+from core.tasks.states import TaskStatus
 from storage.queries.screen import Need
 from tui.actions import Subject
 from tui.answers import Asked
@@ -66,6 +67,7 @@ class InboxPanel(TablePanel):
     name_shown = "inbox"
     scopes = ("inbox", "rows", "motion")
     topics = TOPICS
+    statuses = tuple(TaskStatus)
     columns = (
         Column("what", 13, _kind, rank=8),
         Column("task", 5, _task, right=True, rank=7, numbers=True),
@@ -98,6 +100,10 @@ class InboxPanel(TablePanel):
     def subject_of(self, row: Any) -> Subject:
         """What waits, and whose it is."""
         return subject_of_need(row)
+
+    def fields_of(self, row: Need) -> Mapping[str, str | None]:
+        """``status:`` looks at the state of the task, ``reason:`` at what is said of it."""
+        return {"project": row.project, "status": row.state, "agent": row.agent, "reason": row.text}
 
     def summary(self) -> list[Part]:
         """How many."""
