@@ -204,6 +204,11 @@ def age(at: datetime, now: datetime) -> str:
     return f"{seconds // 86400:.0f}d"
 
 
+def counted(count: int, word: str) -> str:
+    """``1 file``, ``2 files``, ``12,345 files``."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
 def money(amount: Decimal | float) -> str:
     """``$1,234.50``; below a cent ``<$0.01``, so that columns of money line up."""
     return "<$0.01" if 0 < amount < Decimal("0.005") else f"${amount:,.2f}"

@@ -9,6 +9,7 @@ from config.paths import written_out
 from tui.actions import Place, action
 from tui.acts.inbox import answer_with, no_answer
 from tui.clipboard import size
+from tui.ink import counted
 from tui.widgets.dialogs import Option
 from tui.widgets.log_view import LogView, needle_of
 from tui.widgets.prompt import Prompt
@@ -233,7 +234,7 @@ async def save(place: Place) -> None:
         raise QuarterdeckError(f"{path} is there already", "choose another name") from None
     except OSError as error:
         raise QuarterdeckError(f"{path} cannot be written ({error.strerror})") from None
-    app.say(f"{lines:,} events saved to {path}, {size(written)}", "ok")
+    app.say(f"{counted(lines, 'event')} saved to {path}, {size(written)}", "ok")
 
 
 @action("tab.next", "tab", scopes=("run-screen",))

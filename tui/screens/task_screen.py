@@ -21,7 +21,7 @@ from storage.queries.task_page import Neighbourhood, Round
 from storage.queries.tasks import Task
 from tui.actions import Subject
 from tui.answers import Asked
-from tui.ink import Part, age, money, plain, width_of, wrapped
+from tui.ink import Part, age, counted, money, plain, width_of, wrapped
 from tui.panels.queue import subject_of_task
 from tui.screens.paned import PanedScreen
 from tui.screens.review_screen import gate_lines
@@ -266,7 +266,7 @@ class TaskScreen(PanedScreen):
         ]
         right: list[Part] = (
             [
-                (f"{run.files_changed} files +{run.insertions} ", "dim"),
+                (f"{counted(run.files_changed, 'file')} +{run.insertions} ", "dim"),
                 (f"{ink.glyph('minus')}{run.deletions}  ", "dim"),
             ]
             if run.files_changed
