@@ -23,7 +23,7 @@ from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.widget import Widget
 
-from config.errors import QuarterdeckError, UnavailableError
+from config.errors import DatabaseGoneError, QuarterdeckError, UnavailableError
 from config.settings import Settings
 from core.commands.table import Context, find, invoke, utc_now
 from core.faces.plain import one_line
@@ -306,16 +306,15 @@ class Store:
 
     def _open_context(self) -> Context:
         if self._context is None:
-            raise UnavailableError("the database is not there yet", "wait for it, or see `qd doctor`")
+            raise DatabaseGoneError("the database is not there yet", "wait for it, or see `qd doctor`")
         return self._context
 
     async def _guarded(self, work: Awaitable[T]) -> T:
         """The result of some work; that the database is gone is noticed here."""
         try:
             result = await work
-        except UnavailableError as error:
-            if "database" in error.message:
-                self._lose(error.message)
+        except DatabaseGoneError as error:
+            self._lose(error.message)
             raise
         except asyncpg.QueryCanceledError:
             raise QuarterdeckError("it took longer than ten seconds", "narrow it down") from None
@@ -425,7 +424,7 @@ class Store:
     async def _load(self, subscription: Subscription) -> None:
         try:
             data = await subscription.load()
-        except UnavailableError:
+        except DatabaseGoneError:
             subscription._dirty = True  # noqa: SLF001
             subscription._due = time.monotonic() + _RETRY_SECONDS  # noqa: SLF001
         except QuarterdeckError as error:

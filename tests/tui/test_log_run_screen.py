@@ -244,3 +244,15 @@ async def test_it_fits_every_size(world, tmp_path, size):
             await pilot.pause()
         view = screen.query_one(LogView)
         assert [strip.cell_length for strip in view._painted] == [view.size.width] * len(view._painted)
+
+
+async def test_a_change_that_is_on_another_host_is_said_and_is_no_trouble_of_the_database(world, tmp_path):
+    await execute(world, "update project set path = '/srv/database-of-ships' where id = 'harbour'")
+    await execute(world, "update run set base_commit = 'abc', head_commit = 'def' where task = 3")
+    async with screen_of(world, tmp_path, "3.1") as (pilot, screen):
+        states, say = [], pilot.app.store._say
+        pilot.app.store._say = lambda state, words="": (states.append(state), say(state, words))
+        screen.open_tab("diff")
+        view = screen.query_one(DiffTab)
+        await until(pilot, lambda: "database-of-ships is not on this host" in " ".join(view.empty))
+        assert "gone" not in states
