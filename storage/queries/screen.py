@@ -219,7 +219,7 @@ async def needs(
 ) -> tuple[Need, ...]:
     """What waits for a person, the most urgent first: by what it blocks × priority, then by age.
 
-    Served by question_open, review_open, task_status, run_live and the primary keys of task_after and run_input. ``stalled_seconds``: a live
+    Served by question_open, review_open, review_run, task_status, run_live and the primary keys of task_after and run_input. ``stalled_seconds``: a live
     run that was silent for so long is stalled, or paused where a person holds it; ``failed_days``: an older failure is history.
     """
     rows = await connection.fetch(_NEEDS, stalled_seconds, failed_days, now)
@@ -235,7 +235,8 @@ with recursive base as (
   select 'review', v.task::text, v.task, v.run, format('%s file%s +%s −%s', r.files_changed, case when r.files_changed = 1 then '' else 's' end, r.insertions, r.deletions), '[]'::jsonb, '{{}}'::jsonb, v.created_at
     from review v join run r on r.number = v.run where v.status = 'open'
   union all
-  select case when exists (select 1 from review v where v.task = t.number and v.status = 'conflict') then 'conflict'
+  select case when exists (select 1 from review v where v.task = t.number and v.status = 'conflict'
+                               and v.run = (select max(r.number) from run r where r.task = t.number)) then 'conflict'
               when t.status = 'failed' then 'failed' when t.wait = 'budget' then 'budget' else 'waiting' end,
          t.number::text, t.number, (select max(r.number) from run r where r.task = t.number), coalesce(b.reason, ''), '[]'::jsonb, '{{}}'::jsonb,
          coalesce(t.finished_at, t.updated_at)

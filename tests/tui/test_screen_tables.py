@@ -10,7 +10,7 @@ import pytest
 from textual.widget import Widget
 
 from storage.queries import screen as queries
-from tests.tui.screen_kit import at_the_screen, screen_on, seen, settled, type_, until
+from tests.tui.screen_kit import at_the_screen, screen_on, seen, settled, type_, until, value_of
 from tui.panels.queue import QueuePanel
 from tui.widgets.dialogs import Confirm
 from tui.widgets.prompt import Prompt
@@ -294,6 +294,20 @@ async def test_the_live_log_is_narrowed_down_to_an_agent(seen_day: str, tmp_path
         rows.look_for("agent:claude status:in_progress")
         await until(lambda: 0 < len(rows.keys) < every, pilot)
         assert {row.agent for row in rows.rows.values()} == {"claude"}
+
+
+@pytest.mark.parametrize(("attempt", "kind"), [(1, "failed"), (3, "conflict")])
+async def test_a_failure_is_a_conflict_only_where_its_last_run_met_one(
+    day: str, tmp_path: Path, attempt: int, kind: str
+) -> None:
+    await value_of(
+        day,
+        "insert into review (task, run, status) select task, number, 'conflict' from run where task = 13 and attempt = $1",
+        attempt,
+    )
+    async with at_the_screen(day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one("#inbox", Rows)
+        assert (kind, "13") in rows.keys
 
 
 async def test_a_filter_that_is_taken_up_again_holds(day: str, tmp_path: Path) -> None:
