@@ -176,6 +176,7 @@ async def test_a_question_is_answered_with_one_key_but_not_by_one_that_was_meant
     async with screen_of(world, tmp_path, "8") as (pilot, screen):
         await until(pilot, lambda: "Is a missing port an error" in line(screen, QuestionBar))
         assert "1 an error   2 unknown" in line(screen, QuestionBar, 1)
+        assert "a a in words" in line(screen, QuestionBar, 1)
         await pilot.press("2")
         await pilot.pause()
         assert await fetch(world, "select status from question where number = 1") == "open"
@@ -188,7 +189,7 @@ async def test_a_question_is_answered_with_one_key_but_not_by_one_that_was_meant
 
 async def test_a_permission_is_given_with_one_key(world, tmp_path):
     async with screen_of(world, tmp_path, "3") as (pilot, screen):
-        await until(pilot, lambda: "1 allow once   2 deny   3 always" in line(screen, QuestionBar, 1))
+        await until(pilot, lambda: "1 allow once   2 deny   3 always   a a asks first" in line(screen, QuestionBar, 1))
         screen._asked -= 5
         await pilot.press("2")
         await until(pilot, lambda: screen.question is None)

@@ -178,10 +178,12 @@ class QuestionBar(RunBar):
         found = self.run.question
         if found is None:
             return []
+        asked = asked_of(found)
         made: list[Part] = [("   ", "")]
-        for n, answer in enumerate(asked_of(found).answers, start=1):
+        for n, answer in enumerate(asked.answers, start=1):
             made += [(f"{n} ", "focus bold"), (f"{plain(answer.name)}   ", "text")]
-        return [*made, (f"{self.deck.registry.keys_of('question.answer')} ", "focus bold"), ("in words", "dim")]
+        more = "asks first" if asked.permission else "in words"
+        return [*made, (f"{self.deck.registry.keys_of('question.answer')} ", "focus bold"), (more, "dim")]
 
     def render_line(self, y: int) -> Strip:
         """The question, and its answers under it."""
