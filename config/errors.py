@@ -58,3 +58,7 @@ class UnavailableError(QuarterdeckError):
 
     code = "unavailable"
     exit_code = 6
+
+
+class DatabaseGoneError(UnavailableError):
+    """The database does not answer, or cannot go on."""

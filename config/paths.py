@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from config.errors import UsageError
+
 SOCKET_PATH_LIMIT = 100
 """Bytes that a Unix socket's path may have on every supported system (Linux 107, macOS 103), with a little room."""
 
@@ -67,11 +69,21 @@ class Paths:
         return Path(tempfile.gettempdir()) / f"qd-{os.getuid()}-{digest}"
 
 
+def written_out(path: str | Path) -> Path:
+    """A path in which ``~`` and ``~anna`` are the homes that they stand for. Raises :class:`UsageError` for the home of nobody."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"{str(path)[:200]} begins with the home of somebody who is not known here", "write the whole path"
+        ) from None
+
+
 def resolve_paths(environ: Mapping[str, str]) -> Paths:
     """Find the folders from the environment (``QD_HOME``, else XDG through ``platformdirs``)."""
     home = environ.get("QD_HOME")
     if home:
-        root = Path(home).expanduser().absolute()
+        root = written_out(home).absolute()
         return Paths(config=root / "config", state=root / "state", database=root / "postgres")
     from platformdirs import PlatformDirs
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from config.errors import NotFoundError, UsageError
-from config.paths import Paths
+from config.paths import Paths, written_out
 from config.settings import Group, Settings, help_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ log = logging.getLogger("qd.settings")
 def config_file(paths: Paths, environ: Mapping[str, str]) -> Path:
     """Where the settings of the person are: ``QD_CONFIG``, else in the folder of the configuration."""
     named = environ.get("QD_CONFIG")
-    return Path(named).expanduser() if named else paths.config_file
+    return written_out(named) if named else paths.config_file
 
 
 def read_config(paths: Paths, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from storage.queries import recording as rows
 
 FORMAT = 1
 _LONGEST_LINE = 64_000_000
+_LONGEST_SECONDS = 366 * 86400
+"""How long a recording may be: longer than anybody records, and short enough for every clock."""
 _PACE_SECONDS = 0.1
 """Least seconds between two looks."""
 
@@ -152,6 +154,8 @@ def read_recording(path: Path) -> Recording:
         raise UsageError(f"{path} is no recording", "`qd demo --record FILE` makes one") from None
     if began.tzinfo is None:
         raise UsageError(f"{path} says no time zone of its beginning")
+    if not 1970 <= began.year < 3000:
+        raise UsageError(f"{path} begins in the year {began.year}", "`qd demo --record FILE` makes a recording")
     return Recording(began, tuple(sorted(changes, key=lambda change: change.at)))
 
 
@@ -171,6 +175,7 @@ def _change(path: Path, number: int, line: str) -> Change:
     gone = found.get("gone", ())
     if (
         isinstance(at, int | float)
+        and 0 <= at <= _LONGEST_SECONDS
         and isinstance(topic, str)
         and topic in rows.BY_NAME
         and (isinstance(row, dict) or (row is None and isinstance(gone, list)))

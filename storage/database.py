@@ -15,7 +15,7 @@ from typing import Any
 
 import asyncpg
 
-from config.errors import ForbiddenError, UnavailableError
+from config.errors import DatabaseGoneError, ForbiddenError
 
 CHANNEL = "qd"
 """The one NOTIFY channel. The payload is a space-separated list of topics such as ``task run:17``."""
@@ -70,7 +70,7 @@ class Database:
     ) -> "Database":
         """Connect. ``bound`` fixes role and actor for every connection; ``timeout`` in seconds.
 
-        Raises :class:`UnavailableError` when no server answers.
+        Raises :class:`DatabaseGoneError` when no server answers.
         """
         settings = {"application_name": "quarterdeck", "jit": "off"}
         if bound:
@@ -97,7 +97,7 @@ class Database:
         return cls(pool, dsn, bound)
 
     async def warm(self) -> None:
-        """Connect as often as the pool may, ahead of the moment when all of it is wanted at once. Raises :class:`UnavailableError`."""
+        """Connect as often as the pool may, ahead of the moment when all of it is wanted at once. Raises :class:`DatabaseGoneError`."""
         async with AsyncExitStack() as stack:
             await asyncio.gather(
                 *(stack.enter_async_context(self.connection()) for _ in range(self._pool.get_max_size()))
@@ -161,7 +161,7 @@ class Database:
             raise unreachable(error) from error
         except asyncpg.InsufficientResourcesError as error:
             text = " ".join(str(error).split())
-            raise UnavailableError(
+            raise DatabaseGoneError(
                 f"the database has no room to go on ({text})", "make room; see `qd doctor`"
             ) from error
         except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
@@ -188,10 +188,10 @@ async def ring(connection: asyncpg.Connection, topics: Sequence[str]) -> None:
     await connection.execute("select pg_notify($1, $2)", CHANNEL, payload.strip())
 
 
-def unreachable(error: BaseException) -> UnavailableError:
+def unreachable(error: BaseException) -> DatabaseGoneError:
     """The one sentence for a database that does not answer."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return UnavailableError(f"the database cannot be reached ({text})", "see `qd doctor`")
+    return DatabaseGoneError(f"the database cannot be reached ({text})", "see `qd doctor`")
 
 
 async def _act_as(connection: asyncpg.Connection, who: Principal) -> None:

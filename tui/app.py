@@ -368,6 +368,14 @@ class QuarterdeckApp(App[int]):
         if reason is not None:
             self.say(f"{entry.title}: {reason}", "note")
             return
+        if (
+            entry.changes
+            and not at.marked
+            and not {*SUBJECTS}.isdisjoint(entry.scopes)
+            and getattr(at.panel, "just_slid", False)
+        ):
+            self.say("another row has just come under the cursor: press it again if you mean it", "note")
+            return
         try:
             done = entry.run(at)
         except QuarterdeckError as error:

@@ -2,7 +2,7 @@
 
 ``parser`` is a regular expression in any case of letters (``re:`` may stand before it, as in a log), ``^`` and ``$`` are the edges of every cell;
 ``!parser`` shows what does not match, ``~prsr`` matches letters in their order (fuzzy). ``project:harbour``, ``status:failed,review``, ``agent:claude``
-begin with what they name, ``reason:budget`` holds it; ``!status:failed`` turns one round. They may be combined.
+begin with what they name (``project:harbour$`` is just that), ``reason:budget`` holds it; ``!status:failed`` turns one round. They may be combined.
 """
 
 import re
@@ -16,7 +16,7 @@ FIELDS = ("project", "status", "agent", "reason")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One field of a filter: it begins with (``reason``: holds) one of the values, or with none of them."""
+    """One field of a filter: it begins with (``reason``: holds) one of the values, or with none of them. A value that ends with ``$`` is all of it."""
 
     name: str
     values: tuple[str, ...]
@@ -25,8 +25,12 @@ class Wanted:
     def accepts(self, value: str) -> bool:
         """Whether a row with this value is shown."""
         held, wanted = value.lower(), [one.lower() for one in self.values]
-        fits = any(one in held if self.name == "reason" else held.startswith(one) for one in wanted)
-        return fits is not self.inverse
+        return any(self._fits(one, held) for one in wanted) is not self.inverse
+
+    def _fits(self, wanted: str, held: str) -> bool:
+        if self.name == "reason":
+            return wanted in held
+        return held == wanted[:-1] if wanted.endswith("$") else held.startswith(wanted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ APART = frozenset({"demo", "completion", "mcp", "serve", "replay"})
 """Commands that want a terminal, or a program, of their own."""
 _TELLING = 25
 """After so many of a bulk action it says how far it has come."""
+_TAIL = 1_000
+"""Lines of a log that are shown in a dialog where nobody says how many."""
 
 
 async def begin(app: "QuarterdeckApp") -> None:
@@ -125,6 +127,7 @@ async def _give_all(
         if n and n % _TELLING == 0:
             app.say(f"{entry.title}: {n:,} of {len(subjects):,}", "note")
         arguments = {**_filled(entry, subject), **more}
+        was = None if entry.undo is not None else await before(app.store, row, arguments)
         try:
             result = await app.do(row.name, arguments)
         except QuarterdeckError as error:
@@ -134,7 +137,7 @@ async def _give_all(
         if entry.undo is not None and subject is not None:
             taken = entry.undo(subject)
         else:
-            taken = await inverse(app.store, row, arguments, None)
+            taken = await inverse(app.store, row, arguments, was)
         if taken is not None:
             back.append(taken)
     if back:
@@ -164,7 +167,8 @@ async def give_undoably(app: "QuarterdeckApp", row: Command, arguments: Mapping[
     """Give one command; where it has an inverse it can be taken back. Its result. Raises the errors of :mod:`config.errors`."""
     was = await before(app.store, row, arguments)
     result = await app.do(row.name, arguments)
-    if (back := await inverse(app.store, row, arguments, was)) is not None:
+    nothing = getattr(result, "changed", True) is False
+    if not nothing and (back := await inverse(app.store, row, arguments, was)) is not None:
         app.undos.append(Undo(spoken(row.name, arguments), (back,)))
     return result
 
@@ -290,18 +294,22 @@ async def _run_request(app: "QuarterdeckApp", row: Command, request: Request) ->
             app.say("nothing was done", "note")
             return
     if row.streams:
-        items = [item async for item in await app.do(row.name, {**request.arguments, **_bounded(row)})]
-        await show_result(app, row, items)
+        await show_stream(app, row, request.arguments)
         return
     held = len(app.undos)
     result = await give_undoably(app, row, request.arguments)
     await show_result(app, row, result, undoable=len(app.undos) > held)
 
 
-def _bounded(row: Command) -> dict[str, Any]:
-    """A stream that would go on for ever is looked at once."""
+async def show_stream(app: "QuarterdeckApp", row: Command, arguments: Mapping[str, Any]) -> None:
+    """Show what a command tells one after the other: what is there by now, and of very much its end."""
     names = {parameter.name for parameter in row.parameters}
-    return {"follow": False} if "follow" in names else {}
+    ends = {"tail": _TAIL} if "tail" in names and not arguments.keys() & {"tail", "limit"} else {}
+    once = {"follow": False} if "follow" in names else {}
+    items = await app.store.do_all(row.name, {**arguments, **ends, **once})
+    await show_result(app, row, items)
+    if ends and len(items) == _TAIL:
+        app.say(f"these are the last {_TAIL:,}; --tail says how many, and the page of the run has all of them", "note")
 
 
 def _action_named(app: "QuarterdeckApp", words: Sequence[str]) -> "Action | None":

@@ -16,7 +16,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from core.faces.plain import harmless, one_line
+from core.faces.plain import harmless, in_local_time, one_line
 from tui.themes import GROUNDS, Palette, legible
 
 Part = tuple[str, str]
@@ -153,6 +153,11 @@ def plain(text: str) -> str:
     return one_line(_HIDDEN.sub("", harmless(text[:4000])))
 
 
+def told(text: str) -> str:
+    """As :func:`plain`, a reason that the database gives: its times are those of the person's clock."""
+    return plain(in_local_time(text[:4000]))
+
+
 def plain_lines(text: str) -> list[str]:
     """As :func:`plain`, line by line; tabs become blanks."""
     return [_HIDDEN.sub("", harmless(line)).expandtabs(4) for line in text.split("\n")]
@@ -197,6 +202,11 @@ def age(at: datetime, now: datetime) -> str:
     if seconds < 48 * 3600:
         return f"{seconds // 3600:.0f}h"
     return f"{seconds // 86400:.0f}d"
+
+
+def counted(count: int, word: str) -> str:
+    """``1 file``, ``2 files``, ``12,345 files``."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def money(amount: Decimal | float) -> str:

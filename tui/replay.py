@@ -14,6 +14,7 @@ from pathlib import Path
 
 import asyncpg
 
+from config.errors import QuarterdeckError
 from config.paths import Paths, resolve_paths
 from config.settings import Settings
 from core.commands.table import Context
@@ -67,10 +68,14 @@ class Replay:
             last = now
 
     async def seek(self, to: float) -> None:
-        """Go to a moment, in seconds."""
+        """Go to a moment, in seconds. Raises :class:`QuarterdeckError` and stays where it is for rows that do not fit."""
         async with self._going:
-            self.at = max(0.0, min(to, self.recording.seconds))
-            await self.player.go_to(self.at)
+            before, self.at = self.at, max(0.0, min(to, self.recording.seconds))
+            try:
+                await self.player.go_to(self.at)
+            except QuarterdeckError:
+                self.at, self.playing = before, False
+                raise
 
     async def step(self, by: int) -> None:
         """Stop, and go to the next moment at which something changes, or to the one before."""
@@ -136,8 +141,16 @@ class ReplayApp(QuarterdeckApp):
     async def on_mount(self) -> None:
         """Begin to play."""
         await super().on_mount()
-        self.run_worker(self.replay.run(), name="replay", group="replay", exit_on_error=True)
+        self.run_worker(self._play(), name="replay", group="replay", exit_on_error=True)
         self.set_interval(0.5, self.repaint_bars)
+
+    async def _play(self) -> None:
+        """Play until the end of the screen; a moment that cannot be shown is said, and it stops before it."""
+        while True:
+            try:
+                await self.replay.run()
+            except QuarterdeckError as error:
+                self.say(error.message, "bad", error.hint)
 
     def more_bars(self) -> list[Bar]:
         """Where the recording is."""

@@ -23,7 +23,7 @@ from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.widget import Widget
 
-from config.errors import QuarterdeckError, UnavailableError
+from config.errors import DatabaseGoneError, QuarterdeckError, UnavailableError
 from config.settings import Settings
 from core.commands.table import Context, find, invoke, utc_now
 from core.faces.plain import one_line
@@ -293,6 +293,11 @@ class Store:
             await self.settings()
         return result
 
+    async def do_all(self, name: str, arguments: Mapping[str, Any]) -> list[Any]:
+        """As :meth:`do`, for a command that tells one thing after the other: all of them."""
+        items: AsyncIterator[Any] = await self.do(name, arguments)
+        return await self._guarded(_all(items))
+
     # ── behind the scenes ───────────────────────────────────────────────────────────────────────────────────────────
 
     def wake(self) -> None:
@@ -301,16 +306,15 @@ class Store:
 
     def _open_context(self) -> Context:
         if self._context is None:
-            raise UnavailableError("the database is not there yet", "wait for it, or see `qd doctor`")
+            raise DatabaseGoneError("the database is not there yet", "wait for it, or see `qd doctor`")
         return self._context
 
     async def _guarded(self, work: Awaitable[T]) -> T:
         """The result of some work; that the database is gone is noticed here."""
         try:
             result = await work
-        except UnavailableError as error:
-            if "database" in error.message:
-                self._lose(error.message)
+        except DatabaseGoneError as error:
+            self._lose(error.message)
             raise
         except asyncpg.QueryCanceledError:
             raise QuarterdeckError("it took longer than ten seconds", "narrow it down") from None
@@ -420,7 +424,7 @@ class Store:
     async def _load(self, subscription: Subscription) -> None:
         try:
             data = await subscription.load()
-        except UnavailableError:
+        except DatabaseGoneError:
             subscription._dirty = True  # noqa: SLF001
             subscription._due = time.monotonic() + _RETRY_SECONDS  # noqa: SLF001
         except QuarterdeckError as error:
@@ -442,6 +446,10 @@ class Trouble:
 
     words: str
     at: float = field(default=0.0, compare=False)
+
+
+async def _all(items: AsyncIterator[T]) -> list[T]:
+    return [item async for item in items]
 
 
 async def _run(load: Callable[[], Awaitable[T]]) -> T:

@@ -25,6 +25,14 @@ _TURNED: Mapping[str, str] = {
     "down": "up",
 }  # fmt: skip
 """Commands that another one turns round, of the same thing."""
+_FROM: Mapping[str, tuple[str, str, tuple[Any, ...]]] = {
+    "queue.pause": ("", "paused", (False,)), "queue.resume": ("", "paused", (True,)),
+    "project.pause": ("id", "status", ("active",)), "project.resume": ("id", "status", ("paused",)),
+    "agent.enable": ("name", "status", ("disabled",)), "agent.disable": ("name", "status", ("enabled",)),
+    "service.suspend": ("name", "status", ("active", "down")), "service.resume": ("name", "status", ("suspended",)),
+}  # fmt: skip
+"""Of those, the ones that are taken in every state: the other one turns them round only where the thing was in one of these. By which parameter it is
+named, which field says its state, and the states."""
 _CHANGED: Mapping[str, str] = {
     "task.edit": "task", "task.priority": "task", "project.edit": "id", "agent.edit": "name", "service.edit": "name",
 }  # fmt: skip
@@ -47,13 +55,19 @@ async def before(store: "Store", row: Command, arguments: Mapping[str, Any]) -> 
             return await _shown(store, row, arguments)
         if row.name in ("settings.set", "settings.unset"):
             return next((one for one in await store.ask("settings.list") if one.key == arguments.get("key")), None)
+        if row.name in _FROM:
+            parameter, said, _ = _FROM[row.name]
+            named = {parameter: arguments[parameter]} if parameter else {}
+            return getattr(await store.ask(f"{row.noun}.show", **named), said)
     except QuarterdeckError:
         return None  # the command will say itself what is wrong
     return None
 
 
 async def inverse(store: "Store", row: Command, arguments: Mapping[str, Any], was: Any) -> Given | None:
-    """The command that takes one back that was given, ``was`` as :func:`before` told; None where there is none."""
+    """The command that takes one back that was given, ``was`` as :func:`before` told; None where there is none, or nothing to turn round."""
+    if row.name in _FROM and was not in _FROM[row.name][2]:
+        return None
     if row.name in _TURNED:
         turned = find(_TURNED[row.name])
         known = {parameter.name for parameter in turned.parameters}
@@ -98,12 +112,12 @@ async def undo(app: "QuarterdeckApp") -> None:
     if not app.undos:
         app.say("there is nothing to take back", "note")
         return
-    last = app.undos[-1]
+    last = app.undos.pop()  # who asks again meanwhile means the change before
     for n, (name, arguments) in enumerate(last.commands):
         try:
             await app.do(name, arguments)
         except QuarterdeckError as error:
-            app.undos[-1] = replace(last, commands=last.commands[n:])
+            app.undos.append(replace(last, commands=last.commands[n:]))
             keys = app.registry.keys_of("undo")
             done = f", {n} of {len(last.commands)} are" if n else ""
             raise QuarterdeckError(
@@ -112,7 +126,6 @@ async def undo(app: "QuarterdeckApp") -> None:
             ) from error
     if last.here is not None:
         last.here()
-    app.undos.remove(last)
     app.say(f"taken back: {last.words}", "ok")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from config.errors import ConflictError, NotFoundError
+from config.paths import written_out
 from core.commands.table import Context, command
 from storage.database import Role
 from storage.source import find_database
@@ -31,7 +32,7 @@ async def backup(
     """
     from storage.backup import back_up, schema_of
 
-    path = ctx.cwd / file.expanduser()
+    path = ctx.cwd / written_out(file)
     if path.exists():
         raise ConflictError(f"{path} exists already", "name a file that does not")
     await back_up(find_database(ctx.paths, ctx.environ), path)
@@ -50,7 +51,7 @@ async def restore(
     """
     from storage import backup as archive
 
-    path = ctx.cwd / file.expanduser()
+    path = ctx.cwd / written_out(file)
     if not path.is_file():
         raise NotFoundError(f"there is no file {path}", "give a file that `qd backup` has written")
     schema = await archive.schema_of(path)

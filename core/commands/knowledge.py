@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import asyncpg
 
 from config.errors import ConflictError, UsageError
+from config.paths import written_out
 from core.commands.checks import Before
 from core.commands.knowledge_views import (
     HitView,
@@ -295,7 +296,7 @@ def _pieces(
             raise UsageError(f"the text has {len(content)} characters, at most {MOST_TEXT} are possible", "split it")
         pieces.append((title or _first_line(content), content, None))
     for file in files:
-        pieces += _of_file(ctx.cwd / file.expanduser(), title)
+        pieces += _of_file(ctx.cwd / written_out(file), title)
     if not pieces:
         raise UsageError("nothing to remember was given", "give TEXT, - for standard input, or --file FILE")
     return pieces

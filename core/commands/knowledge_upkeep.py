@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import asyncpg
 
 from config.errors import NotFoundError, QuarterdeckError, UsageError
+from config.paths import written_out
 from core.commands.knowledge_views import check_project
 from core.commands.shown import Column
 from core.commands.table import Context, Metavar, command
@@ -211,7 +212,7 @@ async def export(ctx: Context, file: Annotated[Path, "file to write, JSON Lines"
 
     async with ctx.db.transaction(ctx.who) as connection:
         lines = await export_lines(connection)
-    path = ctx.cwd / file.expanduser()
+    path = ctx.cwd / written_out(file)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         scratch.write_text("".join(f"{line}\n" for line in lines), "utf-8")
@@ -247,7 +248,7 @@ def _installed(ctx: Context, source: str, name: str | None) -> "models.Model":
     from core.knowledge import models
     from core.knowledge.packages import index_of
 
-    folder = ctx.cwd / Path(source).expanduser()
+    folder = ctx.cwd / written_out(source)
     if source in models.PUBLISHED and not folder.is_dir():
         with contextlib.suppress(NotFoundError):
             return models.load(ctx.paths, source)
@@ -296,7 +297,7 @@ async def _behind(row: CorpusRow) -> int | None:
 def _read(ctx: Context, file: str) -> str:
     if file == "-":
         return ctx.read("file")
-    path = ctx.cwd / Path(file).expanduser()
+    path = ctx.cwd / written_out(file)
     try:
         return path.read_text("utf-8")
     except OSError as error:

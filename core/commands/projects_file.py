@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from config.colours import next_colours
 from config.errors import QuarterdeckError, UsageError
+from config.paths import written_out
 from core.commands import project as one
 from core.commands.project_views import ImportResult, SyncResult
 from core.commands.table import Context, Metavar, command
@@ -114,7 +115,7 @@ async def export_projects(
         found = ProjectsFile(tuple(_entry(row) for row in await rows.list_projects(connection)))
     if file is None:
         return found
-    path = ctx.cwd / Path(file).expanduser()
+    path = ctx.cwd / written_out(file)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         scratch.write_text(found.text, "utf-8")
@@ -219,7 +220,7 @@ def _read(ctx: Context, file: str) -> tuple[str, Path]:
     """The text of the file and the folder that its paths are relative to."""
     if file == "-":
         return ctx.read("file"), ctx.cwd
-    path = ctx.cwd / Path(file).expanduser()
+    path = ctx.cwd / written_out(file)
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise UsageError(f"{path} is larger than {_MOST_BYTES // 1_000_000} MB", "give a projects.json")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.errors import ConflictError, NotFoundError, UsageError
-from config.paths import Paths
+from config.paths import Paths, written_out
 from core.workspace import repository
 from core.workspace.project_file import NAME, read_project_file
 from core.workspace.repository import Repository, clone, open_repository, resolve_repo_argument
@@ -62,7 +62,7 @@ async def locate(text: str, project: str, paths: Paths, cwd: Path) -> Located:
                 f"{into} holds a clone of another repository", "choose another id, or remove that folder"
             )
         return Located(text.strip(), into, opened)
-    path = Path(text.strip()).expanduser()
+    path = written_out(text.strip())
     path = path if path.is_absolute() else cwd / path
     opened = await open_repository(path.resolve())
     return Located(str(opened.path), opened.path, opened)

@@ -20,6 +20,8 @@ _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 _JOINERS = "\u200c\u200d"
 """Make one picture or letter of several, and nothing else."""
+_EXACT_TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d(?::?\d\d)?)(?!\d)")
+"""As RFC 3339 has it, and as Postgres writes it into a text."""
 _UNSAFE_IN_JSON = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -55,6 +57,18 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
     """JSON in one line (or indented), in which nothing is left that a terminal would obey."""
     text = json.dumps(jsonable(value), ensure_ascii=False, indent=indent, allow_nan=False)
     return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def in_local_time(text: str) -> str:
+    """A text of the database in which exact times stand as the person's clock has them: ``2026-05-06 14:30``."""
+    return _EXACT_TIME.sub(_on_the_clock, text) if "-" in text else text
+
+
+def _on_the_clock(found: re.Match[str]) -> str:
+    try:
+        return f"{datetime.fromisoformat(found[0]).astimezone():%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError):  # looks like a time, and is none
+        return found[0]
 
 
 def rfc3339(at: datetime) -> str:

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, TextIO
 
 from core.commands.shown import Column, Style
-from core.faces.plain import harmless, jsonable, one_line
+from core.faces.plain import harmless, in_local_time, jsonable, one_line
 
 _STATES: dict[str, tuple[str, str, str]] = {
     "pending": ("○", "o", ""),
@@ -186,6 +186,10 @@ def size(count: int) -> str:
     return f"{amount:.1f} TB"
 
 
+_TELLING = frozenset({"reason", "change"})
+"""Fields in which the database tells what happened."""
+
+
 def _draw_list(screen: Screen, items: Sequence[Any]) -> None:
     if not items:
         _write(screen, "nothing there")
@@ -197,7 +201,10 @@ def _draw_list(screen: Screen, items: Sequence[Any]) -> None:
     from core.faces.grid import GAP, Strip, cut, fit, folded, padded
 
     columns = columns_of(type(items[0]))
-    cells = [[cell(screen, _value(item, column.field), column.style) for item in items] for column in columns]
+    cells = [
+        [cell(screen, _told(column.field, _value(item, column.field)), column.style) for item in items]
+        for column in columns
+    ]
     strips = [
         Strip(
             [column.title, *(text for text, _ in drawn)],
@@ -242,7 +249,7 @@ def _draw_one(screen: Screen, item: Any) -> None:
             if isinstance(value, datetime):
                 rows.append((name, f"{value.astimezone():%Y-%m-%d %H:%M:%S} ({relative(value, screen.now)})", ""))
             elif isinstance(value, str) and inner_style == "text":
-                rows.append((name, harmless(value), ""))
+                rows.append((name, harmless(_told(field.name, value)), ""))
             else:
                 rows.append((name, *cell(screen, value, inner_style)))
     shown = [row for row in rows if row[1]]
@@ -294,6 +301,11 @@ def _value(item: Any, path: str) -> Any:
     for name in path.split("."):
         item = getattr(item, name, None)
     return item
+
+
+def _told(field: str, value: Any) -> Any:
+    """A value as it is read: in what the database says, times are those of the person's clock."""
+    return in_local_time(value) if field in _TELLING and isinstance(value, str) else value
 
 
 def _style_by_name(name: str) -> Style:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from config.errors import ConflictError, NotFoundError, UnavailableError, UsageError
+from config.paths import written_out
 from core.workspace.git import LONG, GitError, Place, git, redact, ssh_environment
 from core.workspace.locks import REMOTE, locked
 
@@ -79,7 +80,7 @@ class Target:
 
 async def open_repository(path: Path) -> Repository:
     """Find the repository at a path. Raises ``UsageError`` where there is none, or one without a commit."""
-    path = path.expanduser().absolute()
+    path = written_out(path).absolute()
     if not path.is_dir():
         raise UsageError(f"there is no folder {path}", "give the path of a git repository")
     try:
@@ -120,7 +121,7 @@ def resolve_repo_argument(text: str) -> Path | str:
         return text
     if "://" in text or "::" in text:
         raise UsageError(f"{redact(text)} is an address that git may not use here", "use https, ssh or a path")
-    path = Path(text).expanduser()
+    path = written_out(text)
     if _SLUG.fullmatch(text) and not path.exists():
         return f"https://github.com/{text.removesuffix('.git')}.git"
     return path.absolute()

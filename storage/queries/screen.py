@@ -48,7 +48,9 @@ _ORDERS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One field of a search: ``project`` and ``agent`` begin with a value, ``reason`` holds it, ``status`` is it; in any case of letters."""
+    """One field of a search: ``project`` and ``agent`` begin with a value, or are it where it ends with ``$``; ``reason`` holds it, ``status`` is it;
+    in any case of letters.
+    """
 
     field: Literal["project", "status", "agent", "reason"]
     values: tuple[str, ...]
@@ -86,6 +88,8 @@ class Need:
     blocks: int
     state: str = ""
     """Of the task."""
+    agent: str | None = None
+    """Who works on it, or did."""
     rule: str | None = None
     """What an approval would allow for good; see :mod:`storage.queries.permissions`."""
 
@@ -166,7 +170,7 @@ async def task_numbers(connection: asyncpg.Connection, wanted: TaskSearch) -> tu
             where(f"{sense} (t.status = any({{}}::text[]::task_status[]))", list(term.values))
         else:
             condition, shape = _FIELDS[term.field]
-            where(f"{sense} ({condition})", [shape.format(literal(value)) for value in term.values])
+            where(f"{sense} ({condition})", [_like(shape, value) for value in term.values])
     if wanted.pattern is not None:
         sense = "not" if wanted.inverse else ""
         if re.search(r"[\\.^$*+?{}\[\]|()_%]", wanted.pattern):
@@ -215,7 +219,7 @@ async def needs(
 ) -> tuple[Need, ...]:
     """What waits for a person, the most urgent first: by what it blocks × priority, then by age.
 
-    Served by question_open, review_open, task_status, run_live and the primary keys of task_after and run_input. ``stalled_seconds``: a live
+    Served by question_open, review_open, review_run, task_status, run_live and the primary keys of task_after and run_input. ``stalled_seconds``: a live
     run that was silent for so long is stalled, or paused where a person holds it; ``failed_days``: an older failure is history.
     """
     rows = await connection.fetch(_NEEDS, stalled_seconds, failed_days, now)
@@ -231,7 +235,8 @@ with recursive base as (
   select 'review', v.task::text, v.task, v.run, format('%s file%s +%s −%s', r.files_changed, case when r.files_changed = 1 then '' else 's' end, r.insertions, r.deletions), '[]'::jsonb, '{{}}'::jsonb, v.created_at
     from review v join run r on r.number = v.run where v.status = 'open'
   union all
-  select case when exists (select 1 from review v where v.task = t.number and v.status = 'conflict') then 'conflict'
+  select case when exists (select 1 from review v where v.task = t.number and v.status = 'conflict'
+                               and v.run = (select max(r.number) from run r where r.task = t.number)) then 'conflict'
               when t.status = 'failed' then 'failed' when t.wait = 'budget' then 'budget' else 'waiting' end,
          t.number::text, t.number, (select max(r.number) from run r where r.task = t.number), coalesce(b.reason, ''), '[]'::jsonb, '{{}}'::jsonb,
          coalesce(t.finished_at, t.updated_at)
@@ -253,12 +258,12 @@ below (root, child) as (
   select w.root, d.child from below w join task_after d on d.parent = w.child),
 blocked as (select w.root, count(*) as n from below w join task t on t.number = w.child where t.status = 'blocked' group by w.root)
 select b.kind, b.key, b.task, case when r.number is null then null else r.task || '.' || r.attempt end as run, t.project, t.priority, x.title,
-       b.text, b.options, b.data, b.at, coalesce(k.n, 0) as blocks, t.status::text as state
+       b.text, b.options, b.data, b.at, coalesce(k.n, 0) as blocks, t.status::text as state, coalesce(r.agent, nullif(t.agent, '')) as agent
   from base b join task t on t.number = b.task join task_body x on x.task = b.task
   left join run r on r.number = b.run left join blocked k on k.root = b.task
 union all
 select 'engine', e.name, null, null, null, 5, e.host, format('engine %s (pid %s) stopped answering', e.host, e.pid), '[]', '{{}}', e.lease_until,
-       (select count(*) from task t where t.engine = e.id and t.status = 'in_progress'), ''
+       (select count(*) from task t where t.engine = e.id and t.status = 'in_progress'), '', null
   from engine e where e.state in ('running', 'draining') and e.lease_until < clock_timestamp()
 """  # noqa: S608 - no value is in it
 
@@ -337,6 +342,12 @@ async def charged(
         list(without),
     )
     return row["today"], row["month"]
+
+
+def _like(shape: str, value: str) -> str:
+    """What a field is compared with."""
+    whole = value.endswith("$") and not shape.startswith("%")
+    return literal(value[:-1]) if whole else shape.format(literal(value))
 
 
 def _in_dollars(row: dict[str, Any]) -> dict[str, Any]:

@@ -96,6 +96,6 @@ async def folder_of(connection: asyncpg.Connection, task: int) -> str | None:
 
 
 async def has_review(connection: asyncpg.Connection, task: int) -> bool:
-    """Whether a change of the task was ever to be judged by a person."""
+    """Whether a change of the task was ever to be judged by a person. Served by review_task."""
     found: bool = await connection.fetchval("select exists (select 1 from review where task = $1)", task)
     return found

@@ -17,6 +17,24 @@ async def test_every_change_is_told_with_who_what_before_and_after(qd: CommandLi
     assert "model nothing → m2" in (await qd("audit", "list")).out
 
 
+async def test_the_limits_of_budgets_are_in_their_unit(qd: CommandLine) -> None:
+    await qd("agent", "add", "a", "--adapter", "command", "--command", "true")
+    await qd("budget", "set", "agent", "a", "--usd", "20", "--soft", "12.5")
+    await qd("budget", "set", "agent", "a", "--usd", "25")
+    await qd("budget", "set", "agent", "a", "--tokens", "9000")
+    await qd("budget", "set", "agent", "a", "--tokens", "9500")
+    more, tokens, changed, made = (await qd("audit", "list", "--on", "budget", "--json")).json
+    assert (made["after"]["hard_usd"], made["after"]["soft_usd"]) == (20.0, 12.5)
+    assert (changed["before"]["hard_usd"], changed["after"]["hard_usd"]) == (20.0, 25.0)
+    assert tokens["after"]["hard"] == 9000
+    assert (more["before"]["hard"], more["after"]["hard"]) == (9000, 9500)
+    assert "hard_usd 20.0 → 25.0" in (await qd("audit", "list", "--on", "budget")).out
+    gone = await qd("budget", "remove", "agent", "a", "--unit", "usd", "--yes")
+    assert gone.code == 0, gone.err
+    again = (await qd("audit", "list", "--on", "budget", "--json")).json
+    assert [again[0]["before"]["hard_usd"], again[3]["after"]["hard_usd"]] == [25.0, 25.0]
+
+
 async def test_the_trail_is_narrowed_and_paged(qd: CommandLine) -> None:
     for n in range(5):
         await qd("settings", "set", "engine.max_parallel", str(n))

@@ -1,6 +1,7 @@
 """Values made fit to be shown."""
 
 import json
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.faces.plain import harmless, json_text, jsonable, one_line
+from core.faces.plain import harmless, in_local_time, json_text, jsonable, one_line
 from storage.database import Role
 
 
@@ -65,3 +66,24 @@ def test_the_colours_of_a_programs_output_go_and_the_rest_is_visible() -> None:
 
 def test_a_time_is_told_in_utc() -> None:
     assert jsonable(datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)) == "2026-01-02T03:04:05.000678Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("starts at 2026-05-06T23:30:00Z", "starts at 2026-05-07 01:30"),
+        ("until 2026-01-06 23:30:00.123456+00, or earlier", "until 2026-01-07 00:30, or earlier"),
+        ("2026-05-06T23:30:00+05:30", "2026-05-06 20:00"),
+        ("2026-99-06T23:30:00Z", "2026-99-06T23:30:00Z"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+14:00"),
+        ("release 2026-05-06 of a-b", "release 2026-05-06 of a-b"),
+    ],
+)
+def test_exact_times_in_a_text_are_those_of_the_person(monkeypatch: pytest.MonkeyPatch, text: str, told: str) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        assert in_local_time(text) == told
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -60,3 +60,13 @@ def test_the_newest_migration_is_the_one_that_the_program_expects() -> None:
     versions = Path(storage.tables.__file__).parents[1] / "migrations" / "versions"
     revisions = [re.search(r'^revision = "(\w+)"', path.read_text(), re.MULTILINE) for path in versions.glob("0*.py")]
     assert max(found[1] for found in revisions if found) >= HEAD
+
+
+async def test_what_belongs_to_a_task_or_a_run_is_found_without_looking_at_all_the_rest(migrated_database: str) -> None:
+    async with engine_of(migrated_database).connect() as connection:
+        found = await connection.exec_driver_sql(
+            """select c.conrelid::regclass::text from pg_constraint c
+                where c.contype = 'f' and c.confrelid in ('task'::regclass, 'run'::regclass)
+                  and not exists (select 1 from pg_index i where i.indrelid = c.conrelid and i.indkey[0] = c.conkey[1] and i.indpred is null)"""
+        )
+        assert found.scalars().all() == []

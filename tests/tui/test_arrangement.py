@@ -69,6 +69,12 @@ def test_fields_narrow_a_filter_down() -> None:
     assert not wanted.accepts("the parser", {"project": "lantern", "status": "review", "agent": "claude"})
 
 
+def test_a_field_that_ends_is_all_of_it() -> None:
+    wanted = parse_filter("project:api$")
+    assert wanted.accepts("", {"project": "api"})
+    assert not wanted.accepts("", {"project": "api-gateway"})
+
+
 @pytest.mark.parametrize("text", ["(", "status:nonsense", "[a-"])
 def test_a_filter_that_is_none_says_so(text: str) -> None:
     with pytest.raises(UsageError):

@@ -185,3 +185,22 @@ async def test_who_may_not_start_an_engine_is_shown_no_key_for_it(
     async with at_the_screen(day, tmp_path, **more) as pilot:
         await until(lambda: "no engine is running" in seen(pilot.app), pilot)
         assert "starts one" not in seen(pilot.app)
+
+
+async def test_a_key_that_was_meant_for_a_row_that_has_gone_changes_no_other(
+    day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.widgets.rows.SLID_SECONDS", 1e9)
+    async with at_the_screen(day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one("#inbox", Rows)
+        pilot.app.screen.focus_panel("inbox")
+        assert rows.go_to_key(("review", "5"))
+        await settled(pilot)
+        await value_of(day, "update review set status = 'superseded' where task = 5")
+        await value_of(day, "select pg_notify('qd', 'review')")
+        await until(lambda: ("review", "5") not in rows.keys, pilot)
+        await pilot.press("r")
+        await says(pilot, "another row has just come under the cursor")
+        assert not [entry for entry in pilot.app.store.sent if entry.outcome == "done"]
+        await pilot.press("k", "j", "r")
+        await says(pilot, "task #13")

@@ -26,6 +26,19 @@ async def _go(pilot: Any, panel: str, key: Any) -> Rows:
     return rows
 
 
+async def test_the_tasks_of_a_project_are_its_own_and_not_those_of_one_whose_name_goes_on(
+    day: str, tmp_path: Path
+) -> None:
+    await value_of(day, "insert into project (id, name, repo, path) values ('qu', 'qu', '/srv/qu', '/srv/qu')")
+    await value_of(day, "insert into load (project, max_parallel) values ('qu', 1)")
+    async with at_the_screen(day, tmp_path) as pilot:
+        await _go(pilot, "projects", "qu")
+        await pilot.press("f")
+        rows = pilot.app.screen.query_one("#queue", Rows)
+        await until(lambda: not rows.keys, pilot)
+        assert pilot.app.screen.focused is rows
+
+
 async def test_a_question_is_answered_where_it_stands(day: str, tmp_path: Path) -> None:
     async with at_the_screen(day, tmp_path) as pilot:
         await _go(pilot, "inbox", ("question", "1"))

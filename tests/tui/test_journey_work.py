@@ -1,17 +1,22 @@
 """Journeys of a person with nothing but keys: what is seen, what is in the database, and what is in git agree."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 
 from tests.engine.engine_kit import Site, git, site
 from tests.tui.change_kit import World, app_on, shows, text_of, world, write
+from tui.actions import why_not
 from tui.memory import Memory
 from tui.notes import read_notes
+from tui.screens.review_screen import ReviewScreen
 
 
 @pytest.fixture
@@ -117,6 +122,47 @@ async def test_from_a_project_to_what_is_merged(crew: Site) -> None:
         assert await crew.sql.fetchval("select count(*) from audit where actor = 'user:test' and kind = 'review'") == 2
 
 
+async def test_a_change_is_not_merged_before_it_is_shown(harbour: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with harbour.app().run_test(size=(80, 24)) as pilot:
+        app: Any = pilot.app
+        await shows(pilot, "to review")
+        there, ask = asyncio.Event(), app.store.ask
+
+        async def slow(name: str, /, **arguments: Any) -> Any:
+            if name == "run.diff":
+                await there.wait()
+            return await ask(name, **arguments)
+
+        monkeypatch.setattr(app.store, "ask", slow)
+        await pilot.press("enter")
+        await shows(pilot, "reading the change")
+        await pilot.press("m")
+        await shows(pilot, "its change is still being read")
+        there.set()
+        await shows(pilot, "tides.bin", "2 files")
+        assert why_not(app.registry.actions["judge.merge"], app.place()) is None
+        assert await harbour.sql.fetchval("select status from review") == "open"
+
+
+async def test_a_read_only_screen_lets_no_editor_at_the_files_of_a_run(
+    harbour: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ReviewScreen, "file_path", lambda _: (tmp_path / "its-file.py", 3))
+    editor, opened = tmp_path / "editor", tmp_path / "opened"
+    editor.write_text(f'#!/bin/sh\necho "$@" > "{opened}"\n')
+    editor.chmod(0o755)
+    context = replace(harbour.context, environ={**harbour.context.environ, "EDITOR": str(editor)})
+    for readonly in (False, True):
+        async with app_on(context, readonly=readonly).run_test(size=(80, 24)) as pilot:
+            await shows(pilot, "to review")
+            await pilot.press("enter")
+            await shows(pilot, "tides.bin", "2 files")
+            await pilot.press("E")
+            if readonly:
+                await shows(pilot, "the screen is read-only: that was the change as text")
+        assert ("its-file.py" in opened.read_text()) is not readonly
+
+
 async def test_rejecting_asks_and_says_what_is_lost(harbour: World) -> None:
     async with harbour.app().run_test(size=(80, 24)) as pilot:
         app = pilot.app
@@ -197,8 +243,6 @@ async def test_long_text_is_written_in_the_editor(harbour: World, tmp_path: Path
     editor = tmp_path / "an editor"
     editor.write_text(f"#!{shutil.which('sh')}\nprintf 'First line.\\n\\n- second\\n' > \"$1\"\n")
     editor.chmod(0o755)
-    from dataclasses import replace
-
     context = replace(harbour.context, environ={**harbour.context.environ, "EDITOR": f"'{editor}'"})
     async with app_on(context).run_test(size=(80, 24)) as pilot:
         await pilot.app.store.ready()  # type: ignore[attr-defined]

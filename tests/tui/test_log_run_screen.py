@@ -176,6 +176,7 @@ async def test_a_question_is_answered_with_one_key_but_not_by_one_that_was_meant
     async with screen_of(world, tmp_path, "8") as (pilot, screen):
         await until(pilot, lambda: "Is a missing port an error" in line(screen, QuestionBar))
         assert "1 an error   2 unknown" in line(screen, QuestionBar, 1)
+        assert "a a in words" in line(screen, QuestionBar, 1)
         await pilot.press("2")
         await pilot.pause()
         assert await fetch(world, "select status from question where number = 1") == "open"
@@ -188,7 +189,7 @@ async def test_a_question_is_answered_with_one_key_but_not_by_one_that_was_meant
 
 async def test_a_permission_is_given_with_one_key(world, tmp_path):
     async with screen_of(world, tmp_path, "3") as (pilot, screen):
-        await until(pilot, lambda: "1 allow once   2 deny   3 always" in line(screen, QuestionBar, 1))
+        await until(pilot, lambda: "1 allow once   2 deny   3 always   a a asks first" in line(screen, QuestionBar, 1))
         screen._asked -= 5
         await pilot.press("2")
         await until(pilot, lambda: screen.question is None)
@@ -244,3 +245,15 @@ async def test_it_fits_every_size(world, tmp_path, size):
             await pilot.pause()
         view = screen.query_one(LogView)
         assert [strip.cell_length for strip in view._painted] == [view.size.width] * len(view._painted)
+
+
+async def test_a_change_that_is_on_another_host_is_said_and_is_no_trouble_of_the_database(world, tmp_path):
+    await execute(world, "update project set path = '/srv/database-of-ships' where id = 'harbour'")
+    await execute(world, "update run set base_commit = 'abc', head_commit = 'def' where task = 3")
+    async with screen_of(world, tmp_path, "3.1") as (pilot, screen):
+        states, say = [], pilot.app.store._say
+        pilot.app.store._say = lambda state, words="": (states.append(state), say(state, words))
+        screen.open_tab("diff")
+        view = screen.query_one(DiffTab)
+        await until(pilot, lambda: "database-of-ships is not on this host" in " ".join(view.empty))
+        assert "gone" not in states

@@ -154,6 +154,9 @@ async def test_no_secret_and_no_place_of_this_machine_is_in_the_file(recording):
         '{"quarterdeck": "recording", "format": 1, "began": "2026-01-01T00:00:00"}',
         '{"quarterdeck": "recording", "format": 1, "began": "2026-01-01T00:00:00Z"}\n{"at": 1, "topic": "pg_authid", "row": {}}',
         '{"quarterdeck": "recording", "format": 1, "began": "2026-01-01T00:00:00Z"}\n{"at": "x", "topic": "task", "row": {}}',
+        '{"quarterdeck": "recording", "format": 1, "began": "2026-01-01T00:00:00Z"}\n{"at": NaN, "topic": "task", "row": {}}',
+        '{"quarterdeck": "recording", "format": 1, "began": "2026-01-01T00:00:00Z"}\n{"at": 1e300, "topic": "task", "row": {}}',
+        '{"quarterdeck": "recording", "format": 1, "began": "9999-12-31T23:59:59Z"}\n{"at": 9, "topic": "task", "row": {}}',
     ],
 )
 def test_what_is_no_recording_is_refused_in_words(tmp_path, text):
@@ -227,6 +230,18 @@ async def test_the_screen_shows_a_recording_as_it_shows_a_day(recording, empty_d
         await pilot.press(".")
         await until(pilot, lambda: "said at one" in screen.query_one(LogView).visible_text())
         assert isinstance(app, ReplayApp)
+
+
+async def test_a_moment_that_does_not_fit_is_said_and_the_screen_stays(recording, empty_database, tmp_path):
+    with recording.open("a") as file:
+        file.write('{"at": 3.5, "topic": "task", "row": {"number": 1, "status": "no such state"}}\n')
+    async with (
+        replay_app(read_recording(recording), empty_database, {}, tmp_path, Choices(readonly=True), speed=100) as app,
+        app.run_test(size=(120, 40)) as pilot,
+    ):
+        await until(pilot, lambda: app.said is not None and "does not fit" in app.said[1])
+        assert (app.replay.playing, app.replay.at < 3.5) == (False, True)
+        assert app.is_running
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])

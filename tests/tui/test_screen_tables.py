@@ -10,7 +10,7 @@ import pytest
 from textual.widget import Widget
 
 from storage.queries import screen as queries
-from tests.tui.screen_kit import at_the_screen, screen_on, seen, settled, type_, until
+from tests.tui.screen_kit import at_the_screen, screen_on, seen, settled, type_, until, value_of
 from tui.panels.queue import QueuePanel
 from tui.widgets.dialogs import Confirm
 from tui.widgets.prompt import Prompt
@@ -241,7 +241,7 @@ async def test_an_empty_table_says_that_there_is_nothing(seen_nothing: str, tmp_
     [
         ("reason:tests", {13}), ("!project:harbour status:pending", {16, 17, 18}), ("!status:completed,blocked,in_progress project:lantern", {5, 6, 13, 16, 19}),
         ("status: sitemap", {16}), ("!status:", set(range(1, 23))), ("project:har% status:pending", set()), ("agent:cl !reason:tests project:lan", {5, 7, 21}),
-        ("re:^upgrade", {13}), ("!re:^upgrade status:failed", set()),
+        ("project:quay$", {17, 18}), ("project:qu$", set()), ("!project:harbour$ !project:lantern$", {17, 18}), ("re:^upgrade", {13}), ("!re:^upgrade status:failed", set()),
     ],
 )  # fmt: skip
 async def test_fields_of_a_filter_look_where_they_say(day: str, tmp_path: Path, text: str, expected: set[int]) -> None:
@@ -266,6 +266,62 @@ async def test_a_filter_that_is_still_being_typed_flashes_no_error(day: str, tmp
         await until(lambda: list(rows.keys) == [13], pilot)
         await type_(pilot, "x")
         assert 'there is no state "failedx"' in seen(pilot.app)
+
+
+@pytest.mark.parametrize(
+    ("panel", "text", "expected"),
+    [
+        ("inbox", "status:review", {("review", "5"), ("review", "6")}),
+        ("inbox", "status:failed project:lantern", {("failed", "13")}),
+        ("inbox", "agent:builtin !status:review", {("question", "1")}),
+        ("projects", "project:qu", {"quay"}),
+        ("projects", "!status:paused project:la", {"lantern"}),
+    ],
+)
+async def test_every_table_of_the_deck_has_the_fields_of_a_filter(
+    seen_day: str, tmp_path: Path, panel: str, text: str, expected: set[object]
+) -> None:
+    async with at_the_screen(seen_day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one(f"#{panel}", Rows)
+        rows.look_for(text)
+        await until(lambda: set(rows.keys) == expected, pilot)
+
+
+async def test_the_live_log_is_narrowed_down_to_an_agent(seen_day: str, tmp_path: Path) -> None:
+    async with at_the_screen(seen_day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one("#log", Rows)
+        every = len(rows.keys)
+        rows.look_for("agent:claude status:in_progress")
+        await until(lambda: 0 < len(rows.keys) < every, pilot)
+        assert {row.agent for row in rows.rows.values()} == {"claude"}
+
+
+@pytest.mark.parametrize(("attempt", "kind"), [(1, "failed"), (3, "conflict")])
+async def test_a_failure_is_a_conflict_only_where_its_last_run_met_one(
+    day: str, tmp_path: Path, attempt: int, kind: str
+) -> None:
+    await value_of(
+        day,
+        "insert into review (task, run, status) select task, number, 'conflict' from run where task = 13 and attempt = $1",
+        attempt,
+    )
+    async with at_the_screen(day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one("#inbox", Rows)
+        assert (kind, "13") in rows.keys
+
+
+async def test_a_filter_that_is_taken_up_again_holds(day: str, tmp_path: Path) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one("#queue", Rows)
+        pilot.app.screen.focus_panel("queue")
+        pilot.app.memory.set("filters", ["project:quay", "status:failed"])
+        await pilot.press("slash")
+        await until(lambda: isinstance(pilot.app.screen, Prompt), pilot)
+        await pilot.press("up")
+        await until(lambda: list(rows.keys) == [13], pilot)
+        await pilot.press("up", "enter")
+        await until(lambda: set(rows.keys) == {17, 18}, pilot)
+        assert rows.filter.text == "project:quay"
 
 
 async def test_the_edge_of_a_cell_is_one_in_every_table(day: str, tmp_path: Path) -> None:

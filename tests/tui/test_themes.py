@@ -3,7 +3,7 @@
 import pytest
 
 from config.colours import NAMES, PALETTE
-from tui.ink import Ink, age, plain, width_of
+from tui.ink import Ink, age, counted, plain, width_of
 from tui.themes import GROUNDS, PALETTES, READABLE, TEXTS, choose_theme, contrast, legible, shows_unicode
 
 OURS = [palette for palette in PALETTES.values() if not palette.ansi]
@@ -104,3 +104,7 @@ def test_ages_change_once_a_minute_at_most() -> None:
         "2h",
         "2d",
     ]
+
+
+def test_words_agree_with_their_numbers() -> None:
+    assert [counted(n, "file") for n in (0, 1, 2, 12_345)] == ["0 files", "1 file", "2 files", "12,345 files"]

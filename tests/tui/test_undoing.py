@@ -1,6 +1,8 @@
 """Taking back: the queue, the ``:`` line, forms and what was put aside; what cannot be taken back now is said, and kept."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,3 +122,54 @@ async def test_of_several_only_what_is_left_is_tried_again(day: str, tmp_path: P
         await says(pilot, "1 of 2 are")
         assert len(pilot.app.undos[-1].commands) == 1
         assert await value_of(day, "select priority from task where number = 14") == 4
+
+
+async def test_what_is_being_taken_back_is_not_taken_back_a_second_time(
+    day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.type_ahead.PATIENCE_SECONDS", 0.01)
+    async with at_the_screen(day, tmp_path) as pilot:
+        await pilot.press("P")
+        await until(lambda: bool(pilot.app.undos), pilot)
+        answer, given, do = asyncio.Event(), [], pilot.app.do
+
+        async def slow(name: str, arguments: Any) -> Any:
+            given.append(name)
+            await answer.wait()
+            return await do(name, arguments)
+
+        monkeypatch.setattr(pilot.app, "do", slow)
+        await pilot.press("u")
+        await until(lambda: bool(given), pilot)
+        await pilot.press("u")
+        await says(pilot, "there is nothing to take back")
+        answer.set()
+        await says(pilot, "taken back: queue: pause")
+        assert given == ["queue.resume"]
+
+
+@pytest.mark.parametrize(
+    "line", ["project pause quay", "project resume harbour", "agent enable claude", "queue resume", "down"]
+)
+async def test_what_has_changed_nothing_is_not_taken_back(day: str, tmp_path: Path, line: str) -> None:
+    await value_of(day, "delete from engine")
+    async with at_the_screen(day, tmp_path) as pilot:
+        await pilot.press("colon")
+        await type_(pilot, line)
+        await pilot.press("enter")
+        await until(lambda: pilot.app.said is not None and pilot.app.said[0] == "ok", pilot)
+        assert not pilot.app.undos
+
+
+async def test_of_several_only_what_was_changed_is_taken_back(day: str, tmp_path: Path) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        rows = pilot.app.screen.query_one("#projects", Rows)
+        pilot.app.screen.focus_panel("projects")
+        await pilot.press("*")
+        await until(lambda: len(rows.marks) == 3, pilot)
+        await pilot.press("v")
+        await says(pilot, "3 done")
+        await pilot.press("u")
+        await says(pilot, "taken back")
+        paused = "select string_agg(project, ' ') from load where paused"
+        assert await value_of(day, paused) == "quay"

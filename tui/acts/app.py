@@ -212,7 +212,7 @@ async def _give_command(app: "QuarterdeckApp", name: str) -> None:
         app.say("nothing was done", "note")
         return
     if row.streams:
-        await giving.show_result(app, row, [item async for item in await app.do(name, asked)])
+        await giving.show_stream(app, row, asked)
     else:
         held = len(app.undos)
         result = await giving.give_undoably(app, row, asked)

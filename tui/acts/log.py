@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.errors import QuarterdeckError, UsageError
+from config.paths import written_out
 from tui.actions import Place, action
 from tui.acts.inbox import answer_with, no_answer
 from tui.clipboard import size
+from tui.ink import counted
 from tui.widgets.dialogs import Option
 from tui.widgets.log_view import LogView, needle_of
 from tui.widgets.prompt import Prompt
@@ -221,17 +223,18 @@ async def save(place: Place) -> None:
     if log.window is None:
         return
     name = f"run-{place.subject['run']}.log" if place.subject else "run.log"
-    chosen = await app.ask_text("save the log to", "an existing file is not replaced", str(Path.cwd() / name))
+    folder = app.store.context.cwd if app.store.context else Path()
+    chosen = await app.ask_text("save the log to", "an existing file is not replaced", str(folder / name))
     if not chosen:
         return
-    path = Path(chosen).expanduser()
+    path = written_out(chosen)
     try:
         lines, written = await save_log(log.window.source, log.window.range, path)
     except FileExistsError:
         raise QuarterdeckError(f"{path} is there already", "choose another name") from None
     except OSError as error:
         raise QuarterdeckError(f"{path} cannot be written ({error.strerror})") from None
-    app.say(f"{lines:,} events saved to {path}, {size(written)}", "ok")
+    app.say(f"{counted(lines, 'event')} saved to {path}, {size(written)}", "ok")
 
 
 @action("tab.next", "tab", scopes=("run-screen",))

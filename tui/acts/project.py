@@ -16,9 +16,10 @@ def _is(status: str) -> "Any":
 def _removes(place: Place) -> str:
     names = several((subject["project"] for subject in place.subjects), 10)
     tasks = sum(getattr(subject.row, "open_tasks", 0) for subject in place.subjects)
+    whose = "it" if len(place.subjects) == 1 else "them"
     return (
-        f"{names}: all tasks of it ({tasks} of them open), their runs and logs are deleted. This cannot be undone. "
-        "The repository stays as it is, with the branches of its tasks; so does the audit trail."
+        f"{names}: all tasks of {whose} ({tasks:,} open), their runs and logs are deleted. This cannot be undone. "
+        "The repository stays as it is, with the branches of the tasks; so does the audit trail."
     )
 
 
@@ -65,4 +66,4 @@ def only(place: Place) -> None:
     deck = place.app.screen
     if isinstance(deck, DeckScreen):
         deck.focus_panel("queue")
-        deck.query_one("#queue").look_for(f"project:{subject['project']}")  # type: ignore[attr-defined]
+        deck.query_one("#queue").look_for(f"project:{subject['project']}$")  # type: ignore[attr-defined]

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from config.errors import QuarterdeckError, UsageError
-from tui.actions import Place, action, command
-from tui.ink import plain
+from tui.actions import Place, action, checked, command
+from tui.ink import counted, plain
 from tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -138,18 +138,19 @@ async def copy_place(place: Place) -> None:
 
 @action("diff.editor", "E", scopes=("judge",))
 def editor(place: Place) -> None:
-    """Open the file in $EDITOR as the run left it, else the change as text."""
+    """Open the file in $EDITOR as the run left it; where that is gone, or nothing may be changed, the change as text."""
     from tui.editor import edit_text, open_file
 
     context = place.app.store.context
     if context is None:
         raise QuarterdeckError("the database is not there yet")
     path, line = _screen(place).file_path()
-    if path is not None:
+    if path is not None and not place.app.readonly:
         open_file(place.app, context.environ, path, line)
     else:
         edit_text(place.app, context.environ, _view(place).whole_text(), suffix=".diff")
-        place.app.say("the worktree of this run is gone: that was the change as text", "note")
+        why = "the screen is read-only" if path is not None else "the worktree of this run is gone"
+        place.app.say(f"{why}: that was the change as text", "note")
 
 
 # ── notes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -166,6 +167,10 @@ def _undecided(place: Place) -> str | None:
     if review is None:
         return "there is no review yet"
     return None if review.status == "open" else f"it is {review.status.replace('_', ' ')} already"
+
+
+def _unread(place: Place) -> str | None:
+    return None if _screen(place).change_read else "its change is still being read"
 
 
 @action("review.note", "e", scopes=("diff",), footer="note", order=14, enabled=_on_line)
@@ -217,7 +222,7 @@ def previous_review(place: Place) -> None:
     scopes=("judge",),
     footer="merge",
     order=10,
-    enabled=_undecided,
+    enabled=checked(_undecided, _unread),
     title="review: merge this",
     command="review.approve",
 )
@@ -228,9 +233,12 @@ async def merge(place: Place) -> None:
     assert review is not None
     if screen.notes and not await app.confirm(
         "merge with notes that were not sent?",
-        f"{len(screen.notes)} notes on lines of #{review.task} are dropped. c sends them to the agent instead.",
+        f"{counted(len(screen.notes), 'note')} on lines of #{review.task} {'is' if len(screen.notes) == 1 else 'are'} dropped. "
+        "c sends the agent what you wrote instead.",
     ):
         return
+    if screen.review is None or screen.review.number != review.number:
+        raise QuarterdeckError("another change has come meanwhile", "nothing was merged; read it first")
     app.say(f"approved: the engine merges #{review.task}" + app.ink.glyph("more"), "note")
     result: Any = await app.do("review.approve", {"task": str(review.task)})
     commit = f" as {result.merge_commit[:10]}" if result.merge_commit else ""
@@ -316,10 +324,11 @@ def _rejects(place: Place) -> str:
     review = _screen(place).review
     if review is None:
         return ""
-    dropped = f" {len(_screen(place).notes)} notes that were not sent are dropped." if _screen(place).notes else ""
+    count = len(_screen(place).notes)
+    dropped = f" What you noted on {counted(count, 'line')} was not sent and is dropped." if count else ""
     return (
-        f"#{review.task} {plain(review.title)}: {review.files_changed} files, +{review.insertions} −{review.deletions}, are not merged, and the task is "
-        f"cancelled; tasks that wait for it fail. The branch {plain(review.branch or '')} stays in the repository.{dropped}"
+        f"#{review.task} {plain(review.title)}: +{review.insertions} −{review.deletions} in {counted(review.files_changed, 'file')} is not merged, and the "
+        f"task is cancelled; tasks that wait for it fail. The branch {plain(review.branch or '')} stays in the repository.{dropped}"
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from storage.queries.screen import AtStake, at_stake
 from tui.actions import Place, Subject, command, several
 from tui.giving import ask_missing
-from tui.ink import money
+from tui.ink import counted, money
 
 _ENDED = ("completed", "failed", "cancelled")
 
@@ -55,9 +55,9 @@ async def _cancels(place: Place) -> str:
 
 async def _deletes(place: Place) -> str:
     stake = await _at_stake(place)
-    runs = "1 run" if stake.runs == 1 else f"{stake.runs:,} runs"
     return (
-        f"{_labels(place)}: the task, {runs} with {stake.events:,} lines of log, its questions and reviews are deleted. This cannot be undone. "
+        f"{_labels(place)}: {'the task' if len(place.subjects) == 1 else 'the tasks'}, {counted(stake.runs, 'run')} with "
+        f"{counted(stake.events, 'line')} of log, {'its' if len(place.subjects) == 1 else 'their'} questions and reviews are deleted. This cannot be undone. "
         "Branches in the repository stay."
     )
 

@@ -1,6 +1,6 @@
 """The money: how much of each budget is spent and reserved, where it becomes too much, and what was spent where there is no budget."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -216,6 +216,10 @@ class BudgetsPanel(TablePanel):
     def key_of(self, row: Line) -> Hashable:
         """What it is a budget of."""
         return row.key
+
+    def fields_of(self, row: Line) -> Mapping[str, str | None]:
+        """``project:`` and ``agent:`` look at what it is for."""
+        return {row.kind: row.name, "status": row.status}
 
     def subject_of(self, row: Any) -> Subject:
         """A budget has the name of what it is for."""

@@ -1,14 +1,15 @@
 """The inbox: everything that waits for the person, the most urgent first: by what it blocks × priority. Answered where it stands."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from textual.strip import Strip
 
+from core.tasks.states import TaskStatus
 from storage.queries.screen import Need
 from tui.actions import Subject
 from tui.answers import Asked
-from tui.ink import Part, age, plain, wrapped
+from tui.ink import Part, age, plain, told, wrapped
 from tui.memory import Memory
 from tui.pulse import TOPICS, load_needs
 from tui.widgets.panel import TablePanel
@@ -41,7 +42,7 @@ def _text(row: Need, at: Rows) -> Sequence[Part]:
     if row.kind in ("question", "approval"):
         parts: list[Part] = [(plain(row.text), "text")]
         return [*parts, *_answers(row)] if row.kind == "question" else parts
-    text = plain(row.text).replace("−", at.ink.glyph("minus"))
+    text = told(row.text).replace("−", at.ink.glyph("minus"))
     return [(plain(row.title), "text"), (f"  {text}" if text else "", "dim")]
 
 
@@ -66,6 +67,7 @@ class InboxPanel(TablePanel):
     name_shown = "inbox"
     scopes = ("inbox", "rows", "motion")
     topics = TOPICS
+    statuses = tuple(TaskStatus)
     columns = (
         Column("what", 13, _kind, rank=8),
         Column("task", 5, _task, right=True, rank=7, numbers=True),
@@ -98,6 +100,10 @@ class InboxPanel(TablePanel):
     def subject_of(self, row: Any) -> Subject:
         """What waits, and whose it is."""
         return subject_of_need(row)
+
+    def fields_of(self, row: Need) -> Mapping[str, str | None]:
+        """``status:`` looks at the state of the task, ``reason:`` at what is said of it."""
+        return {"project": row.project, "status": row.state, "agent": row.agent, "reason": row.text}
 
     def summary(self) -> list[Part]:
         """How many."""
@@ -140,7 +146,7 @@ class InboxPanel(TablePanel):
 def preview(row: Need, at: Rows) -> list[Part]:
     """What waits, in full."""
     if row.kind not in ("question", "approval"):
-        text = plain(row.text).replace("−", at.ink.glyph("minus"))
+        text = told(row.text).replace("−", at.ink.glyph("minus"))
         return [(plain(row.title), "text bold"), (f"  {text}", "dim")]
     parts: list[Part] = [(plain(row.text), "text bold")]
     return [*parts, *_answers(row), (f"  {at.ink.glyph('dot')} #{row.task} {plain(row.title)}", "dim")]

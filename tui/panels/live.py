@@ -1,8 +1,9 @@
 """What happens now: the newest events of all runs, as they come."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+from core.tasks.states import TaskStatus
 from storage.queries import screen as queries
 from tui.actions import Subject
 from tui.ink import Part, plain
@@ -56,6 +57,7 @@ class LivePanel(TablePanel):
     name_shown = "live log"
     scopes = ("live", "rows", "motion")
     topics = ("event", "run")
+    statuses = tuple(TaskStatus)
     comes_back = False
     columns = (
         Column("time", 8, _at, rank=4),
@@ -82,6 +84,10 @@ class LivePanel(TablePanel):
     def key_of(self, row: queries.LiveEvent) -> Hashable:
         """Run and number."""
         return row.run, row.seq
+
+    def fields_of(self, row: queries.LiveEvent) -> Mapping[str, str | None]:
+        """``status:`` looks at the state of the task."""
+        return {"project": row.project, "status": row.state, "agent": row.agent}
 
     def on_fresh(self, message: Fresh) -> None:
         """Go with the newest, or count what one does not see."""

@@ -1,6 +1,6 @@
 """The projects: who has how much to do."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from core.commands.project_views import Project
@@ -44,6 +44,7 @@ class ProjectsPanel(TablePanel):
     name_shown = "projects"
     scopes = ("projects", "rows", "motion")
     topics = ("project", "task")
+    statuses = ("active", "paused")
     columns = (
         Column("project", 0, _name, rank=10, order="id", least=12),
         Column("state", 9, _state, rank=7, order="status"),
@@ -65,6 +66,10 @@ class ProjectsPanel(TablePanel):
     def subject_of(self, row: Any) -> Subject:
         """A project."""
         return Subject("project", {"project": row.id}, plain(row.name), row)
+
+    def fields_of(self, row: Project) -> Mapping[str, str | None]:
+        """``project:`` looks at the id."""
+        return {"project": row.id, "status": row.status}
 
     def summary(self) -> list[Part]:
         """How many, and how many of them rest."""

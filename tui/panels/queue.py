@@ -11,7 +11,7 @@ from storage.queries import screen as queries
 from storage.queries import tasks
 from tui.actions import Subject
 from tui.answers import Asked
-from tui.ink import Part, age, money, plain
+from tui.ink import Part, age, money, plain, told
 from tui.widgets.panel import RowsPanel
 from tui.widgets.rows import Column, Rows
 
@@ -65,7 +65,7 @@ def _title(row: tasks.Task, at: Rows) -> Sequence[Part]:
     tone = "dim" if row.status in ("completed", "cancelled") else "text"
     parts: list[Part] = [(plain(row.title), tone)]
     if row.reason and row.status in ("blocked", "waiting", "failed", "pending"):
-        parts.append((f"  {at.ink.glyph('dot')} {plain(row.reason)}", "dim"))
+        parts.append((f"  {at.ink.glyph('dot')} {told(row.reason)}", "dim"))
     return parts
 
 

@@ -2,29 +2,35 @@
 
 import re
 from collections.abc import Hashable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from core.commands.audit import AuditEntry
 from core.commands.shown import Column as Shown
+from core.faces.plain import in_local_time
 from tui.actions import Subject
-from tui.ink import Part, plain
+from tui.ink import Part, money, plain
 from tui.screens.listing import ListPanel, ListScreen, column
 from tui.widgets.rows import Column, Rows
 
 _WORD = re.compile(r"[a-z]+(_[a-z]+)+")
+_MONEY = "_usd"
+"""How the columns end that hold money."""
 SHOWN = 2000
 """Entries on the screen; `audit list --before` pages on."""
 
 
-def spoken(value: object) -> str:
-    """A value of a row as people say it."""
+def spoken(value: object, name: str = "") -> str:
+    """A value of a row as people say it. ``name``: of its column, which may say that it is money."""
+    if name.endswith(_MONEY) and isinstance(value, int | float):
+        return money(Decimal(str(value)))
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(spoken, value)) or "nothing"
-    text = str(value)
+    text = in_local_time(str(value))
     return text.replace("_", " ") if _WORD.fullmatch(text) else text
 
 
@@ -33,16 +39,20 @@ def who(actor: str) -> str:
     return actor.removeprefix("user:").replace(":", " ", 1)
 
 
+def _called(name: str) -> str:
+    return name.removesuffix(_MONEY).replace("_", " ")
+
+
 def changed(row: AuditEntry) -> str:
     """What a change made of what; of what was added or taken away, what it was."""
     after, before = row.after or {}, row.before or {}
     if row.action == "update":
         said = [
-            f"{name.replace('_', ' ')} {spoken(before.get(name))} → {spoken(value)}" for name, value in after.items()
+            f"{_called(name)} {spoken(before.get(name), name)} → {spoken(value, name)}" for name, value in after.items()
         ]
     else:
         said = [
-            f"{name.replace('_', ' ')} {spoken(value)}"
+            f"{_called(name)} {spoken(value, name)}"
             for name, value in (after or before).items()
             if value not in (None, "", [], {})
         ]
@@ -64,7 +74,10 @@ class AuditPanel(ListPanel):
     name_shown = "audit trail"
     kind = "entry"
     scopes = ("audit", "rows", "motion")
-    topics = ("*",)
+    topics = (
+        *("task", "run", "run-input", "question", "review", "engine", "queue", "settings", "project", "agent"),
+        *("budget", "service", "secret", "knowledge"),
+    )
     columns = (
         column(Shown("when", "at", "time"), 4, rank=9),
         Column("who", 18, _who, rank=8),
@@ -73,6 +86,11 @@ class AuditPanel(ListPanel):
         column(Shown("which", "key", "key"), 22, rank=9),
         Column("change", 0, _change, rank=6),
     )
+
+    @property
+    def pace(self) -> float:
+        """A trail is read back, not watched: at most once a second."""
+        return 1.0
 
     async def load_all(self) -> Sequence[AuditEntry]:
         """The newest entries."""

@@ -63,6 +63,8 @@ class FormScreen(Dialog[Any]):
         """The text that an offer has put into the field."""
         self._sure = False
         self._said = ""
+        self._tried = False
+        """Whether it was to be sent once: from then on what is empty and needed is wrong."""
         self._sending = False
 
     # ── what is there ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -230,13 +232,13 @@ class FormScreen(Dialog[Any]):
         about.update(text)
         for n in range(len(self.form.fields)):
             self.query_one(f"#row{n}").set_class(
-                bool(self._wrong(n)) and bool(self._text(n).strip() or self._sending), "-wrong"
+                bool(self._wrong(n)) and bool(self._text(n).strip() or self._tried), "-wrong"
             )
 
     def _wrong(self, n: int) -> str:
         field = self.form.fields[n]
         text = self._text(n)
-        if not text.strip() and not self._sending and not self.form.edits:
+        if not text.strip() and not self._tried and not self.form.edits:
             return ""
         return wrong(self.form, field, text) or self._unknown(field, text)
 
@@ -250,11 +252,19 @@ class FormScreen(Dialog[Any]):
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def action_send(self) -> None:
-        """Give the command, unless something is wrong."""
-        self.run_worker(self._send(), exclusive=True, group="send")
+        """Give the command, unless something is wrong or it is being given already."""
+        if not self._sending:
+            self._sending = True
+            self.run_worker(self._send(), group="send")
 
     async def _send(self) -> None:
-        self._sending = True
+        try:
+            await self._give()
+        finally:
+            self._sending = False
+
+    async def _give(self) -> None:
+        self._tried = True
         first = next((n for n in range(len(self.form.fields)) if self._wrong(n)), None)
         if first is not None:
             self._go(first)
@@ -271,7 +281,11 @@ class FormScreen(Dialog[Any]):
         self.dismiss(result)
 
     def action_leave(self) -> None:
-        """Leave; when something was written, only the second time."""
+        """Leave; when something was written, only the second time; not while it is being sent."""
+        if self._sending:
+            self._said = "it is being sent"
+            self._tell()
+            return
         touched = any(text.strip() != self.form.value(name).strip() for name, text in self.texts().items())
         if touched and not self._sure:
             self._tell_once("esc again drops what you have written")

@@ -97,6 +97,8 @@ class ReviewScreen(PanedScreen):
         """What is going on with the merge, or came of it."""
         self._run = ""
         """The run whose change is shown."""
+        self._read = ""
+        """The run whose change was read, or could not be: until then nobody has seen what is judged."""
         self._subscription: Any = None
 
     def body(self) -> Iterable[Widget]:
@@ -148,6 +150,11 @@ class ReviewScreen(PanedScreen):
 
     async def _fetch(self, run: str) -> None:
         """Read the change with much around it, so that it can be unfolded; with little where it is large."""
+        await self._show_change(run)
+        self._read = run
+        self.repaint_bars()
+
+    async def _show_change(self, run: str) -> None:
         view = self.query_one(DiffView)
         try:
             change: Change = await self.deck.store.ask("run.diff", run=run, max_bytes=_WHOLE_BYTES, context=_WHOLE)
@@ -243,6 +250,11 @@ class ReviewScreen(PanedScreen):
     def loading_yet(self) -> bool:
         """Whether the review is not there yet."""
         return self.shown is None and not self.trouble
+
+    @property
+    def change_read(self) -> bool:
+        """Whether the change that is judged is the one that is shown."""
+        return bool(self._run) and self._read == self._run
 
     @property
     def review(self) -> Review | None:

@@ -11,7 +11,7 @@ from storage.queries.permissions import rule_for
 from storage.queries.questions import Question
 from storage.queries.run_screen import RunPicture
 from tui.answers import Asked
-from tui.ink import Part, money, plain
+from tui.ink import Part, money, plain, told
 from tui.widgets.bars import Bar
 from tui.widgets.log_view import LogState
 
@@ -89,7 +89,7 @@ class RunFigures(RunBar):
             return [], []
         run, ink = found.run, self.ink
         word, tone = ink.state("paused" if found.paused else run.status)
-        left: list[Part] = [(f" {word}", f"{tone} bold"), (f"  {plain(run.reason)}" if run.reason else "", "dim")]
+        left: list[Part] = [(f" {word}", f"{tone} bold"), (f"  {told(run.reason)}" if run.reason else "", "dim")]
         spent = (run.finished_at or self.deck.store.now()) - run.started_at
         tokens = run.tokens
         taken = tokens.input + tokens.cache_read + tokens.cache_write
@@ -178,10 +178,12 @@ class QuestionBar(RunBar):
         found = self.run.question
         if found is None:
             return []
+        asked = asked_of(found)
         made: list[Part] = [("   ", "")]
-        for n, answer in enumerate(asked_of(found).answers, start=1):
+        for n, answer in enumerate(asked.answers, start=1):
             made += [(f"{n} ", "focus bold"), (f"{plain(answer.name)}   ", "text")]
-        return [*made, (f"{self.deck.registry.keys_of('question.answer')} ", "focus bold"), ("in words", "dim")]
+        more = "asks first" if asked.permission else "in words"
+        return [*made, (f"{self.deck.registry.keys_of('question.answer')} ", "focus bold"), (more, "dim")]
 
     def render_line(self, y: int) -> Strip:
         """The question, and its answers under it."""

@@ -12,6 +12,7 @@ import asyncpg
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
+from core.faces.plain import in_local_time
 from storage.queries import audit, screen, task_page
 from storage.queries.audit import AuditRow
 from storage.queries.questions import Question
@@ -20,7 +21,7 @@ from storage.queries.task_page import Neighbourhood, Round
 from storage.queries.tasks import Task
 from tui.actions import Subject
 from tui.answers import Asked
-from tui.ink import Part, age, money, plain, width_of, wrapped
+from tui.ink import Part, age, counted, money, plain, width_of, wrapped
 from tui.panels.queue import subject_of_task
 from tui.screens.paned import PanedScreen
 from tui.screens.review_screen import gate_lines
@@ -164,7 +165,7 @@ class TaskScreen(PanedScreen):
         if task.reason:
             lines += [
                 [("  ", ""), *line]
-                for line in words(task.reason, width - 2, "warn" if task.status != "failed" else "bad")
+                for line in words(in_local_time(task.reason), width - 2, "warn" if task.status != "failed" else "bad")
             ]
         for question in shown.questions:
             if question.status == "open":
@@ -265,7 +266,7 @@ class TaskScreen(PanedScreen):
         ]
         right: list[Part] = (
             [
-                (f"{run.files_changed} files +{run.insertions} ", "dim"),
+                (f"{counted(run.files_changed, 'file')} +{run.insertions} ", "dim"),
                 (f"{ink.glyph('minus')}{run.deletions}  ", "dim"),
             ]
             if run.files_changed
@@ -275,7 +276,7 @@ class TaskScreen(PanedScreen):
         right = right + ends if width_of(left) + width_of(right) + width_of(ends) < width else ends
         lines = [[*left, (" " * max(1, width - width_of(left) - width_of(right)), ""), *right]]
         if run.reason and run.status not in ("succeeded", "running"):
-            lines += [[(" " * 7, ""), *line] for line in words(run.reason, width - 7, "dim", most=4)]
+            lines += [[(" " * 7, ""), *line] for line in words(in_local_time(run.reason), width - 7, "dim", most=4)]
         return lines
 
     def _checks(self, width: int) -> list[list[Part]]:
@@ -358,7 +359,7 @@ def timeline(shown: Shown) -> list[tuple[datetime, str, str, str]]:
                 (
                     run.finished_at,
                     run.status,
-                    f"attempt {run.attempt} {run.status}" + (f": {run.reason}" if run.reason else ""),
+                    f"attempt {run.attempt} {run.status}" + (f": {in_local_time(run.reason)}" if run.reason else ""),
                     run.agent,
                 )
             )

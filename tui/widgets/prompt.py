@@ -90,7 +90,10 @@ class Prompt(ModalScreen[str]):
         if not self._history:
             return
         self._place = max(0, min(len(self._history), self._place + by))
-        self._set(self._history[-self._place] if self._place else self._written)
+        text = self._history[-self._place] if self._place else self._written
+        self._set(text)
+        if self._live:
+            self._offer_for(text)
 
     def action_complete(self, by: int) -> None:
         """Take the next offer."""

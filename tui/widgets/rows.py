@@ -6,6 +6,7 @@ left; where the pane is narrow the columns of the lowest rank go first. The curs
 
 import bisect
 import sys
+import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from tui.widgets.lines import Lines
 
 _AROUND = 3
 """Pages that are loaded before and after what is seen."""
+SLID_SECONDS = 0.8
+"""So long after another row has come under the cursor by itself no key changes what it shows: it was meant for the row before."""
 MOST_MARKED = 5_000
 """Rows that can be marked at a time."""
 
@@ -85,6 +88,10 @@ class Rows(Lines):
         self.jumps: dict[int, str] = {}
         """Labels of the jump mode: row → label."""
         self._at = 0
+        self._slid: float | None = None
+        """When another row came under the cursor by itself."""
+        self._asked_for: tuple[Any, ...] = ()
+        """With which filter and in which order the keys were loaded."""
         self._wanted: Hashable = None
         """The key on which the cursor stood when the screen was left."""
         self._order: Subscription | None = None
@@ -202,11 +209,13 @@ class Rows(Lines):
     def _take_keys(self, keys: Sequence[Hashable]) -> None:
         held = self.keys[self._at] if self._at < len(self.keys) else self._wanted
         self._wanted = None
-        self.keys, self.loaded = keys, True
+        asked, before = (self.filter, self.order, self.descending), self._asked_for
+        self.keys, self.loaded, self._asked_for = keys, True, asked
         try:
             self._at = keys.index(held)
         except ValueError:
             self._at = max(0, min(self._at, len(keys) - 1))
+            self._slid = time.monotonic() if held is not None and keys and asked == before else None
         if self.marks:  # what is not shown any more is not worked on unseen
             shown = set(keys)
             self.marks = {key: subject for key, subject in self.marks.items() if key in shown}
@@ -221,6 +230,11 @@ class Rows(Lines):
     def at(self) -> int:
         """The row under the cursor."""
         return self._at
+
+    @property
+    def just_slid(self) -> bool:
+        """Whether another row has come under the cursor a moment ago, and nobody has moved it since."""
+        return self._slid is not None and time.monotonic() - self._slid < SLID_SECONDS
 
     def row(self) -> Any | None:
         """The row under the cursor, where it is loaded."""
@@ -264,6 +278,7 @@ class Rows(Lines):
     def go(self, to: int) -> None:
         """Put the cursor on a row; on one that is still being loaded, as soon as it is there."""
         self._at = max(0, min(to, len(self.keys) - 1) if self.loaded else to)
+        self._slid = None
         self.bring_into_view(self._at)
         self.changed()
         self.repaint()
