@@ -233,7 +233,7 @@ async def close_run(connection: asyncpg.Connection, run: int) -> None:
                   tokens_cache_write = l.t3
              from (select sum(c.cost_micro) as cost, budget_weakest(array_agg(c.basis)) as basis, sum(c.tokens_input) as t0, sum(c.tokens_output) as t1, sum(c.tokens_cache_read) as t2,
                           sum(c.tokens_cache_write_5m + c.tokens_cache_write_1h) as t3, count(*) as n
-                     from charge c join run o on o.number = $1 where c.task = o.task and c.run = $1 and c.kind = 'call') l
+                     from charge c join run o on o.number = $1 where c.task = o.task and c.run = $1 and c.kind = 'call' and c.status <> 'released') l
             where r.number = $1 and l.n > 0""",
         run,
     )

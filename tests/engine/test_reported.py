@@ -98,6 +98,22 @@ async def test_what_the_gateway_has_metered_is_not_counted_again(desk: Till) -> 
     assert life.stopped is None, "the ledger alone decides for a run that is metered"
 
 
+async def test_a_call_that_was_refused_hides_nothing_of_what_an_agent_tells(desk: Till) -> None:
+    (run,) = await desk.runs()
+    await desk.sql.execute(
+        "insert into charge (id, at, task, run, kind, status) select qd_uuid7(), now(), task, number, 'call', 'released' from run"
+    )
+    await desk.sql.execute("select budget_set('task', task::text, 'usd', 'total', 1, null) from run")
+    await tell(desk, run, usage(cost=5))
+    assert await desk.sql.fetchval("select spent from account") == 5_000_000
+    life = await desk.life(run)
+    await desk.runtime.money.hold(life, set())
+    assert life.stopped is not None
+    await desk.sql.execute("update run set cost_usd = 5, cost_basis = 'estimated'")
+    await engine_side.end_run(desk.sql, run)
+    assert await desk.sql.fetchval("select cost_usd from run") == 5
+
+
 @pytest.mark.parametrize(
     ("scope", "unit", "limit", "kind"),
     [
