@@ -152,3 +152,24 @@ async def test_a_limit_that_is_raised_wakes_where_another_of_the_chain_may_answe
     assert not await waiting.wakes()
     await waiting.db.execute("update service set suspended = false where name = 'cheap'")
     assert await waiting.wakes()
+
+
+async def test_who_is_named_to_stand_in_later_wakes(waiting: Waiting) -> None:
+    await waiting.db.execute("update service set fallback = null where name = 'main'")
+    rule = await set_budget(waiting.db, "service", "main", 0)
+    await waiting.refused("budget", "main", budget=rule, key="main", need=1000)
+    assert not await waiting.wakes()
+    await services.update_service(waiting.db, "main", {"fallback": "cheap"})
+    assert await waiting.wakes()
+
+
+@pytest.mark.parametrize(("scope", "key"), [("service", "main"), ("project", "shop")])
+async def test_what_others_have_reserved_is_no_room(waiting: Waiting, scope: str, key: str) -> None:
+    await waiting.db.execute("update service set fallback = null where name = 'main'")
+    rule = await set_budget(waiting.db, scope, key, 5)
+    await waiting.db.execute("select budget_open('main', 'shop', $1, 'ada')", waiting.task)
+    await waiting.db.execute("update account set reserved = 4999500 where budget = $1", rule)
+    await waiting.refused("budget", "main", budget=rule, key=key, need=1000)
+    assert not await waiting.wakes()
+    await waiting.db.execute("update account set reserved = 0 where budget = $1", rule)
+    assert await waiting.wakes()

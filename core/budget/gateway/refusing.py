@@ -48,10 +48,12 @@ def not_granted(grant: Grant, service: Service) -> No:
         case "suspended":
             why = f": {grant.reason}" if grant.reason else ""
             return No(Refusal.BUDGET, f"service {service.name} is suspended{why}", grant=grant, service=service.name)
-        case "limit" | "busy":
+        case "limit":
             until = f"; it is renewed at {grant.until:%Y-%m-%d %H:%M:%S} UTC" if _ends(grant) else ""
-            told = "is used up" if grant.outcome == "limit" else "is all reserved by calls under way"
-            message = f"the budget {budget_words(grant, service)} {told}{until}"
+            message = f"the budget {budget_words(grant, service)} is used up{until}"
+            return No(Refusal.BUDGET, message, grant=grant, service=service.name)
+        case "busy":
+            message = f"the budget {budget_words(grant, service)} is all reserved by calls under way"
             return No(Refusal.BUDGET, message, grant=grant, service=service.name)
         case _:
             return No(Refusal.UNAVAILABLE, f"service {service.name} is gone", 5, service=service.name)
