@@ -44,7 +44,7 @@ async def _review(pilot: Pilot[int]) -> None:
 async def _send_back(pilot: Pilot[int]) -> None:
     await _review(pilot)
     await pilot.press("c")
-    await shows(pilot, "request changes of #1")
+    await shows(pilot, "request changes of #1", "1 note to send")
 
 
 async def _files(pilot: Pilot[int]) -> None:
