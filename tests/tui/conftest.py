@@ -7,7 +7,6 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from textual import _wait
 
 from config.paths import Paths
 from storage.server import server_dsn
@@ -18,8 +17,6 @@ from tui import store
 
 # Between two loads a store rests nine times as long as the first took, so that a screen is not most of a machine's work; a test would wait for it.
 store._SHARE = 1.0
-# A pilot takes the app to be idle when it has slept so long and used a quarter of that: in steps of 20 ms it would sleep through most of these tests.
-_wait.SLEEP_GRANULARITY, _wait.SLEEP_IDLE = 0.004, 0.001
 
 
 @pytest.fixture(scope="session")
