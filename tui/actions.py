@@ -129,6 +129,8 @@ class Action:
     """The command that takes it back for one subject, as its row was before."""
     footer: str = ""
     """The word in the footer; empty: not shown there."""
+    seen: Callable[[Place], Awaitable[bool]] | None = None
+    """Shows what has to be read before the command is given, and says whether it is still meant."""
     label: Callable[[Place], str] | None = None
     """What it is called at this very place, where that depends on what is under the cursor."""
     order: int = 50
@@ -198,6 +200,7 @@ def command(
     enabled: Check | None = None,
     loses: Loses | None = None,
     many: Callable[[Place], str] | None = None,
+    seen: Callable[[Place], Awaitable[bool]] | None = None,
     undo: Callable[[Subject], tuple[str, Mapping[str, Any]] | None] | None = None,
     footer: str = "",
     order: int = 50,
@@ -206,7 +209,8 @@ def command(
     """Declare an action that gives a command of the table (``name``, else its own id) for every subject.
 
     ``arguments`` says which parameter takes which name of the subject; required parameters that nothing fills are asked for. It is destructive
-    when the command is; then ``loses`` says what goes. ``many`` says what is done when it is given for several at once.
+    when the command is; then ``loses`` says what goes. ``many`` says what is done when it is given for several at once;
+    ``seen`` shows what must be read first.
     """
     wanted = name or id
 
@@ -215,7 +219,7 @@ def command(
 
     made = Action(
         id, keys, title or _title(id), help, tuple(scopes), run, enabled, wanted, dict(arguments or {}), dict(fixed or {}),
-        loses is not None, loses, many, undo, footer=footer, label=label, order=order,
+        loses is not None, loses, many, undo, footer=footer, seen=seen, label=label, order=order,
     )  # fmt: skip
     _enter(made)
     return made

@@ -85,6 +85,8 @@ async def _as_now(entry: "Action", place: "Place") -> "Place":
 
 async def _meant(app: "QuarterdeckApp", entry: "Action", place: "Place", count: int) -> bool:
     """Say what is lost, or what is done to many; whether it is meant."""
+    if entry.seen is not None and not await entry.seen(place):
+        return False
     asks = entry.loses or (entry.many if count > 1 else None)
     if asks is None:
         return True

@@ -72,6 +72,8 @@ _GLYPHS = {
     "up": ("▲", "^"), "dot": ("·", "-"), "arrow": ("→", ">"), "ok": ("✓", "+"), "bad": ("✗", "x"), "warn": ("!", "!"), "cursor": ("▎", ">"),
     "times": ("×", "x"), "minus": ("−", "-"), "ask": ("◆", "?"), "run": ("●", ">"), "enter": ("⏎", "enter"), "edge": ("│", "|"), "note": ("·", "-"),
 }  # fmt: skip
+_LONGEST = 4000
+"""Signs of a text that become a line."""
 _HIDDEN = re.compile(
     "[\u00ad\u061c\u115f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
 )
@@ -149,13 +151,14 @@ class Ink:
 
 
 def plain(text: str) -> str:
-    """A text of an agent or a repository as one harmless line: nothing that a terminal obeys, nothing that hides."""
-    return one_line(_HIDDEN.sub("", harmless(text[:4000])))
+    """A text of an agent or a repository as one harmless line: nothing that a terminal obeys, nothing that hides. What is cut is marked."""
+    shown = one_line(_HIDDEN.sub("", harmless(text[:_LONGEST])))
+    return shown if len(text) <= _LONGEST else f"{shown} …"
 
 
 def told(text: str) -> str:
     """As :func:`plain`, a reason that the database gives: its times are those of the person's clock."""
-    return plain(in_local_time(text[:4000]))
+    return plain(in_local_time(text[: _LONGEST + 1]))
 
 
 def plain_lines(text: str) -> list[str]:

@@ -203,7 +203,8 @@ class ClaudeCodeParser:
             text, options = _asked(given)
             return [event(EventKind.QUESTION, text, {**data, "kind": "question", "options": options})]
         reason = _string(request, "decision_reason")
-        text = f"{self._call_text(tool, given)}\n{reason}" if reason else self._call_text(tool, given)
+        call = self._call_text(tool, given) + _beyond(self._told(given))
+        text = f"{call}\n{reason}" if reason else call
         return [event(EventKind.QUESTION, text, {**data, "kind": "permission", "options": ["allow", "deny", "always"]})]
 
     def _control_cancel(self, found: dict[str, Any]) -> list[Event]:
@@ -241,14 +242,22 @@ class ClaudeCodeParser:
 
     def _call_text(self, tool: str, given: Mapping[str, Any]) -> str:
         """A tool call in one line: the tool, and the field of its input that says most."""
-        told = next((given[key] for key in TELLING if isinstance(given.get(key), str)), "")
-        return f"{tool} {first_line(self._relative(told))}".strip()
+        return f"{tool} {first_line(self._relative(self._told(given)))}".strip()
+
+    def _told(self, given: Mapping[str, Any]) -> str:
+        return next((given[key] for key in TELLING if isinstance(given.get(key), str)), "")
 
     def _relative(self, path: str) -> str:
         """A path inside the worktree without the worktree's own."""
         if self._cwd is None or not path.startswith(f"{self._cwd}/"):
             return path
         return path[len(str(self._cwd)) + 1 :]
+
+
+def _beyond(text: str) -> str:
+    """That a text has more lines than the one that is shown, as a mark: who gives leave must know that this is not all."""
+    more = len(text.strip().splitlines()) - 1
+    return f" … (+{more} line{'s' if more > 1 else ''})" if more > 0 else ""
 
 
 class _Meter:

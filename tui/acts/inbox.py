@@ -7,6 +7,7 @@ from core.commands.table import find
 from tui.actions import Place, action, command, nothing_here, several
 from tui.answers import MOST, Asked, lasting
 from tui.ink import plain
+from tui.requests import seen
 from tui.screens import DETAILS, PLACES
 from tui.undoing import Undo
 from tui.widgets.dialogs import Option, Pick
@@ -87,6 +88,10 @@ async def answer_with(place: Place, n: int, *, why: bool = False) -> None:
     """Give answer ``n`` from 1; what holds for good is confirmed first. ``why``: the reason of a denial is asked for."""
     app, asked = place.app, _asked(place)
     given = [(each, dict(each.answers[n - 1].given)) for each in asked]
+    leave = [each for each, answer_ in given if answer_.get("allow") or answer_.get("always")]
+    if not await seen(app, leave):
+        app.say("nothing was answered", "note")
+        return
     lasts = [each for each in asked if each.answers[n - 1].rule is not None]
     if lasts and not await app.confirm("always allow?", _rules(lasts)):
         app.say("nothing was answered", "note")
@@ -133,18 +138,23 @@ async def _settle(place: Place, given: Sequence[tuple[Asked, dict[str, Any]]]) -
     place.app.say(said, "ok")
 
 
+async def _seen(place: Place) -> bool:
+    return await seen(place.app, _asked(place))
+
+
 def _allowed(place: Place) -> str:
     return f"Allowed, this once: {several([plain(asked.text) for asked in _asked(place)], 5)}."
 
 
 command(
     "question.allow", "A", scopes=("question",), name="question.answer", arguments={"id": "question"}, fixed={"allow": True},
-    help="Allow what is asked for, this once.", enabled=_asks_leave, footer="allow", order=11, many=_allowed,
+    help="Allow what is asked for, this once; what does not fit in a line is shown whole first.", enabled=_asks_leave, footer="allow", order=11,
+    many=_allowed, seen=_seen,
 )  # fmt: skip
 command(
     "question.always", scopes=("question",), name="question.answer", arguments={"id": "question"}, fixed={"always": True},
     help="Allow it now and from now on in this project; the rule that is added is shown first.", enabled=_names_tool,
-    loses=lambda place: _rules(_asked(place)),
+    loses=lambda place: _rules(_asked(place)), seen=_seen,
 )  # fmt: skip
 command(
     "question.deny", "D", scopes=("question",), name="question.answer", arguments={"id": "question"}, fixed={"deny": True},

@@ -23,6 +23,7 @@ from tui.actions import Subject
 from tui.answers import Asked
 from tui.ink import Part, age, counted, money, plain, width_of, wrapped
 from tui.panels.queue import subject_of_task
+from tui.requests import request_lines
 from tui.screens.paned import PanedScreen
 from tui.screens.review_screen import gate_lines
 from tui.screens.run_parts import asked_of
@@ -169,9 +170,16 @@ class TaskScreen(PanedScreen):
             ]
         for question in shown.questions:
             if question.status == "open":
-                asks = words(f"asks: {question.text}", width - 4, "ask")
+                if question.kind == "permission":
+                    lines += [
+                        [("    ", ""), *row]
+                        for line in request_lines(question.text, question.data)
+                        for row in wrapped(line, width - 4)
+                    ]
+                    continue
+                asks = words(f"asks: {question.text}", width - 4, "ask", most=6)
                 sign: Part = (f"  {ink.glyph('ask')} ", "ask")
-                lines += [[sign if n == 0 else ("    ", ""), *line] for n, line in enumerate(asks[:6])]
+                lines += [[sign if n == 0 else ("    ", ""), *line] for n, line in enumerate(asks)]
         if answers := self._answers():
             lines += [[("    ", ""), *line] for line in wrapped(answers, width - 4, most=4, more=ink.glyph("more"))]
         lines += [[], *self._facts(task, width), []]

@@ -378,7 +378,7 @@ def _indent(line: Sequence[Part]) -> int:
     return min(len(text) - len(text.lstrip()), 40)
 
 
-class Read(Dialog[None]):
+class Read(Dialog[bool]):
     """A text to read: help, the result of a command, the log of what was sent."""
 
     DEFAULT_CSS = (
@@ -398,6 +398,8 @@ class Read(Dialog[None]):
         Binding("G,end", "bottom", show=False),
     ]
 
+    keys = "j k move · q close"
+
     def __init__(self, title: str, lines: Sequence[Sequence[Part]], hang: int = 0) -> None:
         super().__init__()
         self._title, self._lines, self._hang = title, lines, hang
@@ -406,7 +408,7 @@ class Read(Dialog[None]):
         """The text in its frame."""
         reader = Reader(self._lines, hang=self._hang, fits=True)
         reader.styles.height = max(1, len(self._lines))
-        yield box(reader, title=self.deck.ink.ascii(plain(self._title)), hint=self.deck.ink.ascii("j k move · q close"))
+        yield box(reader, title=self.deck.ink.ascii(plain(self._title)), hint=self.deck.ink.ascii(self.keys))
 
     def _reader(self) -> Reader:
         return self.query_one(Reader)
@@ -426,3 +428,14 @@ class Read(Dialog[None]):
     def action_bottom(self) -> None:
         """To the last line."""
         self._reader().jump(None)
+
+
+class Consent(Read):
+    """A text that is read before leave is given to what it says. Only ``y`` gives it; enter alone does not."""
+
+    BINDINGS = [Binding("y,Y", "consent", show=False), Binding("n", "leave", show=False)]  # noqa: RUF012
+    keys = "y allow it · j k move · n leave it"
+
+    def action_consent(self) -> None:
+        """Give leave."""
+        self.dismiss(result=True)
