@@ -124,7 +124,7 @@ class QuarterdeckApp(App[int]):
         self.store.start(self)
         self.store.subscribe(self, TOPICS, self._load_pulse)
         self.store.subscribe(self, MONEY, self._load_money)
-        self.store.subscribe(self, ("settings",), self._load_wishes, swept=False)
+        self.store.subscribe(self, ("settings",), self._load_wishes)
         open_place(self, "deck")
         self.whereabouts.come_back()
         self.set_interval(MINUTE_SECONDS, self.tick)

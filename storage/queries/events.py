@@ -115,7 +115,7 @@ async def search(
 ) -> int | None:
     """The number of the nearest event in a range that holds the needle; the nearest to its end when ``backwards``.
 
-    Looks at :data:`SEARCH_STEP` events at most: a caller goes on with the rest of its range. Raises
+    The whole text is searched, also where a page cuts it, and what a check printed with it. Looks at :data:`SEARCH_STEP` events at most: a caller goes on with the rest of its range. Raises
     :class:`asyncpg.InvalidRegularExpressionError`.
     """
     condition, values = _condition(run, wanted)
@@ -125,7 +125,8 @@ async def search(
     ]
     order = "desc" if backwards else "asc"
     number: int | None = await connection.fetchval(
-        f"""select seq from event where {condition} and left(text, {TEXT_LIMIT}) {operator} ${len(values)}
+        f"""select seq from event where {condition}
+               and (text {operator} ${len(values)} or kind = 'verify' and data ->> 'output' {operator} ${len(values)})
              order by seq {order} limit 1""",  # noqa: S608 - all values are bound
         *values,
     )

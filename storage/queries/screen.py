@@ -70,9 +70,16 @@ class TaskSearch:
     descending: bool = False
 
 
+FAILED_MOST = 500
+"""Failed tasks that are told as needs."""
+BLOCKS_MOST = 500
+"""Tasks below a need that are looked at for how many it blocks: beyond it the order of needs gains nothing, and a chain of thousands would be walked for
+each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One thing that waits for a person. ``blocks``: tasks that cannot start before it is settled."""
+    """One thing that waits for a person. ``blocks``: tasks that cannot start, or have failed, for want of it; see :data:`BLOCKS_MOST`."""
 
     kind: str
     """``question, approval, review, conflict, failed, waiting, budget, stalled, paused, engine``."""
@@ -219,7 +226,9 @@ async def needs(
 ) -> tuple[Need, ...]:
     """What waits for a person, the most urgent first: by what it blocks × priority, then by age.
 
-    Served by question_open, review_open, review_run, task_status, run_live and the primary keys of task_after and run_input. ``stalled_seconds``: a live
+    A task that failed because one that it depends on did is no need of its own: it counts among what that one blocks. Of the failed the latest
+    :data:`FAILED_MOST` are told. Served by question_open, review_open, review_run, task_status, run_live, task_after_child and the primary keys of
+    task_after and run_input. ``stalled_seconds``: a live
     run that was silent for so long is stalled, or paused where a person holds it; ``failed_days``: an older failure is history.
     """
     rows = await connection.fetch(_NEEDS, stalled_seconds, failed_days, now)
@@ -228,7 +237,7 @@ async def needs(
 
 
 _NEEDS = f"""
-with recursive base as (
+with base as (
   select case q.kind when 'permission' then 'approval' else 'question' end as kind, q.number::text as key, q.task, q.run, q.text, q.options, q.data, q.asked_at as at
     from question q where q.status = 'open'
   union all
@@ -240,10 +249,14 @@ with recursive base as (
               when t.status = 'failed' then 'failed' when t.wait = 'budget' then 'budget' else 'waiting' end,
          t.number::text, t.number, (select max(r.number) from run r where r.task = t.number), coalesce(b.reason, ''), '[]'::jsonb, '{{}}'::jsonb,
          coalesce(t.finished_at, t.updated_at)
-    from task t join task_body b on b.task = t.number
-   where (t.status = 'failed' and t.finished_at > $3::timestamptz - $2::float8 * interval '1 day')
-      or (t.status = 'waiting' and t.wait in ('person', 'budget')
-          and not exists (select 1 from question q where q.task = t.number and q.status = 'open'))
+    from (
+      (select * from task f where f.status = 'failed' and f.finished_at > $3::timestamptz - $2::float8 * interval '1 day'
+          and not exists (select 1 from task_after d join task p on p.number = d.parent where d.child = f.number and p.status = 'failed')
+        order by f.finished_at desc limit {FAILED_MOST})
+      union all
+      select * from task w where w.status = 'waiting' and w.wait in ('person', 'budget')
+         and not exists (select 1 from question q where q.task = w.number and q.status = 'open')) t
+    join task_body b on b.task = t.number
   union all
   select case when h.held then 'paused' else 'stalled' end, r.number::text, r.task, r.number,
          case when h.held then 'its processes are held until it is resumed' else 'the agent says nothing' end, '[]'::jsonb, '{{}}'::jsonb, l.at
@@ -252,11 +265,14 @@ with recursive base as (
     cross join lateral (select {_HELD} as held) h
    where r.status in ('starting', 'running') and l.at < $3::timestamptz - $1::float8 * interval '1 second'
      and not exists (select 1 from question q where q.run = r.number and q.status = 'open')),
-below (root, child) as (
-  select distinct b.task, d.child from base b join task_after d on d.parent = b.task
-  union
-  select w.root, d.child from below w join task_after d on d.parent = w.child),
-blocked as (select w.root, count(*) as n from below w join task t on t.number = w.child where t.status = 'blocked' group by w.root)
+blocked as (
+  select o.root, n.n from (select distinct b.task as root from base b) o cross join lateral (
+    with recursive below (child) as (
+      select d.child from task_after d where d.parent = o.root
+      union
+      select d.child from below w join task_after d on d.parent = w.child)
+    select count(*) as n from (select child from below limit {BLOCKS_MOST}) w join task t on t.number = w.child
+     where t.status in ('blocked', 'failed')) n)
 select b.kind, b.key, b.task, case when r.number is null then null else r.task || '.' || r.attempt end as run, t.project, t.priority, x.title,
        b.text, b.options, b.data, b.at, coalesce(k.n, 0) as blocks, t.status::text as state, coalesce(r.agent, nullif(t.agent, '')) as agent
   from base b join task t on t.number = b.task join task_body x on x.task = b.task

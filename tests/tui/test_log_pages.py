@@ -91,6 +91,30 @@ async def test_the_edges_of_a_line_are_those_of_every_line_of_a_text(db):
     assert await pages(db).search(Needle("^two 2$", regex=True), Range()) == 2
 
 
+async def test_what_a_failed_check_printed_is_found_and_shown(db):
+    await fill(db, 300)
+    async with db.connection() as connection:
+        await connection.execute(
+            """update event set kind = 'verify', text = 'failed: make test', data = jsonb_build_object('output', $1::text)
+                where run = 7 and seq = 20""",
+            "\n".join(f"ok {n}" for n in range(50)) + "\nAssertionError: 3 apples",
+        )
+    log = pages(db)
+    assert await log.search(Needle("assertionerror: 3"), Range()) == 20
+    assert await log.search(Needle(r"^Assertion\w+:", regex=True), Range(kinds=("verify",)), backwards=True) == 20
+    async with LogApp(log).run_test(size=(100, 20)) as pilot:
+        view = await settled(pilot)
+        view.look_for("3 apples")
+        await settled(pilot)
+        assert view._cursor[0] == 20
+        assert "AssertionError: 3 apples" in "\n".join(shown(pilot.app))
+
+
+async def test_a_text_is_searched_to_its_end(db):
+    await fill(db, 3, "case n when 2 then repeat('x', 100000) || ' the tail' else 'x' end")
+    assert await pages(db).search(Needle("the tail"), Range()) == 2
+
+
 async def test_what_is_no_regular_expression_of_the_database_is_refused(db):
     await fill(db, 3)
     with pytest.raises(UsageError, match="no regular expression"):

@@ -84,6 +84,31 @@ async def test_reading_back_stops_the_following_and_counts_what_is_new():
         assert shown(pilot.app)[-1] == "line 812"
 
 
+@pytest.mark.parametrize("kinds", [(), ("message",)])
+async def test_new_is_what_came_after_one_stopped_following_however_far_up_one_reads(kinds):
+    log = MadeLog(20_000)
+    counted: list[int] = []
+    count = log.count
+
+    async def noted(wanted):
+        counted.append(wanted.after)
+        return await count(wanted)
+
+    log.count = noted
+    async with LogApp(log).run_test(size=SIZE) as pilot:
+        view = await settled(pilot)
+        view.set_kinds(kinds)
+        await settled(pilot)
+        view.jump(1)
+        await settled(pilot)
+        log.length = 20_001
+        view._flushed = 0
+        view.poke()
+        await settled(pilot)
+        assert view.new == 1
+        assert all(after == 20_000 for after in counted), "what was there before is not gone through"
+
+
 async def test_going_down_at_the_end_follows_again():
     async with LogApp(MadeLog(100)).run_test(size=SIZE) as pilot:
         view = await settled(pilot)

@@ -33,6 +33,19 @@ async def test_where_copies_go_is_a_setting_that_is_taken_up_at_once(day: str, t
     assert saved.read_text().strip()
 
 
+async def test_what_was_set_while_the_line_was_down_is_taken_up_when_it_is_back(day: str, tmp_path: Path) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        connection = await asyncpg.connect(day)
+        try:
+            await connection.execute("alter table setting disable trigger user")  # nobody hears of it
+            await connection.execute("""insert into setting (key, value) values ('screen.clipboard', '"off"')""")
+        finally:
+            await connection.close()
+        assert pilot.app.lifeline.wishes.clipboard == "auto"
+        pilot.app.store.reload()
+        await until(lambda: pilot.app.lifeline.wishes.clipboard == "off", pilot)
+
+
 async def test_what_is_copied_holds_nothing_that_a_shell_s_terminal_would_obey(day: str, tmp_path: Path) -> None:
     async with at_the_screen(day, tmp_path) as pilot:
         await _set(day, "screen.clipboard", '"off"')

@@ -75,6 +75,8 @@ class LogBody(ScrollView, can_focus=True):
         self.window: LogWindow | None = None
         self.following = True
         self.new = 0
+        """Events that came since it was followed."""
+        self._followed_to = 0
         self.marks: set[int] = set()
         self.needle: Needle | None = None
         self.since: datetime | None = None
@@ -101,6 +103,7 @@ class LogBody(ScrollView, can_focus=True):
         self.marks.clear()
         self._anchor, self.following, self.new = None, True, 0
         await self._guarded(self.window.to_end())
+        self._followed_to = self.window.last
         self.repaint()
 
     def poke(self) -> None:
@@ -123,10 +126,10 @@ class LogBody(ScrollView, can_focus=True):
         async with self._loading:
             if self.following or not window.events:
                 await self._guarded(window.catch_up())
+                self._followed_to = window.last
                 self._cursor = self._places.nearest(self._cursor) if self._any else self._cursor
-            else:
-                found = await self._guarded(window.beyond())
-                self.new = (found or 0) if window.at_end else max(self.new, found or 0)
+            elif (found := await self._guarded(window.beyond(self._followed_to))) is not None:
+                self.new = found
         self._flushed = time.monotonic()
         self.repaint()
 

@@ -111,11 +111,12 @@ class LogWindow:
             await self.to_end()
         return moved
 
-    async def beyond(self) -> int:
-        """How many events there are after the window."""
+    async def beyond(self, seq: int) -> int:
+        """How many events there are after both the window and ``seq``."""
+        after = max(seq, self.last)
         if not self.range.kinds:
-            return max(0, await self.source.end() - self.last)
-        return await self.source.count(replace(self.range, after=self.last))
+            return max(0, await self.source.end() - after)
+        return await self.source.count(replace(self.range, after=after))
 
     def _hold(self, found: Sequence[LogEvent], *, at_start: bool, at_end: bool) -> None:
         self.events = list(found)
