@@ -27,6 +27,7 @@ CLOSE = 0.5
 MAP_SHARE = 0.2
 """How much of the budget the map of the repository may take."""
 _TRUSTED = ("person",)
+"""Who is not quoted. To accept what was made of output and diffs is not to have written it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def _standard(memory: Memory) -> Candidate:
         memory.source,
         f"standard of {memory.project or 'all projects'}",
         3.0 if memory.project else 2.6,
-        trusted=True,
+        trusted=memory.origin in _TRUSTED,
         memory=memory,
     )
 

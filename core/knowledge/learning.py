@@ -17,7 +17,7 @@ from config.errors import QuarterdeckError
 from core.knowledge.hidden import visible
 from core.knowledge.kinds import decision_text, error_type, lesson_text, signature, telling_lines
 from core.knowledge.noise import readable, says_something
-from core.knowledge.secrets import redact
+from core.knowledge.secrets import is_secret_file, redact, redact_patch
 from core.workspace import repository
 from core.workspace.diff import diff, diff_stat
 from core.workspace.repository import Repository
@@ -205,15 +205,18 @@ async def patch_between(repo: Repository, before: str, after: str) -> str:
 
 
 async def _patch(repo: Repository, before: str, after: str, base: str | None) -> str:
-    """The lines that differ, of the files that the whole change touches; without the heads of git."""
+    """The lines that differ, of the files that the whole change touches; without the heads of git, and without secrets."""
     touched = None
     if base and base != before:
         touched = {file.path for file in (await diff_stat(repo, base, after)).files}
     shown = []
     for part in (await diff(repo, before, after, max_bytes=40_000)).split("diff --git ")[1:]:
-        name = part.split("\n", 1)[0].partition(" b/")[2]
+        head, _, body = part.partition("\n@@")
+        old, _, name = head.split("\n", 1)[0].replace('"', "").partition(" b/")
+        if is_secret_file(old) or is_secret_file(name):
+            continue
         if touched is None or name in touched:
-            lines = [line for line in part.split("\n") if line[:1] in "+-" and not line.startswith(("+++", "---"))]
-            shown.append("\n".join([f"# {name}", *lines]))
+            lines = redact_patch(f"@@{body}", name).split("\n")
+            shown.append("\n".join([f"# {name}", *(line for line in lines if line.startswith(("+", "-")))]))
     text = "\n".join(shown)
     return text if len(text) <= LONGEST_FIX else text[:LONGEST_FIX].rsplit("\n", 1)[0] + "\n…"

@@ -17,7 +17,7 @@ from core.knowledge.kinds import decision_text, lesson_text, signature
 from core.knowledge.merges import proposals_of, propose_pattern
 from core.knowledge.noise import readable, says_something
 from core.knowledge.patterns import Proposal
-from core.knowledge.secrets import redact
+from core.knowledge.secrets import redact, redact_patch
 from core.workspace.repository import Repository
 from storage.queries import knowledge as items
 from storage.queries import knowledge_learning as rows
@@ -132,7 +132,7 @@ async def learn_from_pull(connection: asyncpg.Connection, material: Material) ->
 def _lessons(material: Material) -> list[tuple[dict[str, Any], str | None]]:
     """What reviewers wanted different, and what was changed of a run's result."""
     found: list[tuple[dict[str, Any], str | None]] = []
-    fixes = {file.path: file.patch for file in material.edits}
+    fixes = {file.path: redact_patch(visible(file.patch), file.path)[:MOST_PATCH] for file in material.edits}
     title = material.pull.title
     for remark in material.remarks[:MOST_REMARKS]:
         said = redact(visible(readable(remark.body))).strip()
@@ -145,20 +145,20 @@ def _lessons(material: Material) -> list[tuple[dict[str, Any], str | None]]:
             "error": said[:4000],
             "context": f"{remark.author or 'a reviewer'}{where} in the review of “{title}” ({material.source})",
             "rule": said.split("\n\n")[0][:1000],
-            "fix": f"```diff\n{redact(fix)[:MOST_PATCH]}\n```" if fix else None,
+            "fix": f"```diff\n{fix}\n```" if fix else None,
             "worked": True,
         }
         found.append((columns, remark.path))
     remarked = {remark.path for remark in material.remarks if remark.path}
     for file in material.edits[:20]:
-        if file.path in remarked or not file.patch:
+        if file.path in remarked or not fixes[file.path]:
             continue
         columns = {
             "type": "review",
             "error": f"A person changed what the crew had made of {file.path} before it was merged",
             "context": f"“{title}” ({material.source})",
             "rule": None,
-            "fix": f"```diff\n{redact(visible(file.patch))[:MOST_PATCH]}\n```",
+            "fix": f"```diff\n{fixes[file.path]}\n```",
             "worked": True,
         }
         found.append((columns, file.path))

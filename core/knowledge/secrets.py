@@ -126,7 +126,7 @@ _BLOCK = re.compile(
 )
 _ELEMENT = re.compile(rf"<(?P<name>[\w.:-]*?{_NAME})>(?P<value>[^<\s]+)</", re.IGNORECASE)
 _SAID = re.compile(
-    rf"""^[ \t>*-]*["'`]?(?P<name>[\w .-]*?{_NAME})["'`]?[ \t]*[:=][ \t]*`?(?P<value>(?=\S*\d)[^\s"'`$<>(){{}}\[\];,]{{6,}})`?[ \t]*$""",
+    rf"""^[ \t>*+-]*["'`]?(?P<name>[\w .-]*?{_NAME})["'`]?[ \t]*[:=][ \t]*`?(?P<value>(?=\S*\d)[^\s"'`$<>(){{}}\[\];,]{{6,}})`?[ \t]*$""",
     re.IGNORECASE | re.MULTILINE,
 )
 _SHELL = re.compile(rf"(?<![\w.$-])(?P<name>\w*{_NAME})={_BARE}", re.IGNORECASE)
@@ -152,7 +152,7 @@ def is_secret_file(path: str) -> bool:
 
 
 def redact(text: str, path: str = "") -> str:
-    """The text with everything that looks like a key, a token or a password replaced.
+    """The text with everything that looks like a key, a token or a password replaced, in as many lines as before.
 
     ``path``: the file that it is of, by which a bare word after a name is a value (settings, scripts) or code; a text of no file is prose.
     """
@@ -166,6 +166,27 @@ def redact(text: str, path: str = "") -> str:
     for pattern in _patterns_of(path):
         text = pattern.sub(_unless_reference, text)
     return _QUOTED.sub(_unless_harmless, text)
+
+
+def redact_patch(patch: str, path: str) -> str:
+    """The lines of a file's patch, as :func:`redact` leaves them before and after the change; empty for a file of secrets.
+
+    ``patch``: from its first ``@@`` on. The words of the file after the second ``@@`` are cut off: they are of no line of the patch.
+    """
+    if is_secret_file(path):
+        return ""
+    lines = ["@@".join(line.split("@@")[:2]) + "@@" if line.startswith("@@") else line for line in patch.split("\n")]
+    clean = list(lines)
+    for signs in (
+        ("-", " "),
+        ("+", " "),
+    ):  # each as it was in the file: what gives a secret away may stand lines before it
+        side = [at for at, line in enumerate(lines) if line.startswith(signs)]
+        redacted = redact("\n".join(lines[at][1:] for at in side), path).split("\n")
+        for at, text in zip(side, redacted, strict=bool(side)):
+            if text != lines[at][1:]:
+                clean[at] = lines[at][0] + text
+    return "\n".join(clean)
 
 
 def _patterns_of(path: str) -> Sequence[re.Pattern[str]]:
@@ -184,7 +205,11 @@ def _patterns_of(path: str) -> Sequence[re.Pattern[str]]:
 
 
 def _left_out(found: re.Match[str]) -> str:
-    return f"{found[1] if found.re.groups else ''}{LEFT_OUT}"
+    return f"{found[1] if found.re.groups else ''}{_in_place_of(found[0])}"
+
+
+def _in_place_of(secret: str) -> str:
+    return LEFT_OUT + "\n" * secret.count("\n")
 
 
 def _unless_reference(found: re.Match[str]) -> str:
@@ -200,7 +225,7 @@ def _unless_reference(found: re.Match[str]) -> str:
     ):
         return whole
     start = found.start("value") - found.start()
-    return f"{whole[:start]}{LEFT_OUT}{whole[start + len(value) :]}"
+    return f"{whole[:start]}{_in_place_of(value)}{whole[start + len(value) :]}"
 
 
 def _unless_harmless(found: re.Match[str]) -> str:

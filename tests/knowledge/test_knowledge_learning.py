@@ -62,6 +62,9 @@ async def test_what_a_person_changes_of_a_result_before_it_is_merged_is_a_lesson
     tree = await crew.tree(task)
     assert tree is not None
     (tree / "harbour.txt").write_text("The notice of the harbour master.\n")
+    (tree / "app.yaml").write_text("password: hunter2long\n")
+    (tree / ".netrc").write_text("machine harbour login me password hunter2long\n")
+    git(tree, "add", ".")
     git(tree, "-c", "user.name=mate", "-c", "user.email=m@x", "commit", "-qam", "Say whose it is")
     await crew.do("review.approve", task=str(task))
     await crew.reaches(task, "completed")
@@ -70,6 +73,9 @@ async def test_what_a_person_changes_of_a_result_before_it_is_merged_is_a_lesson
     [lesson] = await crew.do("lesson.list", project="app")
     assert "+The notice of the harbour master." in lesson.details["fix"]
     assert "harbour.txt" in lesson.details["error"]
+    assert "# app.yaml" in lesson.details["fix"]
+    assert "hunter2" not in lesson.details["fix"]
+    assert ".netrc" not in str(lesson.details)
     [decision] = await crew.do("decision.list", project="app")
     assert decision.details["outcome"] == "success", "a decision is closed with its task, by itself"
 

@@ -138,7 +138,8 @@ async def test_what_people_changed_of_a_run_s_result_is_a_lesson(quay: Quay, hub
     await quay.sql.execute("update run set head_commit = $2 where number = $1", run, "b" * 40)
     hub.pull(4, "Write the tariff", merged=RECENT, branch=f"qd/{task}-write-the-tariff")
     hub.compared[f"{'b' * 40}...{'a' * 40}"] = [
-        {"filename": "tariff.py", "status": "modified", "patch": "-price = 0.1\n+price = Decimal('0.1')"}
+        {"filename": "tariff.py", "status": "modified", "patch": "-price = 0.1\n+price = Decimal('0.1')"},
+        {"filename": ".netrc", "status": "added", "patch": "+machine harbour login me password hunter2long"},
     ]
     learned = await quay.do("learn", project="app", from_prs=True)
     [lesson] = learned.pulls[0].lessons

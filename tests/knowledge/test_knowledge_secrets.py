@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from core.knowledge.secrets import LEFT_OUT, is_secret_file, redact
+from core.knowledge.secrets import LEFT_OUT, is_secret_file, redact, redact_patch
 from tests.knowledge.knowledge_kit import Quay
 
 RANDOM = "q7Zp2mXv9Lk4Tn8Rb3Ws6Yd1Hf5Jg0Ca"
@@ -235,3 +235,23 @@ async def test_secrets_of_what_people_say_are_left_out_of_titles_too(quay: Quay)
     for table in ("memory", "decision", "lesson"):
         rows = await quay.sql.fetch(f"select t::text as row from {table} t")
         assert WORD not in "".join(row["row"] for row in rows), table
+
+
+@pytest.mark.parametrize(
+    ("path", "patch"),
+    [
+        ("deploy/app.yaml", "@@ -1,2 +1,2 @@ password: {0}\n app: harbour\n-  password: old\n+  password: {0}"),
+        ("deploy/app.yaml", "@@ -1,4 +1,4 @@\n password: |\n   first\n-  {0}\n+  {0}x\n   {0}y"),
+        ("keys.txt", "@@ -1,3 +1,3 @@\n -----BEGIN RSA PRIVATE KEY-----\n-{0}\n+{0}x\n -----END RSA PRIVATE KEY-----"),
+        (".netrc", "@@ -0,0 +1 @@\n+machine harbour login me password {0}"),
+        ("notes.md", "@@ -0,0 +1 @@\n+password: {0}"),
+    ],
+)
+def test_a_patch_holds_no_secret_that_its_file_would_not_be_known_with(path: str, patch: str) -> None:
+    secret = "hunter2" + "long"
+    assert secret not in redact_patch(patch.format(secret), path)
+
+
+def test_of_a_patch_the_lines_stay_that_are_no_secret() -> None:
+    patch = "@@ -1,3 +1,3 @@\n app: harbour\n-pilots: 2\n+pilots: 3\n token: ${TOKEN}\n\\ No newline at end of file"
+    assert redact_patch(patch, "deploy/app.yaml") == patch
