@@ -12,6 +12,7 @@ from core.faces.words import Request, parse
 from storage.database import Role
 from tui.actions import nothing_here
 from tui.ink import Part, plain, plain_lines
+from tui.losing import lost_by
 from tui.store import spoken
 from tui.undoing import Undo, before, inverse
 from tui.widgets.dialogs import Option
@@ -291,8 +292,8 @@ async def _run_request(app: "QuarterdeckApp", row: Command, request: Request) ->
     if request.options.database_url is not None:
         raise UsageError("the screen shows one database", "start another `qd --database-url …` for that one")
     if row.destructive and not request.options.yes:
-        summary = " ".join(row.help.split("\n\n")[0].split())
-        if not await app.confirm(spoken(row.name, request.arguments) + "?", summary):
+        lost = await lost_by(app, row, request.arguments)
+        if not await app.confirm(f"{spoken(row.name, request.arguments)}?", lost):
             app.say("nothing was done", "note")
             return
     if row.streams:
