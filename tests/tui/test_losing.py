@@ -39,3 +39,14 @@ async def test_the_line_says_at_once_that_there_is_no_such_task(day: str, tmp_pa
         await until(lambda: pilot.app.said and "4242" in pilot.app.said[1], pilot)
         assert not isinstance(pilot.app.screen, Confirm)
         assert await value_of(day, "select count(*) from task where number = 8") == 1
+
+
+@pytest.mark.parametrize("line", ["record /nowhere/session.jsonl", "task wait 5"])
+async def test_what_goes_on_until_it_is_interrupted_is_not_begun_on_the_line(
+    day: str, tmp_path: Path, line: str
+) -> None:
+    async with at_the_screen(day, tmp_path) as pilot:
+        await pilot.press("colon")
+        await type_(pilot, line)
+        await pilot.press("enter")
+        await until(lambda: pilot.app.said and "a terminal of its own" in pilot.app.said[1], pilot)
