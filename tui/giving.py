@@ -12,6 +12,7 @@ from core.faces.words import Request, parse
 from storage.database import Role
 from tui.actions import nothing_here
 from tui.ink import Part, plain, plain_lines
+from tui.losing import lost_by
 from tui.store import spoken
 from tui.undoing import Undo, before, inverse
 from tui.widgets.dialogs import Option
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from tui.app import QuarterdeckApp
 
 
-APART = frozenset({"demo", "completion", "mcp", "serve", "replay"})
-"""Commands that want a terminal, or a program, of their own."""
+APART = frozenset({"demo", "completion", "mcp", "serve", "replay", "record", "task.wait"})
+"""Commands that want a terminal, or a program, of their own, or that go on until somebody interrupts them."""
 _TELLING = 25
 """After so many of a bulk action it says how far it has come."""
 _TAIL = 1_000
@@ -287,12 +288,12 @@ async def run_line(app: "QuarterdeckApp", line: str) -> None:
 async def _run_request(app: "QuarterdeckApp", row: Command, request: Request) -> None:
     validated(row, request.arguments)
     if row.name in APART or (row.name == "up" and request.arguments.get("foreground")):
-        raise UsageError(f"`qd {row.name}` is for a terminal of its own", "run it beside the screen")
+        raise UsageError(f"`qd {row.name.replace('.', ' ')}` is for a terminal of its own", "run it beside the screen")
     if request.options.database_url is not None:
         raise UsageError("the screen shows one database", "start another `qd --database-url …` for that one")
     if row.destructive and not request.options.yes:
-        summary = " ".join(row.help.split("\n\n")[0].split())
-        if not await app.confirm(spoken(row.name, request.arguments) + "?", summary):
+        lost = await lost_by(app, row, request.arguments)
+        if not await app.confirm(f"{spoken(row.name, request.arguments)}?", lost):
             app.say("nothing was done", "note")
             return
     if row.streams:

@@ -6,6 +6,7 @@ from core.commands.table import ABOUT, all_commands
 from tui import giving, themes, undoing
 from tui.actions import Place, action, command, why_not
 from tui.ink import Part, plain
+from tui.losing import lost_by
 from tui.widgets.dialogs import Option
 from tui.widgets.prompt import Prompt
 
@@ -206,9 +207,7 @@ async def _give_command(app: "QuarterdeckApp", name: str) -> None:
     asked = await giving.ask_missing(app, row, {})
     if asked is None:
         return
-    if row.destructive and not await app.confirm(
-        f"{name.replace('.', ' ')}?", " ".join(row.help.split("\n\n")[0].split())
-    ):
+    if row.destructive and not await app.confirm(f"{name.replace('.', ' ')}?", await lost_by(app, row, asked)):
         app.say("nothing was done", "note")
         return
     if row.streams:

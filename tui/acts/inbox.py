@@ -148,7 +148,7 @@ def _allowed(place: Place) -> str:
 
 command(
     "question.allow", "A", scopes=("question",), name="question.answer", arguments={"id": "question"}, fixed={"allow": True},
-    help="Allow what is asked for, this once; what does not fit in a line is shown whole first.", enabled=_asks_leave, footer="allow", order=11,
+    help="Allow what is asked for, this once.", enabled=_asks_leave, footer="allow", order=11,
     many=_allowed, seen=_seen,
 )  # fmt: skip
 command(
