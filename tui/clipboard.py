@@ -144,9 +144,14 @@ def size(count: int) -> str:
 
 
 def _osc52(data: bytes, *, in_tmux: bool) -> str:
-    """The request of xterm's OSC 52; in tmux wrapped so that it passes it through (where allow-passthrough is on)."""
+    """The request of xterm's OSC 52."""
     request = f"\x1b]52;c;{base64.b64encode(data).decode()}\x07"
-    return "\x1bPtmux;" + request.replace("\x1b", "\x1b\x1b") + "\x1b\\" if in_tmux else request
+    return passed_through(request) if in_tmux else request
+
+
+def passed_through(sequence: str) -> str:
+    """A control sequence wrapped so that tmux passes it through to its terminal (where allow-passthrough is on). Source: tmux's FAQ."""
+    return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
 
 
 async def _fed(command: Sequence[str], data: bytes, environ: Mapping[str, str]) -> bool:

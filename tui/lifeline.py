@@ -48,6 +48,8 @@ class Lifeline:
     """Whether it rings at all, whatever is wished."""
     on_terminal: bool = False
     """Whether there is a real terminal to watch."""
+    in_tmux: bool = False
+    """Whether the terminal is tmux, which keeps what it does not know from the terminal of the person."""
     hung_up: bool = False
     """Whether the terminal is gone."""
     report: str = ""
@@ -144,11 +146,13 @@ class Lifeline:
         fresh = [need for need in needs if self._told is not None and (need.kind, need.key) not in self._told]
         self._told = {(need.kind, need.key) for need in needs}
         if fresh and self.bell and self.wishes.bell and not self.silent(app.store.now().astimezone().time()):
+            from tui.clipboard import passed_through
             from tui.ink import plain
 
             words = plain(f"{fresh[0].kind}: {fresh[0].title}")[:120]
             more = f" (and {len(fresh) - 1} more)" if len(fresh) > 1 else ""
-            self._write(f"\x07\x1b]9;Quarterdeck: {words}{more}\x07")
+            notice = f"\x1b]9;Quarterdeck: {words}{more}\x07"
+            self._write("\x07" + (passed_through(notice) if self.in_tmux else notice))
 
     def _write(self, sequence: str) -> None:
         """Tell the terminal something that is not painted."""

@@ -89,7 +89,12 @@ async def open_screen(
         from tui.store import Store
 
         store = Store(opener, readonly=readonly, pace=1.0 if setup.choices.low_bandwidth else 0.1)
-        lifeline = Lifeline(paths.logs, starts_engine=starts_engine and context is None, on_terminal=True)
+        lifeline = Lifeline(
+            paths.logs,
+            starts_engine=starts_engine and context is None,
+            on_terminal=True,
+            in_tmux=bool(environ.get("TMUX")),
+        )
         app = QuarterdeckApp(store, setup.registry, setup.choices, setup.memory, lifeline, beside)
         await run(app)
     return farewell(app)

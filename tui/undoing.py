@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from config.errors import QuarterdeckError, UsageError
 from core.commands.table import Command, find
+from storage.queries.tasks import children
 
 if TYPE_CHECKING:
     from tui.app import QuarterdeckApp
@@ -55,6 +56,8 @@ async def before(store: "Store", row: Command, arguments: Mapping[str, Any]) -> 
             return await _shown(store, row, arguments)
         if row.name in ("settings.set", "settings.unset"):
             return next((one for one in await store.ask("settings.list") if one.key == arguments.get("key")), None)
+        if row.name == "task.cancel":
+            return await _starts_anew(store, arguments["task"])
         if row.name in _FROM:
             parameter, said, _ = _FROM[row.name]
             named = {parameter: arguments[parameter]} if parameter else {}
@@ -68,6 +71,8 @@ async def inverse(store: "Store", row: Command, arguments: Mapping[str, Any], wa
     """The command that takes one back that was given, ``was`` as :func:`before` told; None where there is none, or nothing to turn round."""
     if row.name in _FROM and was not in _FROM[row.name][2]:
         return None
+    if row.name == "task.cancel" and not was:
+        return None
     if row.name in _TURNED:
         turned = find(_TURNED[row.name])
         known = {parameter.name for parameter in turned.parameters}
@@ -77,6 +82,14 @@ async def inverse(store: "Store", row: Command, arguments: Mapping[str, Any], wa
     if row.name in ("settings.set", "settings.unset") and was is not None:
         return setting_as_it_was(was)
     return None
+
+
+async def _starts_anew(store: "Store", task: str | int) -> bool:
+    """Whether a task is as a retry would make it: it waits for its turn alone, nothing was done of it, and nothing fails or is cancelled with it."""
+    found = await store.ask("task.show", task=task)
+    if found.status != "pending" or found.not_before is not None or found.attempts:
+        return False
+    return not await store.read(lambda connection: children(connection, found.number))
 
 
 def setting_as_it_was(row: Any) -> Given:

@@ -290,6 +290,31 @@ async def test_what_agents_and_repositories_say_moves_nothing_on_the_terminal(
             assert obeyed not in sent[:left].replace(b"\xe2\x90\x9b", b""), obeyed
 
 
+@pytest.mark.parametrize(
+    ("in_tmux", "written"),
+    [
+        (False, "\x07\x1b]9;Quarterdeck: question: Which port?\x07"),
+        (True, "\x07\x1bPtmux;\x1b\x1b]9;Quarterdeck: question: Which port?\x07\x1b\\"),
+    ],
+)
+def test_an_alert_reaches_the_terminal_of_the_person_through_tmux_too(in_tmux: bool, written: str) -> None:
+    from datetime import UTC, datetime
+    from types import SimpleNamespace
+
+    from tui.lifeline import Lifeline
+
+    sent: list[str] = []
+    line = Lifeline(in_tmux=in_tmux)
+    line._app = SimpleNamespace(  # type: ignore[assignment]
+        is_headless=False,
+        _driver=SimpleNamespace(write=sent.append),
+        store=SimpleNamespace(now=lambda: datetime(2026, 5, 6, tzinfo=UTC)),
+    )
+    line.alert([])
+    line.alert([SimpleNamespace(kind="question", key="1", title="Which port?")])  # type: ignore[list-item]
+    assert sent == [written]
+
+
 def test_quiet_hours_go_over_midnight() -> None:
     from datetime import time as clock
 

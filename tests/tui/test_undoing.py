@@ -22,6 +22,26 @@ async def test_a_pause_of_the_queue_is_taken_back(day: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        "update task set not_before = now() + interval '7 days' where number = 14",
+        "insert into task_after (parent, child) values (14, 18)",
+    ],
+)
+async def test_a_cancelling_that_a_retry_would_not_turn_round_is_not_taken_back(
+    day: str, tmp_path: Path, change: str
+) -> None:
+    await value_of(day, change)
+    async with at_the_screen(day, tmp_path) as pilot:
+        from core.commands.table import find
+        from tui.undoing import before, inverse
+
+        given = {"task": "14"}
+        was = await before(pilot.app.store, find("task.cancel"), given)
+        assert await inverse(pilot.app.store, find("task.cancel"), given, was) is None
+
+
+@pytest.mark.parametrize(
     ("line", "look", "changed"),
     [
         ("task priority 14 1", "select priority from task where number = 14", 1),
