@@ -43,7 +43,8 @@ async def context_for(
     """
     gathered = await gather(connection, work, repo, room=budget, vector=vector, now=now or datetime.now(UTC))
     harmful = await rows.poor(connection, work.project, [one.memory.number for one in gathered if one.memory])
-    warnings: list[Finding] = []
+    unread = repo.unread if repo else ()
+    warnings = [Finding(f"{one.path}@{repo.commit[:12]}", "rule file not read", one.reason) for one in unread if repo]
     fit = []
     for candidate in gathered:
         if candidate.memory and candidate.memory.number in harmful:

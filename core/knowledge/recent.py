@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.knowledge.reading import shown
-from core.knowledge.rules import RuleFile, rule_files
+from core.knowledge.rules import RuleFile, Unread, rule_files
 from core.knowledge.secrets import redact
 from core.workspace import repository
 from core.workspace.git import git
@@ -33,6 +33,7 @@ class Repo:
     commit: str
     rules: tuple[RuleFile, ...]
     changes: tuple[Change, ...]
+    unread: tuple[Unread, ...] = ()
 
 
 async def read_repository(path: str, base: str | None, paths: Sequence[str]) -> Repo:
@@ -44,7 +45,8 @@ async def read_repository(path: str, base: str | None, paths: Sequence[str]) -> 
 
 async def read_commit(repo: Repository, commit: str, paths: Sequence[str]) -> Repo:
     """As :func:`read_repository`, at a commit."""
-    return Repo(commit, tuple(await rule_files(repo, commit, paths)), tuple(await recent_changes(repo, commit)))
+    rules, unread = await rule_files(repo, commit, paths)
+    return Repo(commit, tuple(rules), tuple(await recent_changes(repo, commit)), tuple(unread))
 
 
 async def recent_changes(repo: Repository, commit: str, count: int = 40) -> list[Change]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from core.knowledge.reading import list_files, read_blobs, text_of
+from core.knowledge.reading import list_files, prose_of, read_blobs
 from core.knowledge.secrets import redact
 from core.workspace.repository import Repository
 
@@ -33,26 +33,46 @@ class RuleFile:
     text: str
 
 
-async def rule_files(repo: Repository, commit: str, paths: Sequence[str]) -> list[RuleFile]:
-    """The rules that hold for work on ``paths`` (globs; may be empty), the most specific first, each text once."""
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A rule file that is told to nobody, and why."""
+
+    path: str
+    reason: str
+
+
+async def rule_files(repo: Repository, commit: str, paths: Sequence[str]) -> tuple[list[RuleFile], list[Unread]]:
+    """The rules that hold for work on ``paths`` (globs; may be empty), the most specific first, each text once; and what could not be
+    read of them.
+    """
     folders = _folders(paths)
     names = [f"{folder}/{name}" for folder in folders for name in _NEAR] + list(_ROOT)
     entries = [
         entry
         for entry in await list_files(repo, commit, names)
-        if entry.mode.startswith("100") and 0 < entry.size <= MOST_BYTES and _is_rule(entry.path)
+        if entry.mode.startswith("100") and entry.size > 0 and _is_rule(entry.path)
     ]
     entries.sort(key=lambda entry: (_rank(entry.path, names), entry.path))
     files: list[RuleFile] = []
+    unread = [
+        Unread(entry.path, f"{entry.size:,} bytes, of at most {MOST_BYTES:,}")
+        for entry in entries[:MOST_FILES]
+        if entry.size > MOST_BYTES
+    ]
+    if len(entries) > MOST_FILES:
+        more = f"{len(entries) - MOST_FILES} files beyond the {MOST_FILES} that are read"
+        unread.append(Unread(entries[MOST_FILES].path, more))
     seen = set()
-    async for batch in read_blobs(repo, entries[:MOST_FILES]):
+    async for batch in read_blobs(repo, [entry for entry in entries[:MOST_FILES] if entry.size <= MOST_BYTES]):
         for entry, data in batch:
-            text, reason = text_of(data)
+            text, reason = prose_of(data)
+            if reason is not None:
+                unread.append(Unread(entry.path, reason))
             body = redact(_applying(text, entry.path, paths), entry.path)
             if reason is None and body and body not in seen:
                 seen.add(body)
                 files.append(RuleFile(entry.path, body))
-    return files
+    return files, unread
 
 
 def _folders(paths: Sequence[str]) -> list[str]:
