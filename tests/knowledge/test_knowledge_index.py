@@ -158,6 +158,23 @@ async def test_who_comes_to_it_late_does_not_put_what_is_older_over_what_is_newe
     assert (await quay.do("knowledge.status", project="app"))[0].status == "fresh"
 
 
+async def test_an_item_that_is_added_while_an_index_ends_is_no_deadlock(quay: Quay) -> None:
+    await quay.project()
+    await quay.do("knowledge.index", project="app")
+    corpus = await quay.sql.fetchval("select id from corpus where project = 'app'")
+    waits = "select count(*) > 0 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    count = "update corpus set docs = docs where id = $1"
+    async with quay.db.connection() as index, quay.db.connection() as adds, adds.transaction(), asyncio.timeout(30):
+        await adds.execute("select 1 from corpus where id = $1 for key share", corpus)  # as its foreign key does
+        async with index.transaction():
+            await index.execute(count, corpus)
+            counting = asyncio.create_task(adds.execute(count, corpus))
+            while not await quay.sql.fetchval(waits):
+                await asyncio.sleep(0.01)
+            await index.fetchval("select knowledge_weigh($1)", corpus)
+        await counting
+
+
 async def test_search_goes_on_while_the_index_changes(quay: Quay) -> None:
     repo = await quay.project()
     await quay.do("knowledge.index", project="app")
