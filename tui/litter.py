@@ -9,7 +9,6 @@ import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import wraps
-from importlib import import_module
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -20,17 +19,16 @@ _STANDS_SECONDS = 1.5
 
 _MOST_SECONDS = 5.0
 """So long a database is waited for."""
-_LATER = (
-    *("annotated_types", "pydantic_core", "pydantic.version", "pydantic._internal._decorators"),
-    *("pydantic.functional_validators", "pydantic.types", "pydantic.main", "pydantic.type_adapter"),
-)
-"""What checks the arguments of commands, in small pieces: nothing that is shown at first needs it, and the first command should not wait for it."""
 
 
 @asynccontextmanager
-async def settled_heap(ready: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """While the block runs: set aside what lives a moment after ``ready``; give it back at the end. From then on garbage is collected."""
-    waiting = asyncio.create_task(_set_aside(ready), name="heap of the screen")
+async def settled_heap(
+    ready: Callable[[], Awaitable[None]], last: Callable[[], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """While the block runs: set aside what lives a moment after ``ready``, and what ``last`` loads then; give it back at the end. From then
+    on garbage is collected.
+    """
+    waiting = asyncio.create_task(_set_aside(ready, last), name="heap of the screen")
     try:
         yield
     finally:
@@ -54,14 +52,12 @@ def held(begin: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[An
     return held_
 
 
-async def _set_aside(ready: Callable[[], Awaitable[None]]) -> None:
+async def _set_aside(ready: Callable[[], Awaitable[None]], last: Callable[[], Awaitable[None]]) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(_MOST_SECONDS):
             await ready()
     await asyncio.sleep(_STANDS_SECONDS)
-    for module in _LATER:
-        import_module(module)
-        await asyncio.sleep(0)
+    await last()
     gc.collect()
     gc.freeze()
     gc.enable()

@@ -47,6 +47,11 @@ _TOOLKIT = (
 """In small pieces."""
 _TURNS = 3
 """Turns of the event loop from an answer of the database to the next question."""
+_CHECKS = (
+    *("annotated_types", "pydantic_core", "pydantic.version", "pydantic._internal._decorators"),
+    *("pydantic.functional_validators", "pydantic.types", "pydantic.main", "pydantic.type_adapter"),
+)
+"""What checks the arguments of commands: nothing that is shown at first needs it, and the first command should not wait for it."""
 _SCREEN = ("tui.memory", "tui.themes", "tui.keymap", "tui.store", "tui.app", "tui.lifeline", "tui.screens.deck")
 
 
@@ -137,7 +142,7 @@ async def prepare(
 
 async def run(app: "QuarterdeckApp") -> None:
     """Run the screen on the terminal until the person leaves, or the terminal is gone."""
-    async with settled_heap(app.store.ready):
+    async with settled_heap(app.store.ready, lambda: _load(*_CHECKS)):
         await app.run_async(mouse=not app.choices.low_bandwidth)
 
 

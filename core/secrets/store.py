@@ -50,7 +50,16 @@ def service_key(service: str) -> str:
 
 def find(store: SecretStore, name: str, project: str) -> str | None:
     """The project's own secret, else the shared one."""
-    return store.get(name, project) or (store.get(name, SHARED) if project != SHARED else None)
+    found = find_owned(store, name, project)
+    return found[0] if found else None
+
+
+def find_owned(store: SecretStore, name: str, project: str) -> tuple[str, str] | None:
+    """As :func:`find`, with the project whose secret it is."""
+    for owner in dict.fromkeys((project, SHARED)):
+        if value := store.get(name, owner):
+            return value, owner
+    return None
 
 
 def open_store(paths: Paths, environ: Mapping[str, str]) -> SecretStore:

@@ -182,6 +182,8 @@ class Passage:
     """A call that was let through a circuit; what it says later counts only for the state in which it began."""
 
     epoch: int
+    tries: bool = False
+    """Whether it is the one that finds out if the service is well again."""
 
 
 _EPOCHS = count()
@@ -215,7 +217,7 @@ class Circuit:
             return Passage(self.epoch)
         if now < self.until or self._probe is not None:
             return None
-        self._probe = Passage(self.epoch)
+        self._probe = Passage(self.epoch, tries=True)
         return self._probe
 
     def opens_in(self, now: datetime) -> float:

@@ -176,7 +176,7 @@ class Exchange:
                 async for chunk in answer.content.iter_any():
                     silence.reschedule(None)  # how long the client takes is no silence of the provider
                     passed = self._read(chunk)
-                    if not self._unreadable and self._reader.fault is None and (self._reader.text or self._reader.used):
+                    if self._passage.tries and self._has_begun():
                         self._means.services.speaks(self._service, self._key, self._passage)
                     if passed:
                         await _to_client(response, response.write(passed))
@@ -210,6 +210,11 @@ class Exchange:
         except UNREADABLE:
             self._unreadable = True
             return chunk
+
+    def _has_begun(self) -> bool:
+        """Whether the provider has said something of an answer, and nothing of trouble."""
+        reader = self._reader
+        return not self._unreadable and reader.fault is None and bool(reader.text or reader.used)
 
     def _close(self) -> bytes:
         try:

@@ -14,7 +14,7 @@ from core.budget.outputs import CAUTIOUS, most_output
 from core.budget.patterns import closest
 from core.budget.prices import CATALOGUES, LONG_WINDOW, Card, PriceBook, Rates, Used, read_catalogue
 from core.budget.wire.base import Demand, Terms, Wire, input_bound
-from core.secrets.store import SHARED, SecretStore, service_key
+from core.secrets.store import SHARED, SecretStore, find_owned, service_key
 from storage.database import Database
 from storage.queries import budget
 from storage.queries.budget import Ask, Service, Tokens
@@ -149,12 +149,12 @@ class Services:
         """
         at, keys = (service.name, project), self._keys  # what is read while they are forgotten is forgotten with them
         if at not in keys:
-            found = await asyncio.to_thread(_key, self._secrets, service_key(service.name), project)
+            found = await asyncio.to_thread(find_owned, self._secrets, service_key(service.name), project)
             if found is None:
                 await self._tell_keyless(service)
             else:
-                self._used_keys.add(found.value)
-            keys[at] = found
+                self._used_keys.add(found[0])
+            keys[at] = Key(*found) if found else None
         return keys[at]
 
     async def _tell_keyless(self, service: Service) -> None:
@@ -238,7 +238,7 @@ class Services:
 
     def speaks(self, service: Service, key: Key, passage: Passage) -> None:
         """A service that was out of order has begun to answer the call that tried it: the others need not wait for its end."""
-        if self.circuit(service, key).is_tried_by(passage):
+        if passage.tries and self.circuit(service, key).is_tried_by(passage):
             self.report(service, key, passage, None)
 
     def report(self, service: Service, key: Key, passage: Passage, trouble: Trouble | None) -> bool:
@@ -255,14 +255,6 @@ class Services:
             circuit.told = circuit.told or news
             self._books.health(service.name, circuit, tell=news)
         return is_open
-
-
-def _key(store: SecretStore, name: str, project: str) -> Key | None:
-    """The project's own, else the shared one."""
-    for owner in dict.fromkeys((project, SHARED)):
-        if value := store.get(name, owner):
-            return Key(value, owner)
-    return None
 
 
 def _take_circuit(known: Circuit, service: Service) -> None:

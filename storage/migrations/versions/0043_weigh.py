@@ -3,7 +3,7 @@
 from storage.migrations.script import run_sql
 
 revision = "0043"
-down_revision = "0042"
+down_revision = "0041"
 branch_labels = None
 depends_on = None
 
